@@ -1,0 +1,3 @@
+"""The shared primitives: contracts, codec, bus, journals, ledger, clock, configuration, service host.
+Imports nothing else of this project; everything imports it.
+"""

@@ -1,0 +1,109 @@
+"""The one codec: bytes to frozen dataclass and back, typed and strict, on msgspec.
+
+On the wire a message is the contract's own JSON object, followed, when a daemon sent it, by the two
+reserved keys ``_producer`` and ``_seq`` (or ``_id`` in a ledger stream), by which a receiver sees gaps.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from core.contracts import Contract, refuse_unknown_fields
+from core.errors import CodecError, ContractError
+
+C = TypeVar("C", bound=Contract)
+
+_encoder: Final = msgspec.json.Encoder()
+_META: Final = b',"_producer":'
+_SHOWN: Final = 120  # characters of an unreadable message that an error quotes
+
+
+class Meta(NamedTuple):
+    """Who sent a message and its number on that producer's topic; ``seq`` 0 when nobody said."""
+
+    producer: str = ""
+    seq: int = 0
+
+
+NO_META: Final = Meta()
+
+
+class _MetaTail(msgspec.Struct):
+    producer: str = msgspec.field(name="_producer")
+    seq: int = msgspec.field(name="_seq")
+
+
+_tail_decoder: Final = msgspec.json.Decoder(_MetaTail)
+
+
+_decoders: Final[dict[type[Contract], msgspec.json.Decoder[Any]]] = {}
+
+
+def _decoder(contract: type[C]) -> msgspec.json.Decoder[C]:
+    found = _decoders.get(contract)
+    if found is None:
+        found = _decoders[contract] = msgspec.json.Decoder(contract)
+    return found
+
+
+def encode(event: Contract) -> bytes:
+    """The event as one line of JSON without a newline; the same event always gives the same bytes."""
+    return _encoder.encode(event)
+
+
+def encode_plain(value: Any) -> bytes:
+    """Plain JSON values as bytes."""
+    return _encoder.encode(value)
+
+
+def decode_plain(data: bytes | str) -> Any:
+    """Bytes as plain JSON values. Raises CodecError."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"expected JSON, got {_shown(data)}: {error}") from None
+
+
+def decode(contract: type[C], data: bytes) -> C:
+    """Bytes as a contract.
+
+    Raises:
+        CodecError: the bytes are no JSON object.
+        ContractError: an unknown or missing field, a wrong type, a value outside its range.
+    """
+    try:
+        event = _decoder(contract).decode(data)
+    except msgspec.ValidationError as error:
+        raise ContractError(f"{contract.__name__}: {error} in {_shown(data)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"{contract.__name__}: expected a JSON object, got {_shown(data)}: {error}") from None
+    # msgspec skips fields that a dataclass does not know. What we encode ourselves is canonical, so
+    # equal lengths prove that nothing was skipped; anything else is looked at in full.
+    if len(_encoder.encode(event)) != len(data):
+        refuse_unknown_fields(contract, decode_plain(data))
+    return event
+
+
+def encode_message(event: Contract, meta: Meta) -> bytes:
+    """The event with its producer and sequence, as it goes over the wire."""
+    return b'%b,"_producer":"%b","_seq":%d}' % (_encoder.encode(event)[:-1], meta.producer.encode(), meta.seq)
+
+
+def decode_message(contract: type[C], data: bytes) -> tuple[C, Meta]:
+    """A message off the wire and what is known of its sender. Raises as ``decode`` does."""
+    body, found, tail = data.rpartition(_META)
+    if not found:
+        return decode(contract, data), NO_META
+    try:
+        known = _tail_decoder.decode(b'{"_producer":' + tail)
+    except msgspec.DecodeError:
+        # The marker stood inside a string of the event.
+        return decode(contract, data), NO_META
+    return decode(contract, body + b"}"), Meta(known.producer, known.seq)
+
+
+def _shown(data: bytes | str) -> str:
+    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")

@@ -1,0 +1,46 @@
+"""What every deciding part of the system looks like, and the envelope in which its events travel.
+
+A component is plain synchronous Python without I/O, clock or randomness: events in, events out. Time is
+the time of the events. Hosts (a daemon, the embedded fleet, the backtester) do everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from core.contracts import Contract
+
+
+class Message(NamedTuple):
+    """An event on its way. ``seq`` numbers a broadcast per producer and topic; ``entry`` places a ledger
+    event in its producer's stream as ``(transaction, index)``, ``(0, 0)`` for a broadcast."""
+
+    topic: str
+    event: Contract
+    producer: str = ""
+    seq: int = 0
+    entry: tuple[int, int] = (0, 0)
+
+
+class Component(Protocol):
+    """A decision maker. The same input in the same order gives the same output."""
+
+    name: str
+
+    def on_event(self, event: Contract) -> Iterable[Contract]:
+        """Take one event in and answer with zero or more. Must not block, read a clock or do I/O."""
+        ...
+
+
+@runtime_checkable
+class Durable(Protocol):
+    """A component whose state outlives the process: a fold over its ledger."""
+
+    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+        """Take back one transaction: what was processed and what was answered then. Decides nothing."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """The durable state as plain JSON values, equal after ``restore`` of all that ``on_event`` answered."""
+        ...

@@ -1,0 +1,159 @@
+"""What can be traded and in which steps: ticks of price, lots of quantity, both exact integers inside.
+
+A price is ``ticks * tick_size``, a quantity ``lots * lot_size``. Conversions refuse what does not lie on
+the grid instead of rounding it silently; rounding is always a named choice of the caller.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from functools import cached_property
+from typing import Final
+
+from core.errors import ContractError, UnknownSymbolError
+
+_GRID_SLACK: Final = 1e-6  # of one step: what float arithmetic may have added to a number on the grid
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A tradable pair. Sizes in quote currency (``tick_size``, ``min_notional``) or base (``lot_size``).
+
+    Fees are fractions of the notional: 0.001 is 10 basis points.
+    """
+
+    symbol: str
+    tick_size: Decimal
+    lot_size: Decimal
+    min_notional: Decimal = Decimal(0)
+    maker_fee: Decimal = Decimal("0.001")
+    taker_fee: Decimal = Decimal("0.001")
+
+    def __post_init__(self) -> None:
+        if self.symbol.count("/") != 1 or not all(self.symbol.split("/")):
+            raise ContractError(f"Instrument.symbol: expected BASE/QUOTE such as BTC/USDT, got {self.symbol!r}")
+        for name in ("tick_size", "lot_size"):
+            value: Decimal = getattr(self, name)
+            if not value.is_finite() or value <= 0:
+                raise ContractError(f"Instrument.{name} of {self.symbol}: expected a number above 0, got {value}")
+        for name in ("min_notional", "maker_fee", "taker_fee"):
+            value = getattr(self, name)
+            if not value.is_finite() or (value < 0 and name == "min_notional"):
+                raise ContractError(f"Instrument.{name} of {self.symbol}: expected a finite number, got {value}")
+
+    @property
+    def base(self) -> str:
+        """The currency that is bought and sold."""
+        return self.symbol.split("/")[0]
+
+    @property
+    def quote(self) -> str:
+        """The currency that prices are in."""
+        return self.symbol.split("/")[1]
+
+    @cached_property
+    def _tick(self) -> float:
+        return float(self.tick_size)
+
+    @cached_property
+    def _lot(self) -> float:
+        return float(self.lot_size)
+
+    @cached_property
+    def money_unit(self) -> Decimal:
+        """The value in quote currency of one lot times one tick: the smallest step of cash."""
+        return self.tick_size * self.lot_size
+
+    def ticks(self, price: float) -> int:
+        """The price in ticks. Raises ContractError off the grid."""
+        return _on_grid(price / self._tick, "price", price, self.tick_size, self.symbol)
+
+    def lots(self, qty: float) -> int:
+        """The quantity in lots. Raises ContractError off the grid."""
+        return _on_grid(qty / self._lot, "quantity", qty, self.lot_size, self.symbol)
+
+    def price(self, ticks: int) -> float:
+        """Ticks as a price, the float nearest to the exact decimal."""
+        return float(ticks * self.tick_size)
+
+    def qty(self, lots: int) -> float:
+        """Lots as a quantity, the float nearest to the exact decimal."""
+        return float(lots * self.lot_size)
+
+    def money(self, units: int) -> float:
+        """An integer amount of ``money_unit`` as quote currency."""
+        return float(units * self.money_unit)
+
+    def floor_qty(self, qty: float) -> float:
+        """The largest tradable quantity that is not above ``qty``."""
+        return self.qty(int((_decimal(qty) / self.lot_size).to_integral_value(ROUND_FLOOR)))
+
+    def round_price(self, price: float, side: str | None = None) -> float:
+        """The nearest price on the grid; for a side, the nearest that is not worse than asked for it."""
+        mode = {None: ROUND_HALF_EVEN, "buy": ROUND_FLOOR, "sell": ROUND_CEILING}[side]
+        return self.price(int((_decimal(price) / self.tick_size).to_integral_value(mode)))
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(repr(float(value)))
+
+
+def _on_grid(steps: float, what: str, value: float, step: Decimal, symbol: str) -> int:
+    nearest = round(steps)
+    # Float division is exact to about one part in 10^16; large counts get the room they need.
+    if abs(steps - nearest) > max(_GRID_SLACK, abs(steps) * 4e-16):
+        raise ContractError(f"{symbol}: expected a {what} in steps of {step}, got {value!r}")
+    return nearest
+
+
+def file_symbol(symbol: str) -> str:
+    """The symbol as it stands in file names: ``ATOM/USDT`` becomes ``ATOMUSDT``."""
+    return symbol.replace("/", "")
+
+
+class Instruments(Mapping[str, Instrument]):
+    """The instruments of a configuration by symbol; an unknown one is named with its nearest neighbour."""
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._by_symbol = {i.symbol: i for i in instruments}
+
+    def __getitem__(self, symbol: str) -> Instrument:
+        found = self._by_symbol.get(symbol)
+        if found is None:
+            raise UnknownSymbolError(self._unknown(symbol))
+        return found
+
+    def get(self, symbol: str, default: object = None) -> Instrument | None:  # type: ignore[override]  # no KeyError here
+        """The instrument, or None."""
+        return self._by_symbol.get(symbol)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_symbol)
+
+    def __len__(self) -> int:
+        return len(self._by_symbol)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._by_symbol
+
+    def of_venue_name(self, name: str) -> Instrument:
+        """The instrument that a venue calls ``BTCUSDT``. Raises UnknownSymbolError."""
+        found = self._by_venue_name.get(name.upper())
+        if found is None:
+            raise UnknownSymbolError(self._unknown(name))
+        return found
+
+    @cached_property
+    def _by_venue_name(self) -> dict[str, Instrument]:
+        return {file_symbol(s).upper(): i for s, i in self._by_symbol.items()}
+
+    def _unknown(self, symbol: str) -> str:
+        near = difflib.get_close_matches(symbol, [*self._by_symbol, *self._by_venue_name], n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return (
+            f"unknown symbol {symbol!r}: expected one of {', '.join(self._by_symbol) or 'none configured'}{hint} "
+            "Add it under `instruments` in config/base.yaml."
+        )

@@ -1,0 +1,3 @@
+"""Capital allocation across strategies and the rebalancing that follows from it.
+May import core only.
+"""

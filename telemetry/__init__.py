@@ -1,0 +1,3 @@
+"""Metrics, their exporter, aggregation and dashboards.
+May import core and the domain packages (strategies, risk, execution, portfolio).
+"""
