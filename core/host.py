@@ -1,0 +1,319 @@
+"""One component with its ledger and journals: what every host does with a message, without any transport.
+
+The daemons over Redis, the embedded fleet and the rehearsal all call ``handle`` and ``commit``; they
+differ only in how messages come and go. Starting up is recovering: ``recover`` folds the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from core import codec, ledger, topics
+from core.clock import EventClock
+from core.component import Component, Durable, Message
+from core.contracts import Contract
+from core.errors import RejectedError
+from core.journal import NdjsonJournal
+from core.ledger import Cause, Ledger
+from core.topics import Delivery
+
+REJECTED: Final = "rejected"  # the journal of what could not be processed
+_log: Final = logging.getLogger("njord.host")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable(Contract):
+    """Bytes that came off the bus and are no message; local to the daemon that received them."""
+
+    topic: str
+    raw: str
+    reason: str
+
+    @property
+    def ts_ns(self) -> int:
+        return 0
+
+
+@dataclass
+class HostCounters:
+    """What a host has seen. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic."""
+
+    handled: int = 0
+    emitted: int = 0
+    duplicates: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+
+
+class JournalSet:
+    """The journals one daemon writes, opened on first use under one folder."""
+
+    def __init__(self, folder: Path, *, rotate_bytes: int = 100 * 1024 * 1024, daily: bool = True) -> None:
+        self.folder = folder
+        self._rotate_bytes = rotate_bytes
+        self._daily = daily
+        self._open: dict[str, NdjsonJournal] = {}
+        self._dirty: dict[str, NdjsonJournal] = {}
+
+    def open(self, stream: str) -> NdjsonJournal:
+        """The journal of a stream."""
+        found = self._open.get(stream)
+        if found is None:
+            path = self.folder / f"{stream}.ndjson"
+            found = self._open[stream] = NdjsonJournal(path, rotate_bytes=self._rotate_bytes, daily=self._daily)
+        return found
+
+    def append(self, stream: str, line: bytes, ts_ns: int) -> None:
+        """Add a line; it reaches the file at the next ``flush``."""
+        journal = self._open.get(stream) or self.open(stream)
+        journal.append(line, ts_ns)
+        self._dirty[stream] = journal
+
+    def flush(self) -> None:
+        """Hand everything appended to the operating system. Raises JournalWriteError."""
+        while self._dirty:
+            stream, journal = next(iter(self._dirty.items()))
+            journal.flush()
+            del self._dirty[stream]
+
+    def close(self) -> None:
+        """Flush and release every file."""
+        self.flush()
+        for journal in self._open.values():
+            journal.close()
+        self._open.clear()
+
+
+class ComponentHost:
+    """Runs one component: skips what it has already processed, records what it answers, sends nothing itself.
+
+    Args:
+        component: the decision maker.
+        journals: where its topics' journals are written.
+        book: its ledger, or None for a component that keeps nothing (market data, bars).
+        on_error: told of every message that could not be processed, with the exception.
+    """
+
+    def __init__(
+        self,
+        component: Component,
+        journals: JournalSet,
+        book: Ledger | None = None,
+        on_error: Callable[[Contract, Exception], None] | None = None,
+    ) -> None:
+        self.name = component.name
+        self.component = component
+        self.journals = journals
+        self.ledger = book
+        self.clock = EventClock()
+        self.consumed: dict[str, tuple[int, int]] = {}
+        self.counters = HostCounters()
+        self.inputs = frozenset(row.contract for row in topics.consumed_by(component.name))
+        self._on_error = on_error
+        self._sent: Counter[str] = Counter()  # broadcast sequence by topic
+        self._seen: dict[tuple[str, str], int] = {}  # last broadcast sequence by producer and topic
+
+    @property
+    def streams(self) -> dict[str, tuple[int, int]]:
+        """The upstream streams of this daemon and the last entry processed from each."""
+        upstream = sorted({row.producer for row in topics.consumed_by(self.name) if row.delivery is Delivery.LEDGER})
+        return {producer: self.consumed.get(producer, (0, 0)) for producer in upstream}
+
+    def recover(self) -> int:
+        """Fold the ledger into the component and mend journals that lag behind it; returns the transactions read.
+
+        Raises:
+            LedgerCorruptError: the chain does not hold.
+        """
+        if self.ledger is None:
+            return 0
+        lagging = _LaggingJournals(self.journals)
+        durable = self.component if isinstance(self.component, Durable) else None
+        for transaction in self.ledger.replay():
+            cause = transaction.cause
+            if cause.entry is not None:
+                self.consumed[cause.stream] = cause.entry
+            self.clock.advance_to(transaction.ts_ns)
+            events = [event for _, event in transaction.events]
+            if durable is not None and not transaction.note:
+                durable.restore(cause.event, events)
+            for event in events:
+                lagging.see(event)
+        lagging.mend()
+        return self.ledger.seq
+
+    def wants(self, message: Message) -> bool:
+        """Whether this daemon subscribes to the message's topic."""
+        return type(message.event) in self.inputs
+
+    def handle(self, message: Message) -> list[Message]:
+        """Process one message off the bus; a ledger entry that was processed before answers nothing."""
+        event = message.event
+        if message.entry == (0, 0):
+            self._watch_sequence(message)
+            return self._process(event, Cause(message.topic, ""), recorded=False)
+        if message.entry <= self.consumed.get(message.producer, (0, 0)):
+            self.counters.duplicates += 1
+            return []
+        self.consumed[message.producer] = message.entry
+        if not isinstance(event, Unreadable) and type(event) not in self.inputs:
+            return []
+        place = f"{message.entry[0]}-{message.entry[1]}"
+        if isinstance(event, Unreadable):
+            return self._process(event, Cause(message.producer, place), recorded=True)
+        return self._process(event, Cause(message.producer, place, message.topic, event), recorded=True)
+
+    def handle_local(self, event: Contract) -> list[Message]:
+        """Process an event of the daemon's own host: a feed's raw event, the kill switch."""
+        topic = f"{ledger.LOCAL}{type(event).__name__}"
+        recorded = topic in ledger.LOCAL_CONTRACTS and self.ledger is not None
+        cause = Cause("local", type(event).__name__, topic if recorded else "", event if recorded else None)
+        return self._process(event, cause, recorded=recorded)
+
+    def commit(self) -> None:
+        """Make everything answered so far durable. Only then may the messages leave. Raises JournalWriteError."""
+        if self.ledger is not None:
+            self.ledger.commit()
+        self.journals.flush()
+
+    def close(self) -> None:
+        """Commit and release every file."""
+        if self.ledger is not None:
+            self.ledger.close()
+        self.journals.close()
+
+    def _watch_sequence(self, message: Message) -> None:
+        """Count broadcasts that were lost on the way, by the gap in their producer's sequence."""
+        if message.seq == 0:
+            return
+        key = (message.producer, message.topic)
+        last = self._seen.get(key)
+        self._seen[key] = message.seq
+        # A lower number is a producer that started again.
+        if last is not None and message.seq > last + 1:
+            self.counters.lost[f"{message.producer}:{message.topic}"] += message.seq - last - 1
+            _log.warning("broadcast lost: %s %s %d..%d", *key, last + 1, message.seq - 1)
+
+    def _process(self, event: Contract, cause: Cause, *, recorded: bool) -> list[Message]:
+        now = self.clock.advance_to(event.ts_ns)
+        self.counters.handled += 1
+        answers: Sequence[Contract]
+        note = ""
+        try:
+            if isinstance(event, Unreadable):
+                raise RejectedError(event.reason)
+            answers = list(self.component.on_event(event))
+        except RejectedError as error:
+            answers, note = (), str(error)
+            self._set_aside(event, error, now)
+        except Exception as error:  # noqa: BLE001 — a bug in one component must not block the line behind it
+            answers, note = (), f"{type(error).__name__}: {error}"
+            _log.error("%s failed on %s: %s", self.name, event, traceback.format_exc())
+            self._set_aside(event, error, now)
+        if not answers and not recorded:
+            return []
+        return self._record(now, event, cause, answers, note, recorded)
+
+    def _record(
+        self, now: int, event: Contract, cause: Cause, answers: Sequence[Contract], note: str, recorded: bool
+    ) -> list[Message]:
+        seq = 0
+        if self.ledger is not None:
+            durable = recorded or any(
+                topics.BY_CONTRACT[type(answer)].delivery is Delivery.LEDGER for answer in answers
+            )
+            if durable:
+                if not cause.id:
+                    cause = cause._replace(id=identity(event))
+                seq = self.ledger.append(now, cause, answers, note)
+        out: list[Message] = []
+        for index, answer in enumerate(answers):
+            row = topics.BY_CONTRACT.get(type(answer))
+            if row is None:  # local to this daemon's host
+                out.append(Message("", answer, self.name))
+                continue
+            journal = row.journal_name(answer)
+            if journal is not None:
+                self.journals.append(journal, codec.encode(answer), answer.ts_ns)
+            topic = row.name(answer)
+            if row.delivery is Delivery.LEDGER and seq:
+                out.append(Message(topic, answer, self.name, seq, (seq, index)))
+            else:
+                self._sent[topic] += 1
+                out.append(Message(topic, answer, self.name, self._sent[topic]))
+        self.counters.emitted += len(out)
+        return out
+
+    def _set_aside(self, event: Contract, error: Exception, now: int) -> None:
+        self.counters.errors[type(error).__name__] += 1
+        line = {
+            "ts_ns": now,
+            "daemon": self.name,
+            "contract": type(event).__name__,
+            "error": type(error).__name__,
+            "reason": str(error),
+            "event": event.to_dict(),
+        }
+        self.journals.append(f"{REJECTED}.{self.name}", codec.encode_plain(line), now)
+        _log.warning("%s set aside a message: %s", self.name, error)
+        if self._on_error is not None:
+            self._on_error(event, error)
+
+
+def identity(event: Contract) -> str:
+    """What names a broadcast event in a ledger: its own id where it has one, otherwise its time."""
+    return getattr(event, "trade_id", "") or str(event.ts_ns)
+
+
+class _LaggingJournals:
+    """Finds journal lines that a crash left in the ledger alone, and writes them."""
+
+    def __init__(self, journals: JournalSet) -> None:
+        self._journals = journals
+        self._missing: dict[str, list[tuple[bytes, int]]] = {}
+        self._last: dict[str, bytes | None] = {}
+
+    def see(self, event: Contract) -> None:
+        """Note an event of the ledger, in order."""
+        row = topics.BY_CONTRACT.get(type(event))
+        stream = None if row is None else row.journal_name(event)
+        if stream is None:
+            return
+        if stream not in self._last:
+            self._last[stream] = self._journals.open(stream).last_line
+            self._missing[stream] = []
+        line = codec.encode(event)
+        if line == self._last[stream]:
+            self._missing[stream].clear()
+        else:
+            self._missing[stream].append((line, event.ts_ns))
+
+    def mend(self) -> None:
+        """Append what is missing."""
+        for stream, lines in self._missing.items():
+            for line, ts_ns in lines:
+                self._journals.append(stream, line, ts_ns)
+        self._journals.flush()
+
+
+def deliver(hosts: Iterable[ComponentHost], messages: Sequence[Message]) -> list[Message]:
+    """One round: every host, in its order, takes every message it wants; returns what they answer.
+
+    Rounds make the outcome independent of scheduling: within a round hosts share nothing, and each sees
+    the messages ordered by producer and sequence. The lock-step mode across processes does the same.
+    """
+    answers: list[Message] = []
+    for host in hosts:
+        before = len(answers)
+        for message in messages:
+            if type(message.event) in host.inputs:
+                answers += host.handle(message)
+        if len(answers) > before or host.ledger is not None:
+            host.commit()
+    return answers

@@ -1,0 +1,216 @@
+"""A daemon's ledger: the hash-chained, append-only file that its durable state is a fold over.
+
+One line is one transaction: the message that was processed (``cause``) and everything the component
+answered (``events``). It is on disk before anything it says leaves the process. Each line carries the
+SHA-256 of itself without the hash; the next line repeats it as ``prev``, so an edit anywhere shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from core import codec, contracts
+from core.component import Message
+from core.contracts import Contract
+from core.errors import LedgerCorruptError, RejectedError
+from core.journal import NdjsonJournal
+from core.topics import Delivery, row_of, topic_of
+
+LOCAL: Final = "local."  # the topic prefix of events that never leave their daemon
+LOCAL_CONTRACTS: Final[dict[str, type[Contract]]] = {LOCAL + "KillSwitchEvent": contracts.KillSwitchEvent}
+_HASH: Final = b',"hash":"'
+
+
+class Cause(NamedTuple):
+    """What a transaction answers: an entry ``id`` of a producer's ``stream``, with the event when it was durable.
+
+    For market data the stream is the topic and the id names the event; it is not kept.
+    """
+
+    stream: str
+    id: str
+    topic: str = ""
+    event: Contract | None = None
+
+    @property
+    def entry(self) -> tuple[int, int] | None:
+        """The position in a producer's stream, or None when the cause was a broadcast or local."""
+        if self.event is None or self.topic.startswith(LOCAL):
+            return None
+        transaction, _, index = self.id.partition("-")
+        return int(transaction), int(index)
+
+
+class Transaction(NamedTuple):
+    """One line of a ledger, read back."""
+
+    seq: int
+    ts_ns: int
+    cause: Cause
+    events: tuple[tuple[str, Contract], ...]
+    hash: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class LedgerReport:
+    """What a verification found in a sound ledger."""
+
+    path: Path
+    transactions: int
+    events: int
+    last_hash: str
+
+
+def genesis(name: str) -> str:
+    """The ``prev`` of the first transaction; it differs by ledger, so files cannot be swapped unseen."""
+    return hashlib.sha256(f"njord ledger {name}".encode()).hexdigest()
+
+
+def topic_for(event: Contract) -> str:
+    """The event's topic, or its local name when it never leaves the daemon."""
+    local = f"{LOCAL}{type(event).__name__}"
+    return local if local in LOCAL_CONTRACTS else topic_of(event)
+
+
+class Ledger:
+    """The one writer of a ledger file. Opening repairs a torn tail and verifies the whole chain.
+
+    Raises:
+        LedgerCorruptError: the chain does not hold.
+        FencedError: another process writes this ledger.
+        JournalWriteError: on ``commit``, when the disk refuses; nothing may leave the process then.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        self.path = path
+        self.name = path.name.partition(".")[0]
+        self._durable = durable
+        self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False)
+        self._prev = genesis(self.name)
+        self.seq = 0
+        self.committed = 0
+
+    def replay(self) -> Iterator[Transaction]:
+        """Every transaction so far, verified. Read it to the end before the first ``append``."""
+        for transaction in read(self.path):
+            self.seq = self.committed = transaction.seq
+            self._prev = transaction.hash
+            yield transaction
+
+    def append(self, ts_ns: int, cause: Cause, events: Sequence[Contract], note: str = "") -> int:
+        """Add a transaction and return its number. It is durable only after ``commit``."""
+        self.seq += 1
+        line, self._prev = _line(self.seq, ts_ns, cause, events, self._prev, note)
+        self._journal.append(line, ts_ns)
+        return self.seq
+
+    def commit(self) -> None:
+        """Make everything appended durable: one write, one fdatasync. Does nothing when nothing waits."""
+        if self.committed == self.seq:
+            return
+        if self._durable:
+            self._journal.sync()
+        else:
+            self._journal.flush()
+        self.committed = self.seq
+
+    def close(self) -> None:
+        """Commit and release the file."""
+        self.commit()
+        self._journal.close()
+
+
+def read(path: Path) -> Iterator[Transaction]:
+    """The transactions of a ledger in order, each verified before it is handed on.
+
+    A last line without its newline is not part of the ledger: it was never acknowledged.
+
+    Raises:
+        LedgerCorruptError: a line is unreadable or breaks the chain; names file and line.
+    """
+    prev, expected = genesis(path.name.partition(".")[0]), 1
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            transaction = _parse(path, number, line[:-1], prev, expected)
+            prev, expected = transaction.hash, expected + 1
+            yield transaction
+
+
+def verify(path: Path) -> LedgerReport:
+    """Check every line and the chain. Raises LedgerCorruptError at the first one that is wrong."""
+    count, events, last = 0, 0, genesis(path.name.partition(".")[0])
+    for transaction in read(path):
+        count, events, last = transaction.seq, events + len(transaction.events), transaction.hash
+    return LedgerReport(path, count, events, last)
+
+
+def messages_after(path: Path, producer: str, after: tuple[int, int]) -> Iterator[Message]:
+    """The ledger-class messages of a ledger behind an entry, as they were or would have been sent."""
+    for transaction in read(path):
+        if transaction.seq >= after[0]:
+            for message in outgoing(producer, transaction.seq, transaction.events):
+                if message.entry > after:
+                    yield message
+
+
+def outgoing(producer: str, seq: int, events: Sequence[tuple[str, Contract]]) -> Iterator[Message]:
+    """The ledger-class events of a transaction as messages; the entry is ``(transaction, index)``."""
+    for index, (topic, event) in enumerate(events):
+        if not topic.startswith(LOCAL) and row_of(topic).delivery is Delivery.LEDGER:
+            yield Message(topic, event, producer, seq, (seq, index))
+
+
+def _line(seq: int, ts_ns: int, cause: Cause, events: Sequence[Contract], prev: str, note: str) -> tuple[bytes, str]:
+    caused: dict[str, Any] = {"stream": cause.stream, "id": cause.id}
+    if cause.event is not None:
+        caused |= {"topic": cause.topic, "event": cause.event}
+    body: dict[str, Any] = {
+        "seq": seq,
+        "ts_ns": ts_ns,
+        "cause": caused,
+        "events": [{"topic": topic_for(event), "event": event} for event in events],
+        "prev": prev,
+    }
+    if note:
+        body["note"] = note
+    raw = codec.encode_plain(body)
+    digest = hashlib.sha256(raw).hexdigest()
+    return b'%b%b%b"}' % (raw[:-1], _HASH, digest.encode()), digest
+
+
+def _parse(path: Path, number: int, line: bytes, prev: str, expected: int) -> Transaction:
+    body, mark, tail = line.rpartition(_HASH)
+    digest = hashlib.sha256(body + b"}").hexdigest()
+    if not mark or tail != b'%b"}' % digest.encode():
+        raise LedgerCorruptError(path, number, "the line does not match its own hash")
+    plain = codec.decode_plain(line)
+    if plain["prev"] != prev:
+        raise LedgerCorruptError(path, number, f"expected prev {prev[:16]}…, got {plain['prev'][:16]}…")
+    if plain["seq"] != expected:
+        raise LedgerCorruptError(path, number, f"expected transaction {expected}, got {plain['seq']}")
+    caused = plain["cause"]
+    try:
+        cause = Cause(
+            caused["stream"],
+            caused["id"],
+            caused.get("topic", ""),
+            _event(caused["topic"], caused["event"]) if "event" in caused else None,
+        )
+        events = tuple((each["topic"], _event(each["topic"], each["event"])) for each in plain["events"])
+    except RejectedError as error:
+        raise LedgerCorruptError(path, number, f"the chain holds but an event cannot be read: {error}") from error
+    return Transaction(expected, plain["ts_ns"], cause, events, digest, plain.get("note", ""))
+
+
+def _event(topic: str, payload: dict[str, Any]) -> Contract:
+    contract = LOCAL_CONTRACTS.get(topic)
+    return (contract or row_of(topic).contract).from_dict(payload)
