@@ -1,0 +1,273 @@
+"""The one way into the fleet for market data, whatever the feed: checked, in order, each trade once, with the clock.
+
+Ids decide the order of trades, never their times. Market time is the latest event time seen; a clock tick
+promises that everything before it has been delivered, so none is given while a hole is being filled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from core.clock import NS_PER_MINUTE, NS_PER_S
+from core.contracts import BookEvent, ClockTick, Contract, FeedStatus, TickerEvent, TradeEvent
+from core.errors import ContractError, RejectedError, UnknownSymbolError
+from core.instruments import Instrument, Instruments
+from core.market.sequence import (
+    MAX_HELD,
+    MAX_HELD_OFFLINE,
+    BackfillDone,
+    BackfillRequest,
+    TradeSequencer,
+    numeric_id,
+)
+
+MAX_BACKWARDS_NS: Final = 5 * NS_PER_S  # older than the symbol's trade before it: counted, or rejected without an id
+MAX_AHEAD_NS: Final = 5 * NS_PER_MINUTE  # of our clock at receipt: no venue is that far in the future
+
+
+@dataclass(slots=True)
+class IngestCounters:
+    """What became of the raw events of all symbols since the start.
+
+    ``accepted`` trades left in order; ``duplicates`` and ``late`` (given up before they came) trades were
+    dropped; ``rejected`` events by reason; ``gaps`` with ``missing`` trades in them; ``backwards`` trades
+    whose time lies more than five seconds before the trade with the id before; ``stale_books`` were not newer
+    than the book before.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+    late: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    gaps: int = 0
+    missing: int = 0
+    backwards: int = 0
+    stale_books: int = 0
+    ticks: int = 0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One symbol's way through."""
+
+    instrument: Instrument
+    sequencer: TradeSequencer
+    last_trade_ts: int = 0
+    last_book_id: int = 0
+
+
+class MarketDataIngest:
+    """The decision core of the market data daemon.
+
+    Takes raw ``TradeEvent``, ``BookEvent``, ``TickerEvent``, ``FeedStatus``, ``BackfillDone`` and ``ClockTick``
+    (a live feed's word that time passes while nothing trades); answers what the fleet gets and, with
+    ``backfill``, ``BackfillRequest`` for the feed. Without it nobody can be asked (a replay): trades out of
+    order wait for at most ``MAX_HELD_OFFLINE`` others, then a hole is a gap.
+
+    ``last_ids`` are the last trade ids that an earlier run journaled, by symbol: what was missed since is fetched.
+    """
+
+    name = "md_ingest"
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        symbols: Iterable[str] | None = None,
+        *,
+        backfill: bool = True,
+        contiguous: bool = True,
+        last_ids: Mapping[str, int] | None = None,
+    ) -> None:
+        known = last_ids or {}
+        self.counters = IngestCounters()
+        self._backfill = backfill
+        self._lanes = {
+            symbol: _Lane(
+                instruments[symbol],
+                TradeSequencer(
+                    symbol,
+                    contiguous=contiguous,
+                    last_id=known.get(symbol),
+                    max_held=MAX_HELD if backfill else MAX_HELD_OFFLINE,
+                ),
+            )
+            for symbol in (instruments if symbols is None else symbols)
+        }
+        self._holding = 0
+        self._now = 0
+        self._second_seen = 0
+        self._second_told = 0
+
+    @property
+    def market_time_ns(self) -> int:
+        """The latest event time seen, UTC epoch nanoseconds; 0 before the first event."""
+        return self._now
+
+    def on_event(self, event: Contract) -> Sequence[Contract]:
+        """Take one raw event in.
+
+        Raises:
+            UnknownSymbolError: the symbol is not among those of this ingest.
+            RejectedError: off the instrument's grid, impossible time, a contract that is no market data.
+                The event is counted under ``counters.rejected``; nothing else is affected.
+        """
+        if type(event) is TradeEvent:
+            return self._on_trade(event)
+        if type(event) is BookEvent:
+            return self._on_book(event)
+        if type(event) is TickerEvent:
+            self._lane(event.symbol)
+            return self._pass(event)
+        if type(event) is ClockTick:
+            return self._on_clock(event)
+        if type(event) is BackfillDone:
+            lane = self._lane(event.symbol)
+            return self._leave(lane, lane.sequencer.backfill_done(event))
+        if type(event) is FeedStatus:
+            return self._on_status(event)
+        raise self._reject(
+            "no_market_data", RejectedError(f"md_ingest: expected market data, got {type(event).__name__}")
+        )
+
+    def tallies(self) -> IngestCounters:
+        """The counters, those of the sequencers summed up."""
+        total = self.counters
+        parts = [lane.sequencer.counters for lane in self._lanes.values()]
+        total.accepted = sum(p.accepted for p in parts)
+        total.duplicates = sum(p.duplicates for p in parts)
+        total.late = sum(p.late for p in parts)
+        total.gaps = sum(p.gaps for p in parts)
+        total.missing = sum(p.missing for p in parts)
+        return total
+
+    def _on_trade(self, trade: TradeEvent) -> Sequence[Contract]:
+        lane = self._lane(trade.symbol)
+        self._check_trade(lane, trade)
+        before = self._observe(trade.ts)
+        ready = lane.sequencer.offer(trade)
+        if (
+            len(ready) == 1
+            and not before
+            and ready[0] is trade
+            and trade.ts // NS_PER_S <= self._second_told
+            and trade.ts >= lane.last_trade_ts
+        ):
+            lane.last_trade_ts = trade.ts
+            return ready
+        return [*before, *self._leave(lane, ready)]
+
+    def _check_trade(self, lane: _Lane, trade: TradeEvent) -> None:
+        try:
+            lane.instrument.ticks(trade.price)
+            lane.instrument.lots(trade.qty)
+        except ContractError as error:
+            raise self._reject("grid", ContractError(f"trade {trade.trade_id or '?'} of {error}")) from None
+        if trade.ts_recv_ns and trade.ts - trade.ts_recv_ns > MAX_AHEAD_NS:
+            raise self._reject(
+                "time_ahead",
+                ContractError(
+                    f"trade {trade.trade_id or '?'} of {trade.symbol}: expected a time no more than "
+                    f"{MAX_AHEAD_NS // NS_PER_S} s after its receipt {trade.ts_recv_ns}, got {trade.ts}. "
+                    "Check this machine's clock, or the unit of the feed's timestamps."
+                ),
+            )
+        if lane.last_trade_ts - trade.ts > MAX_BACKWARDS_NS and numeric_id(trade.trade_id) is None:
+            raise self._reject(
+                "time_backwards",
+                ContractError(
+                    f"trade of {trade.symbol}: expected a time no more than {MAX_BACKWARDS_NS // NS_PER_S} s before "
+                    f"the trade before it ({lane.last_trade_ts}), got {trade.ts}, and no numbered id tells the order"
+                ),
+            )
+
+    def _on_book(self, book: BookEvent) -> Sequence[Contract]:
+        lane = self._lane(book.symbol)
+        if book.last_id and book.last_id <= lane.last_book_id:
+            self.counters.stale_books += 1
+            return ()
+        try:
+            for levels in (book.bids, book.asks):
+                if levels:  # the best level stands for its side: all come out of one parser
+                    lane.instrument.ticks(levels[0][0])
+                    lane.instrument.lots(levels[0][1])
+        except ContractError as error:
+            raise self._reject("grid", ContractError(f"book {book.last_id} of {error}")) from None
+        lane.last_book_id = book.last_id
+        return self._pass(book)
+
+    def _on_clock(self, tick: ClockTick) -> Sequence[Contract]:
+        out = self._observe(tick.ts)
+        self._tell_time(tick.ts, out)
+        return out
+
+    def _on_status(self, status: FeedStatus) -> Sequence[Contract]:
+        """Pass a change of health on; when the feed has ended, nothing waits any longer."""
+        lane = self._lane(status.symbol)
+        if status.state != "live":
+            lane.last_book_id = 0  # the next book starts anew
+        if status.state != "ended":
+            return (status,)
+        return [*self._leave(lane, lane.sequencer.flush(status.detail or "the feed ended")), status]
+
+    def _pass(self, event: Contract) -> Sequence[Contract]:
+        out = self._observe(event.ts_ns)
+        self._tell_time(event.ts_ns, out)
+        out.append(event)
+        return out
+
+    def _observe(self, ts_ns: int) -> list[Contract]:
+        """Let market time go on; once a second, give up holes that have been open for too long."""
+        if ts_ns > self._now:
+            self._now = ts_ns
+            if (second := ts_ns // NS_PER_S) > self._second_seen:
+                self._second_seen = second
+                if self._holding:
+                    return self._expire(ts_ns)
+        return []
+
+    def _expire(self, now_ns: int) -> list[Contract]:
+        out: list[Contract] = []
+        for lane in self._lanes.values():
+            out.extend(self._leave(lane, lane.sequencer.expire(now_ns)))
+        return out
+
+    def _leave(self, lane: _Lane, ready: Sequence[Contract]) -> list[Contract]:
+        """What the sequencer let go, with clock ticks before the first event of each second."""
+        self._holding = sum(1 for each in self._lanes.values() if each.sequencer.held)
+        out: list[Contract] = []
+        for event in ready:
+            if isinstance(event, TradeEvent):
+                if lane.last_trade_ts - event.ts > MAX_BACKWARDS_NS:
+                    self.counters.backwards += 1
+                lane.last_trade_ts = event.ts
+                self._tell_time(event.ts, out)
+            elif isinstance(event, BackfillRequest) and not self._backfill:
+                continue
+            out.append(event)
+        return out
+
+    def _tell_time(self, ts_ns: int, out: list[Contract]) -> None:
+        second = ts_ns // NS_PER_S
+        if second > self._second_told and not self._holding:
+            self._second_told = second
+            self.counters.ticks += 1
+            out.append(ClockTick(second * NS_PER_S))
+
+    def _lane(self, symbol: str) -> _Lane:
+        lane = self._lanes.get(symbol)
+        if lane is None:
+            raise self._reject(
+                "unknown_symbol",
+                UnknownSymbolError(
+                    f"unknown symbol {symbol!r}: this feed serves {', '.join(self._lanes) or 'no symbol'}. "
+                    "Ask for it with --symbol, or add it under `instruments` in config/base.yaml."
+                ),
+            )
+        return lane
+
+    def _reject(self, reason: str, error: RejectedError) -> RejectedError:
+        self.counters.rejected[reason] += 1
+        return error
