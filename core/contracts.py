@@ -502,11 +502,15 @@ class PositionSnapshot(Contract):
 
 @dataclass(frozen=True, slots=True)
 class RiskState(Contract):
-    """The risk engine changed what it lets through."""
+    """The risk engine changed what it lets through, or a new UTC day opened on held positions.
+
+    ``inputs`` carries the numbers behind it: restrictions in force, the day and its opening values.
+    """
 
     state: TradingState
     reason: str
     ts_changed_ns: int
+    inputs: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ts_ns(self) -> int:
