@@ -1,0 +1,334 @@
+"""The append-only NDJSON journal: one writer per file, whole lines only, nothing lost silently.
+
+Lines gather in memory and reach the operating system in one write per ``flush``. A full disk leaves no
+half line behind: the file is cut back to its last whole line and the rest waits in memory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from core import journal_files
+from core.clock import NS_PER_DAY
+from core.errors import ConfigError, ContractError, FencedError, JournalWriteError
+
+ROTATE_BYTES: Final = 100 * 1024 * 1024
+_BUFFER_BYTES: Final = 1024 * 1024  # what gathers in memory before ``append`` flushes by itself
+_TAIL_BYTES: Final = 64 * 1024  # one step of the search for the last line
+_MODE: Final = 0o644
+
+_log = structlog.get_logger(__name__)
+
+
+class NdjsonJournal:
+    """Writes one stream of NDJSON lines to ``path`` and rotates it by UTC day of event time and by size.
+
+    Attributes:
+        repaired: bytes of a torn last line that opening moved aside to ``{file}.torn``.
+        last_line: the last whole line found at opening, without its newline; None in an empty file.
+        rotations: how often the file was rotated since opening.
+    """
+
+    def __init__(self, path: Path | str, *, rotate_bytes: int = ROTATE_BYTES, daily: bool = True) -> None:
+        """Open for appending; parent folders are made, a torn last line is moved aside.
+
+        Raises:
+            ConfigError: the name is that of a rotated file.
+            FencedError: another journal object, here or in another process, writes this file.
+            JournalWriteError: the file cannot be opened or repaired.
+        """
+        self.path = Path(path)
+        self.repaired = 0
+        self.rotations = 0
+        self._daily = daily
+        self._rotate_bytes = rotate_bytes
+        self._lines: list[bytes] = []
+        self._pending = 0  # bytes in _lines, newlines included
+        self._unsynced = False
+        self._folder_unsynced = False
+        self._sync_failed: OSError | None = None
+        self._size = 0  # bytes of whole lines in the file
+        self._half_line = False  # bytes of a refused line lie behind them
+        self._closed = False
+        self._fd = -1
+        if journal_files.parse_closed(self.path) is not None:
+            raise ConfigError(
+                f"cannot write {self.path}: a name with a date is that of a rotated file; "
+                f"expected {{stream}}.ndjson, the date is added on rotation"
+            )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._open()
+            self.last_line = self._repair()
+            self._day = self._known_day()
+        except OSError as error:
+            self._release()
+            raise JournalWriteError(self.path, error) from error
+        self._day_end = 0 if self._day is None else (self._day + 1) * NS_PER_DAY
+
+    # ---- writing
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Append the lines, each with a newline, and flush them.
+
+        Raises:
+            ContractError: a line holds a newline; none of the lines is taken.
+            JournalWriteError: the disk refused; what is not written is kept for the next ``flush``.
+        """
+        encoded = [line.encode() for line in lines]
+        for line in encoded:
+            self._refuse(line)
+        self._lines += encoded
+        self._pending += sum(map(len, encoded)) + len(encoded)
+        self.flush()
+
+    def append(self, line: bytes, ts_ns: int = 0) -> None:
+        """Take one line, without its newline, to be written by the next ``flush``.
+
+        Args:
+            line: the line.
+            ts_ns: event time, UTC epoch ns. The first line of a later day rotates the file; 0 never does.
+
+        Raises:
+            ContractError: the line holds a newline.
+            JournalWriteError: the memory is full, or rotation is due, and the disk refuses. The line is
+                not taken; earlier ones are kept.
+        """
+        if b"\n" in line or self._closed:
+            self._refuse(line)
+        if ts_ns >= self._day_end and ts_ns > 0:
+            self._begin_day(journal_files.day_of(ts_ns))
+        if self._pending >= _BUFFER_BYTES or self._size + self._pending >= self._rotate_bytes:
+            self.flush()
+        self._lines.append(line)
+        self._pending += len(line) + 1
+
+    def flush(self) -> None:
+        """Hand all lines taken so far to the operating system in one write; rotate a file grown too large.
+
+        Raises:
+            JournalWriteError: the disk refused; the lines it did not take are kept, in order, and the
+                next call writes them exactly once.
+        """
+        if self._lines:
+            if self._fd < 0:
+                self._reopen()
+            self._write(b"\n".join(self._lines) + b"\n")
+        if self._size >= self._rotate_bytes:
+            self._rotate()
+
+    def sync(self) -> None:
+        """Flush, then wait until the lines are on the disk itself.
+
+        Raises:
+            JournalWriteError: as ``flush``; or the disk lost what it had accepted, after which every
+                further ``sync`` raises until the journal is opened anew.
+        """
+        self.flush()
+        self._sync_written()
+
+    def close(self) -> None:
+        """Flush and give up the lock; again is harmless. When flushing raises, the journal stays open."""
+        if not self._closed:
+            self.flush()
+            self._release()
+            self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _refuse(self, line: bytes) -> None:
+        if self._closed:
+            raise ValueError(f"{self.path}: the journal is closed, no line can be appended")
+        if b"\n" in line:
+            raise ContractError(f"{self.path}: expected a line without a newline, got {line[:120]!r}")
+
+    # ---- the file
+
+    def _write(self, data: bytes) -> None:
+        written = 0
+        try:
+            if self._half_line:
+                self._cut_half_line()
+            while written < len(data):
+                written += os.write(self._fd, data[written:] if written else data)
+        except OSError as error:
+            whole = data.rfind(b"\n", 0, written) + 1
+            self._written(whole, rest=data[whole:])
+            if written > whole:
+                self._half_line = True
+                self._try_cut()
+            raise JournalWriteError(self.path, error) from error
+        self._written(written, rest=b"")
+
+    def _written(self, count: int, rest: bytes) -> None:
+        self._size += count
+        self._unsynced = self._unsynced or count > 0
+        self._lines = [rest[:-1]] if rest else []
+        self._pending = len(rest)
+
+    def _cut_half_line(self) -> None:
+        os.ftruncate(self._fd, self._size)
+        self._half_line = False
+
+    def _try_cut(self) -> None:
+        try:
+            self._cut_half_line()
+        except OSError as error:  # tried again before the next write
+            _log.error("journal.half_line_left", path=str(self.path), whole_bytes=self._size, error=str(error))
+
+    def _sync_written(self) -> None:
+        if self._sync_failed is not None:
+            raise JournalWriteError(self.path, self._sync_failed)
+        try:
+            if self._unsynced:
+                os.fdatasync(self._fd)
+                self._unsynced = False
+            if self._folder_unsynced:
+                _sync_folder(self.path.parent)
+                self._folder_unsynced = False
+        except OSError as error:
+            # The kernel may report a failed write-back once and forget it: success afterwards proves nothing.
+            self._sync_failed = error
+            raise JournalWriteError(self.path, error) from error
+
+    def _open(self, flags: int = 0) -> None:
+        """Open and lock. Another opener may win the lock of a file that was renamed meanwhile: look again."""
+        while True:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | flags, _MODE)
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._release()
+                raise self._fenced() from None
+            self._size = os.fstat(self._fd).st_size
+            if _is_at(self._fd, self.path):
+                self._folder_unsynced = True
+                return
+            self._release()
+
+    def _reopen(self) -> None:
+        """Go on in a new file after a rotation. Raises FencedError when another process was quicker."""
+        try:
+            self._open(os.O_EXCL)
+        except FileExistsError:
+            raise self._fenced() from None
+        except OSError as error:
+            self._release()
+            raise JournalWriteError(self.path, error) from error
+
+    def _fenced(self) -> FencedError:
+        return FencedError(
+            f"{self.path} is being written by another process (or another journal object of this one); "
+            f"expected one writer per file. Stop the other one: `fuser {self.path}` names it."
+        )
+
+    def _release(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+        self._size = 0
+
+    # ---- opening
+
+    def _repair(self) -> bytes | None:
+        """Move a torn last line aside; the last whole line."""
+        end, last_line = _last_line(self._fd, self._size)
+        torn = self._size - end
+        if torn:
+            aside = self.path.with_name(self.path.name + ".torn")
+            _append_durably(aside, os.pread(self._fd, torn, end) + b"\n")
+            self._size = end
+            self._cut_half_line()
+            self._unsynced = True
+            self.repaired = torn
+            _log.warning("journal.torn_line_moved_aside", path=str(self.path), bytes=torn, aside=str(aside))
+        return last_line
+
+    def _known_day(self) -> int | None:
+        """The day of what is written already: never earlier than that of a rotated file, so that names sort."""
+        days = [f.day for f in journal_files.closed_files(self.path.parent, journal_files.stream_of(self.path))]
+        if self._size:
+            days.append(self._day_written())
+        return max(days, default=None)
+
+    def _day_written(self) -> int:
+        _, line = _last_line(self._fd, self._size)
+        told = journal_files.line_day(line) if line is not None else None
+        return told if told is not None else journal_files.day_of(os.fstat(self._fd).st_mtime_ns)
+
+    # ---- rotation
+
+    def _begin_day(self, day: int) -> None:
+        if self._daily and self._day is not None and self._size + self._pending:
+            self.flush()
+            self._rotate()
+        self._day = day
+        self._day_end = (day + 1) * NS_PER_DAY
+
+    def _rotate(self) -> None:
+        """Give the file its dated name and go on in a new one. All lines taken are written by now."""
+        if self._size == 0:
+            return
+        self._sync_written()
+        try:
+            os.rename(self.path, self._closed_path())
+        except OSError as error:
+            raise JournalWriteError(self.path, error) from error
+        self._release()
+        self._folder_unsynced = True
+        self.rotations += 1
+        self._reopen()
+
+    def _closed_path(self) -> Path:
+        stream = journal_files.stream_of(self.path)
+        day = self._day if self._day is not None else self._day_written()
+        parts = [f.part for f in journal_files.closed_files(self.path.parent, stream) if f.day == day]
+        return self.path.with_name(journal_files.closed_name(stream, day, max(parts, default=-1) + 1))
+
+
+def _last_line(fd: int, size: int) -> tuple[int, bytes | None]:
+    """Where the last whole line ends (its newline included), and that line without it."""
+    tail = b""
+    start = size
+    while start > 0 and tail.count(b"\n") < 2:
+        step = min(_TAIL_BYTES, start)
+        start -= step
+        tail = os.pread(fd, step, start) + tail
+    last = tail.rfind(b"\n")
+    if last < 0:
+        return 0, None
+    return start + last + 1, tail[tail.rfind(b"\n", 0, last) + 1 : last]
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    """Whether the open file is still the one that the path names."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _append_durably(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,102 @@
+"""What a journal's files are called, in which order they were written, and when a line happened.
+
+The active file is ``{stream}.ndjson``. Rotated away it is ``{stream}.{YYYYMMDD}.ndjson``, further ones of
+the same day ``{stream}.{YYYYMMDD}.{n}.ndjson``; compressed they end in ``.ndjson.gz``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from core.clock import NS_PER_DAY
+from core.codec import decode_plain
+from core.errors import CodecError
+
+SUFFIX: Final = ".ndjson"
+GZ: Final = ".gz"
+_CLOSED: Final = re.compile(r"(?P<stream>.+)\.(?P<day>\d{8})(?:\.(?P<part>[1-9]\d*))?\.ndjson(?P<gz>\.gz)?")
+_EPOCH_ORDINAL: Final = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+_RECEIVED: Final = "ts_recv_ns"  # when a line reached us, not when it happened
+
+
+class ClosedFile(NamedTuple):
+    """A rotated file. ``day`` counts from the epoch; sorting gives the order of writing."""
+
+    stream: str
+    day: int
+    part: int
+    path: Path
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the file is gzip."""
+        return self.path.name.endswith(GZ)
+
+
+def stream_of(active: Path) -> str:
+    """The stream that an active file holds."""
+    return active.name.removesuffix(SUFFIX)
+
+
+def active_path(folder: Path, stream: str) -> Path:
+    """The file that the stream's writer appends to."""
+    return folder / f"{stream}{SUFFIX}"
+
+
+def closed_name(stream: str, day: int, part: int) -> str:
+    """The plain file name of the ``part``-th rotation (from 0) of a day (from the epoch)."""
+    date = datetime.fromordinal(day + _EPOCH_ORDINAL).strftime("%Y%m%d")
+    return f"{stream}.{date}{SUFFIX}" if part == 0 else f"{stream}.{date}.{part}{SUFFIX}"
+
+
+def parse_closed(path: Path) -> ClosedFile | None:
+    """What the name of a rotated file says, or None for any other file."""
+    match = _CLOSED.fullmatch(path.name)
+    if match is None:
+        return None
+    try:
+        date = datetime.strptime(match["day"], "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:  # eight digits that are no date belong to the stream's name
+        return None
+    return ClosedFile(match["stream"], date.toordinal() - _EPOCH_ORDINAL, int(match["part"] or 0), path)
+
+
+def closed_files(folder: Path, stream: str | None = None) -> list[ClosedFile]:
+    """The rotated files of a folder in order of writing, of one stream or of all; plain before compressed."""
+    return sorted(_scan(folder, stream), key=lambda f: (f.stream, f.day, f.part, f.compressed))
+
+
+def _scan(folder: Path, stream: str | None) -> Iterator[ClosedFile]:
+    prefix = "" if stream is None else f"{stream}."
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(prefix):
+                continue
+            closed = parse_closed(folder / entry.name)
+            if closed is not None and (stream is None or closed.stream == stream):
+                yield closed
+
+
+def day_of(ts_ns: int) -> int:
+    """The UTC day, counted from the epoch."""
+    return ts_ns // NS_PER_DAY
+
+
+def line_day(line: bytes) -> int | None:
+    """The UTC day that a journal line is about, by its own timestamps, or None when it carries none."""
+    try:
+        fields = decode_plain(line)
+    except CodecError:
+        return None
+    if not isinstance(fields, dict):
+        return None
+    for name in ("ts_ns", "ts"):
+        if isinstance(fields.get(name), int):
+            return day_of(fields[name])
+    times = [v for k, v in fields.items() if k.startswith("ts_") and k != _RECEIVED and isinstance(v, int)]
+    return day_of(max(times)) if times else None
