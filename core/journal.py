@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,6 @@ from core.errors import ConfigError, ContractError, FencedError, JournalWriteErr
 
 ROTATE_BYTES: Final = 100 * 1024 * 1024
 _BUFFER_BYTES: Final = 1024 * 1024  # what gathers in memory before ``append`` flushes by itself
-_TAIL_BYTES: Final = 64 * 1024  # one step of the search for the last line
 _MODE: Final = 0o644
 
 _log = structlog.get_logger(__name__)
@@ -32,12 +32,16 @@ class NdjsonJournal:
 
     Attributes:
         repaired: bytes of a torn last line that opening moved aside to ``{file}.torn``.
-        last_line: the last whole line found at opening, without its newline; None in an empty file.
         rotations: how often the file was rotated since opening.
     """
 
     def __init__(self, path: Path | str, *, rotate_bytes: int = ROTATE_BYTES, daily: bool = True) -> None:
         """Open for appending; parent folders are made, a torn last line is moved aside.
+
+        Args:
+            path: the active file, ``{stream}.ndjson``.
+            rotate_bytes: the file is rotated once it holds this many bytes; 0: never by size.
+            daily: whether the first line of a later UTC day rotates the file.
 
         Raises:
             ConfigError: the name is that of a rotated file.
@@ -48,7 +52,7 @@ class NdjsonJournal:
         self.repaired = 0
         self.rotations = 0
         self._daily = daily
-        self._rotate_bytes = rotate_bytes
+        self._rotate_bytes = rotate_bytes or sys.maxsize
         self._lines: list[bytes] = []
         self._pending = 0  # bytes in _lines, newlines included
         self._unsynced = False
@@ -66,12 +70,26 @@ class NdjsonJournal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._open()
-            self.last_line = self._repair()
+            self._last_line = self._repair()
+            self._rotated = journal_files.closed_files(self.path.parent, journal_files.stream_of(self.path))
             self._day = self._known_day()
         except OSError as error:
             self._release()
             raise JournalWriteError(self.path, error) from error
         self._day_end = 0 if self._day is None else (self._day + 1) * NS_PER_DAY
+
+    @property
+    def last_line(self) -> bytes | None:
+        """The stream's last whole line at opening, without its newline; None in an empty stream.
+
+        Where the file was empty it is read from the latest rotated one.
+
+        Raises:
+            FatalError: that rotated file cannot be read.
+        """
+        if self._last_line is None and self._rotated:
+            self._last_line = journal_files.last_line_of(self._rotated[-1].path)
+        return self._last_line
 
     # ---- writing
 
@@ -243,7 +261,7 @@ class NdjsonJournal:
 
     def _repair(self) -> bytes | None:
         """Move a torn last line aside; the last whole line."""
-        end, last_line = _last_line(self._fd, self._size)
+        end, last = journal_files.last_line(self._fd, self._size)
         torn = self._size - end
         if torn:
             aside = self.path.with_name(self.path.name + ".torn")
@@ -253,17 +271,17 @@ class NdjsonJournal:
             self._unsynced = True
             self.repaired = torn
             _log.warning("journal.torn_line_moved_aside", path=str(self.path), bytes=torn, aside=str(aside))
-        return last_line
+        return last
 
     def _known_day(self) -> int | None:
         """The day of what is written already: never earlier than that of a rotated file, so that names sort."""
-        days = [f.day for f in journal_files.closed_files(self.path.parent, journal_files.stream_of(self.path))]
+        days = [f.day for f in self._rotated]
         if self._size:
             days.append(self._day_written())
         return max(days, default=None)
 
     def _day_written(self) -> int:
-        _, line = _last_line(self._fd, self._size)
+        _, line = journal_files.last_line(self._fd, self._size)
         told = journal_files.line_day(line) if line is not None else None
         return told if told is not None else journal_files.day_of(os.fstat(self._fd).st_mtime_ns)
 
@@ -295,20 +313,6 @@ class NdjsonJournal:
         day = self._day if self._day is not None else self._day_written()
         parts = [f.part for f in journal_files.closed_files(self.path.parent, stream) if f.day == day]
         return self.path.with_name(journal_files.closed_name(stream, day, max(parts, default=-1) + 1))
-
-
-def _last_line(fd: int, size: int) -> tuple[int, bytes | None]:
-    """Where the last whole line ends (its newline included), and that line without it."""
-    tail = b""
-    start = size
-    while start > 0 and tail.count(b"\n") < 2:
-        step = min(_TAIL_BYTES, start)
-        start -= step
-        tail = os.pread(fd, step, start) + tail
-    last = tail.rfind(b"\n")
-    if last < 0:
-        return 0, None
-    return start + last + 1, tail[tail.rfind(b"\n", 0, last) + 1 : last]
 
 
 def _is_at(fd: int, path: Path) -> bool:

@@ -6,21 +6,25 @@ the same day ``{stream}.{YYYYMMDD}.{n}.ndjson``; compressed they end in ``.ndjso
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple, cast
 
 from core.clock import NS_PER_DAY
 from core.codec import decode_plain
-from core.errors import CodecError
+from core.errors import CodecError, FatalError
 
 SUFFIX: Final = ".ndjson"
 GZ: Final = ".gz"
+UNREADABLE: Final = (OSError, EOFError, zlib.error)  # what reading a broken gzip file raises
 _CLOSED: Final = re.compile(r"(?P<stream>.+)\.(?P<day>\d{8})(?:\.(?P<part>[1-9]\d*))?\.ndjson(?P<gz>\.gz)?")
 _EPOCH_ORDINAL: Final = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
+_TAIL_BYTES: Final = 64 * 1024  # one step of the search for the last line
 _RECEIVED: Final = "ts_recv_ns"  # when a line reached us, not when it happened
 
 
@@ -80,6 +84,44 @@ def _scan(folder: Path, stream: str | None) -> Iterator[ClosedFile]:
             closed = parse_closed(folder / entry.name)
             if closed is not None and (stream is None or closed.stream == stream):
                 yield closed
+
+
+def open_closed(path: Path) -> IO[bytes]:
+    """A rotated file for reading, decompressed; found too when it was compressed a moment ago. Raises OSError."""
+    if not path.name.endswith(GZ):
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            path = path.with_name(path.name + GZ)
+    return cast("IO[bytes]", gzip.open(path))
+
+
+def last_line_of(closed: Path) -> bytes | None:
+    """The last line of a rotated file, without its newline. Raises FatalError on a file that cannot be read."""
+    line = None
+    try:
+        with open_closed(closed) as file:
+            if not isinstance(file, gzip.GzipFile):
+                return last_line(file.fileno(), os.fstat(file.fileno()).st_size)[1]
+            for line in file:  # noqa: B007  # the last one is wanted
+                pass
+    except UNREADABLE as error:
+        raise FatalError(f"cannot read {closed}: {error}; restore it from a backup or move it aside") from error
+    return None if line is None else line.removesuffix(b"\n")
+
+
+def last_line(fd: int, size: int) -> tuple[int, bytes | None]:
+    """Where the last whole line ends (its newline included), and that line without it."""
+    tail = b""
+    start = size
+    while start > 0 and tail.count(b"\n") < 2:
+        step = min(_TAIL_BYTES, start)
+        start -= step
+        tail = os.pread(fd, step, start) + tail
+    last = tail.rfind(b"\n")
+    if last < 0:
+        return 0, None
+    return start + last + 1, tail[tail.rfind(b"\n", 0, last) + 1 : last]
 
 
 def day_of(ts_ns: int) -> int:
