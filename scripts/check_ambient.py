@@ -1,0 +1,227 @@
+"""Refuses ambient time, randomness, set iteration and environment reads in decision code.
+
+The same events must give the same answers on every machine, so decisions may depend on nothing else. Run as
+``python -m scripts.check_ambient [PATH…]``; a line that has to be an exception ends in ``# ambient: reason``.
+Exit status: 0 clean, 1 findings, 2 a path that cannot be checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from scripts.set_expressions import SetTypes
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+DECISION_CODE: Final = ("core", "strategies", "risk", "execution", "portfolio")
+
+# The modules of these packages that are hosts rather than deciders, and what each has to touch.
+EXEMPT: Final = {
+    "core/bus.py": "queues between tasks",
+    "core/clock.py": "the machine's clock, injected from here",
+    "core/config.py": "files and environment",
+    "core/health.py": "an HTTP server",
+    "core/journal.py": "files, and UTC days to name them by",
+    "core/kill_switch.py": "a file and a Redis key",
+    "core/ledger.py": "files",
+    "core/logging.py": "log lines carry the machine's time",
+    "core/redis_bus.py": "a network connection",
+    "core/rotation.py": "files, and UTC days to name them by",
+    "core/secrets.py": "key files and the environment",
+    "core/server.py": "an HTTP server",
+    "core/service.py": "the host of a daemon: signals, timers, files",
+}
+
+_TIME: Final = "take time from the event (`event.ts_ns`)"
+_RANDOM: Final = "derive identities with `core.ids`; draw from a generator that was given its seed"
+_ENVIRONMENT: Final = "read it in the host and pass it in as configuration"
+_ADDRESS: Final = "it differs from process to process; use `core.ids.stem` or the value itself"
+_ORDER: Final = "a set has no order; iterate over `sorted(…)`, or keep a dict or a tuple"
+
+_BUILTINS: Final = ("hash", "id")
+_BANNED: Final = {
+    **dict.fromkeys(
+        [
+            *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter")),
+            *(f"time.{name}" for name in ("perf_counter_ns", "process_time", "process_time_ns", "thread_time")),
+            *(f"time.{name}" for name in ("thread_time_ns", "clock_gettime", "clock_gettime_ns", "sleep")),
+            *(f"datetime.datetime.{name}" for name in ("now", "utcnow", "today")),
+            "datetime.date.today",
+            "core.clock.SystemClock",
+        ],
+        ("time", _TIME),
+    ),
+    **dict.fromkeys(
+        ["os.urandom", "random.SystemRandom", "uuid.uuid1", "uuid.uuid4", "uuid.getnode"], ("randomness", _RANDOM)
+    ),
+    **dict.fromkeys(
+        [
+            *(f"os.{name}" for name in ("environ", "environb", "getenv", "getenvb", "getpid", "getcwd", "uname")),
+            *("os.cpu_count", "os.getlogin", "pathlib.Path.cwd", "pathlib.Path.home", "sys.argv"),
+            *("socket.gethostname", "locale.getlocale", "getpass.getuser"),
+        ],
+        ("environment", _ENVIRONMENT),
+    ),
+    **dict.fromkeys(_BUILTINS, ("identity", _ADDRESS)),
+}
+# Modules of which everything is banned but what is listed; a generator must be given its seed.
+_BANNED_MODULES: Final = {
+    "random": frozenset({"random.Random"}),
+    "secrets": frozenset[str](),
+    "numpy.random": frozenset({"numpy.random.default_rng", "numpy.random.Generator", "numpy.random.SeedSequence"})
+    | frozenset({"numpy.random.PCG64", "numpy.random.Philox", "numpy.random.BitGenerator"}),
+}
+_NEEDS_SEED: Final = frozenset(
+    {"random.Random", "numpy.random.default_rng", "numpy.random.SeedSequence", "numpy.random.PCG64"}
+    | {"numpy.random.Philox"}
+)
+_MARKER: Final = re.compile(r"#\s*ambient:\s*(.*)$")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """One place that reads what it must not. ``line`` and ``column`` count from 1."""
+
+    path: str
+    line: int
+    column: int
+    kind: str
+    symbol: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: ambient {self.kind}: {self.symbol}; {self.remedy}"
+
+
+def check_source(source: str, path: str) -> list[Finding]:
+    """The findings in one module's text, without those whose line carries a marker with a reason.
+
+    Raises:
+        SyntaxError: the text is not Python.
+    """
+    found = sorted(set(_findings(ast.parse(source, path), path)))
+    markers = {
+        number: match.group(1).strip()
+        for number, line in enumerate(source.splitlines(), start=1)
+        if (match := _MARKER.search(line))
+    }
+    kept = [finding for finding in found if not markers.get(finding.line)]
+    flagged = {finding.line for finding in found}
+    for number, reason in markers.items():
+        if not reason:
+            kept.append(Finding(path, number, 1, "marker", "# ambient:", "say why after the colon"))
+        elif number not in flagged:
+            kept.append(Finding(path, number, 1, "marker", "# ambient:", "nothing on this line needs it; remove it"))
+    return sorted(kept)
+
+
+def _findings(tree: ast.Module, path: str) -> Iterator[Finding]:
+    names = _imported_names(tree)
+    calls_with_arguments = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call) and (n.args or n.keywords)}
+    in_annotation = set(_annotation_nodes(tree))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
+            continue
+        symbol = _qualified(node, names)
+        if symbol is None or id(node) in in_annotation:
+            continue
+        reason = _banned(symbol, seeded=id(node) in calls_with_arguments)
+        if reason:
+            yield Finding(path, node.lineno, node.col_offset + 1, reason[0], symbol, reason[1])
+    for use in SetTypes(tree).ordered_uses():
+        yield Finding(path, use.lineno, use.col_offset + 1, "set order", ast.unparse(use), _ORDER)
+
+
+def _banned(symbol: str, *, seeded: bool) -> tuple[str, str] | None:
+    if symbol in _BANNED:
+        return _BANNED[symbol]
+    if symbol in _NEEDS_SEED:
+        return None if seeded else ("randomness", _RANDOM)
+    module = symbol.rpartition(".")[0]
+    if module in _BANNED_MODULES and symbol not in _BANNED_MODULES[module]:
+        return ("randomness", _RANDOM)
+    return None
+
+
+def _imported_names(tree: ast.Module) -> dict[str, str]:
+    """What each name that an import binds stands for, and the banned builtins that nothing shadows."""
+    names = {name: name for name in _BUILTINS}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name.partition(".")[0]
+                names[alias.asname or top] = alias.name if alias.asname else top
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.arg):
+            names.pop(node.arg, None)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.pop(node.id, None)
+    return names
+
+
+def _qualified(node: ast.expr, names: dict[str, str]) -> str | None:
+    """The dotted name behind an expression such as ``dt.now``, or None when it is no import's."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = _qualified(node.value, names)
+        return f"{owner}.{node.attr}" if owner else None
+    return None
+
+
+def _annotation_nodes(tree: ast.Module) -> Iterator[int]:
+    """The nodes inside annotations: a type may be named, it is not read there."""
+    for node in ast.walk(tree):
+        owners = []
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            owners.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            owners.append(node.returns)
+        for owner in owners:
+            if owner is not None:
+                yield from (id(inner) for inner in ast.walk(owner))
+
+
+def modules(paths: Iterable[Path]) -> Iterator[Path]:
+    """The Python files at or under the paths, in order."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(path.rglob("*.py"))
+        else:
+            yield path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check the decision code, or the given files and folders; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("paths", nargs="*", type=Path, help=f"default: {', '.join(DECISION_CODE)}")
+    chosen: list[Path] = parser.parse_args(arguments).paths or [ROOT / name for name in DECISION_CODE]
+    found: list[Finding] = []
+    for module in modules(chosen):
+        full = module.resolve()
+        name = full.relative_to(ROOT).as_posix() if full.is_relative_to(ROOT) else str(module)
+        if name in EXEMPT:
+            continue
+        try:
+            found += check_source(module.read_text(encoding="utf-8"), name)
+        except (OSError, SyntaxError) as error:
+            print(f"{name}: cannot be checked: {error}", file=sys.stderr)
+            return 2
+    for finding in found:
+        print(finding)
+    if found:
+        print(f"{len(found)} ambient reads in decision code. An exception needs its reason: `# ambient: why`.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

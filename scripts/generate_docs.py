@@ -1,0 +1,123 @@
+"""Rewrites the parts of the documentation that are read from the code, between their markers.
+
+``python -m scripts.generate_docs`` rewrites, ``--check`` only tells what is stale (exit status 1). A new part is a
+line in ``PARTS`` and a pair of markers in its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.errors import ConfigError
+from core.topics import TABLE, Delivery, Topic
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A generated stretch of a document; ``marker`` names it inside the file."""
+
+    path: str
+    marker: str
+    text: Callable[[], str]
+
+    @property
+    def begin(self) -> str:
+        """The line before the generated text."""
+        return f"<!-- generated: {self.marker}; rewrite with `make docs` -->"
+
+    @property
+    def end(self) -> str:
+        """The line after the generated text."""
+        return f"<!-- end of {self.marker} -->"
+
+
+def topics_table() -> str:
+    """The topics, one row each."""
+    return markdown_table(
+        ("topic", "contract", "producer", "consumers", "delivery", "journal"),
+        (
+            (
+                f"`{row.template}`",
+                f"`{row.contract.__name__}`",
+                row.producer,
+                ", ".join(row.consumers) or "—",
+                row.delivery.value,
+                f"`{row.journal}.ndjson`" if row.journal else "—",
+            )
+            for row in TABLE
+        ),
+    )
+
+
+def wiring_diagram() -> str:
+    """Who talks to whom: one arrow per pair of daemons, dashed where every message on it may be lost."""
+    edges: dict[tuple[str, str], list[Topic]] = {}
+    for row in TABLE:
+        for consumer in row.consumers:
+            edges.setdefault((row.producer, consumer), []).append(row)
+    daemons = dict.fromkeys(name for edge in edges for name in edge)
+    lines = ["```mermaid", "flowchart LR", *(f"  {name}[{name}]" for name in daemons)]
+    for (producer, consumer), rows in edges.items():
+        arrow = "==>" if any(row.delivery is Delivery.LEDGER for row in rows) else "-.->"
+        label = "<br/>".join(_short(row.template) for row in rows)
+        lines.append(f'  {producer} {arrow}|"{label}"| {consumer}')
+    return "\n".join([*lines, "```"])
+
+
+def _short(template: str) -> str:
+    """A topic without its placeholders: braces mean something else in a diagram."""
+    return template.split(".{")[0]
+
+
+PARTS: Final = (
+    Part("docs/topics.md", "topics", topics_table),
+    Part("docs/topics.md", "wiring", wiring_diagram),
+)
+
+
+def markdown_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table; bars inside cells are escaped."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def rewritten(document: str, part: Part) -> str:
+    """The document with the part's text between its markers. Raises ConfigError without the markers."""
+    before, begin, rest = document.partition(part.begin)
+    _, end, after = rest.partition(part.end)
+    if not begin or not end:
+        raise ConfigError(f"{part.path}: expected the lines {part.begin!r} and, below it, {part.end!r}; add them")
+    return f"{before}{begin}\n\n{part.text()}\n\n{end}{after}"
+
+
+def stale(root: Path, parts: Iterable[Part] = PARTS) -> dict[Path, str]:
+    """The files whose generated parts differ from the code, with what they should contain."""
+    wanted: dict[Path, str] = {}
+    for part in parts:
+        path = root / part.path
+        wanted[path] = rewritten(wanted.get(path) or path.read_text(encoding="utf-8"), part)
+    return {path: text for path, text in wanted.items() if text != path.read_text(encoding="utf-8")}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrite or check; returns the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 when something is stale")
+    check: bool = parser.parse_args(arguments).check
+    outdated = stale(ROOT)
+    for path, text in outdated.items():
+        print(f"{path.relative_to(ROOT)}: {'stale; run `make docs`' if check else 'rewritten'}")
+        if not check:
+            path.write_text(text, encoding="utf-8")
+    return 1 if check and outdated else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
