@@ -7,9 +7,23 @@ the time of the events. Hosts (a daemon, the embedded fleet, the backtester) do 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from core.contracts import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable(Contract):
+    """Bytes that came off the bus and are no message; local to the daemon that received them."""
+
+    topic: str
+    raw: str
+    reason: str
+
+    @property
+    def ts_ns(self) -> int:
+        return 0
 
 
 class Message(NamedTuple):

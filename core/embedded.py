@@ -94,9 +94,10 @@ class EmbeddedFleet:
             if self._observer is not None:
                 self._observer(messages)
             messages = deliver(self.hosts, messages)
+        topics = ", ".join(sorted({message.topic for message in messages}))
         raise RunawayError(
-            f"one market event caused more than {ROUND_LIMIT} rounds; the last one carried "
-            f"{', '.join(sorted({message.topic for message in messages}))}: two components answer each other without end"
+            f"one market event caused more than {ROUND_LIMIT} rounds, the last one on {topics}: "
+            "two components answer each other without end"
         )
 
     def close(self) -> None:

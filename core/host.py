@@ -16,7 +16,7 @@ from typing import Final
 
 from core import codec, ledger, topics
 from core.clock import EventClock
-from core.component import Component, Durable, Message
+from core.component import Component, Durable, Message, Unreadable
 from core.contracts import Contract
 from core.errors import RejectedError
 from core.journal import NdjsonJournal
@@ -25,19 +25,6 @@ from core.topics import Delivery
 
 REJECTED: Final = "rejected"  # the journal of what could not be processed
 _log: Final = logging.getLogger("njord.host")
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable(Contract):
-    """Bytes that came off the bus and are no message; local to the daemon that received them."""
-
-    topic: str
-    raw: str
-    reason: str
-
-    @property
-    def ts_ns(self) -> int:
-        return 0
 
 
 @dataclass

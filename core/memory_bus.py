@@ -1,0 +1,101 @@
+"""The bus of one process: embedded fleets, tests, rehearsals. Same promises as over Redis, no Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from typing import Any
+
+from core.bus_protocol import INBOX_LIMIT, Inbox, Subscription
+from core.component import Message
+from core.topics import Delivery, row_of
+
+
+class MemoryBus:
+    """Carries messages between the tasks of one event loop."""
+
+    def __init__(self, inbox_limit: int = INBOX_LIMIT) -> None:
+        self._limit = inbox_limit
+        self._streams: dict[str, list[Message]] = {}
+        self._typed: list[tuple[Subscription, Inbox]] = []
+        self._plain: list[tuple[str, asyncio.Queue[dict[str, Any] | None]]] = []
+
+    @property
+    def shed(self) -> int:
+        """Broadcast messages dropped because their consumer was too slow."""
+        return sum(inbox.shed for _, inbox in self._typed)
+
+    async def publish_json(self, topic: str, payload: dict[str, Any]) -> None:
+        """Publish a JSON payload to plain subscribers of the topic; typed consumers get it when it is a broadcast."""
+        self._to_plain(topic, payload)
+        row = row_of(topic)
+        if row.delivery is Delivery.BROADCAST:
+            self._to_typed(Message(topic, row.contract.from_dict(payload)))
+
+    def subscribe(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Payloads of a topic or glob from now on."""
+        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        self._plain.append((topic, queue))
+        return self._drain(topic, queue)
+
+    async def _drain(
+        self, topic: str, queue: asyncio.Queue[dict[str, Any] | None]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        try:
+            while (payload := await queue.get()) is not None:
+                yield payload
+        finally:
+            with suppress(ValueError):
+                self._plain.remove((topic, queue))
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Send typed messages at once, in order."""
+        for message in messages:
+            if message.entry != (0, 0):
+                stream = self._streams.setdefault(message.producer, [])
+                if stream and message.entry <= stream[-1].entry:
+                    continue  # as Redis does: an id is accepted once
+                stream.append(message)
+            if self._plain:
+                self._to_plain(message.topic, message.event.to_dict())
+            self._to_typed(message)
+
+    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
+        """Typed messages in batches; see ``BusProto.consume``."""
+        inbox = Inbox(self._limit)
+        for producer, after in wanted.streams.items():
+            for message in self._streams.get(producer, ()):
+                if message.entry > after:
+                    inbox.put(message)
+        self._typed.append((wanted, inbox))
+        return self._batches(wanted, inbox)
+
+    async def _batches(self, wanted: Subscription, inbox: Inbox) -> AsyncGenerator[list[Message], None]:
+        try:
+            while batch := await inbox.take():
+                yield batch
+        finally:
+            with suppress(ValueError):
+                self._typed.remove((wanted, inbox))
+
+    def _to_plain(self, topic: str, payload: dict[str, Any]) -> None:
+        for pattern, queue in self._plain:
+            if fnmatchcase(topic, pattern):
+                queue.put_nowait(payload)
+
+    def _to_typed(self, message: Message) -> None:
+        for wanted, inbox in self._typed:
+            if message.entry != (0, 0):
+                if message.producer in wanted.streams:
+                    inbox.put(message)
+            elif any(fnmatchcase(message.topic, pattern) for pattern in wanted.patterns):
+                inbox.put(message)
+
+    async def close(self) -> None:
+        """End every subscription; what waits is still delivered."""
+        for _, inbox in self._typed:
+            inbox.close()
+        for _, queue in self._plain:
+            queue.put_nowait(None)

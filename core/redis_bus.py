@@ -1,0 +1,265 @@
+"""The bus over Redis: broadcasts by PUBLISH, ledgers by XADD under explicit ids with PUBLISH in the same pipeline.
+
+A lost connection is retried for ever with a growing pause; what it cost shows in the sequences of the
+broadcasts and is refilled from the ledgers. Nothing here remembers anything: positions live in ledgers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from core import codec
+from core.bus_protocol import INBOX_LIMIT, Entry, Inbox, Subscription, wire_bytes
+from core.component import Message, Unreadable
+from core.errors import BusUnavailableError, CodecError, RejectedError
+from core.topics import Delivery, row_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+STREAM_BATCH: Final = 256  # entries read from the streams at once
+BLOCK_MS: Final = 1_000  # how long one read waits for a new entry
+CONNECT_TIMEOUT_S: Final = 2.0
+ANSWER_TIMEOUT_S: Final = 5.0  # longer than BLOCK_MS
+RETRY_FIRST_S: Final = 0.05
+RETRY_MAX_S: Final = 5.0
+_log: Final = logging.getLogger("njord.bus")
+
+
+class RedisBus:
+    """Typed and plain publish and subscribe over one Redis server.
+
+    Args:
+        redis_url: ``redis://host:port/db`` or ``unix:///path``.
+        prefix: what the keys of the ledger streams start with.
+        client: a ready client instead of the URL (fakeredis in tests).
+        inbox_limit: broadcast messages that may wait for a slow consumer before the oldest is shed.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        prefix: str = "njord",
+        client: Redis | None = None,
+        inbox_limit: int = INBOX_LIMIT,
+    ) -> None:
+        self.url = redis_url
+        self.connected = asyncio.Event()  # every subscription of ``consume`` is in place
+        self.reconnects = 0
+        self._prefix = prefix
+        self._client = client
+        self._inbox_limit = inbox_limit
+        self._inboxes: list[Inbox] = []
+
+    @property
+    def shed(self) -> int:
+        """Broadcast messages dropped because this process was too slow to take them."""
+        return sum(inbox.shed for inbox in self._inboxes)
+
+    @property
+    def client(self) -> Redis:
+        """The Redis client; made on first use."""
+        if self._client is None:
+            from redis.asyncio import Redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+
+            # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
+            self._client = Redis.from_url(
+                self.url,
+                retry=Retry(NoBackoff(), 0),
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_timeout=ANSWER_TIMEOUT_S,
+            )
+        return self._client
+
+    def stream_key(self, producer: str) -> str:
+        """The key of a daemon's ledger stream."""
+        return f"{self._prefix}:ledger:{producer}"
+
+    async def ping(self) -> None:
+        """Return when Redis answers. Raises BusUnavailableError."""
+        await self._guarded(self.client.ping())
+
+    async def get(self, key: str) -> str | None:
+        """The value of a plain key. Raises BusUnavailableError."""
+        value = await self._guarded(self.client.get(key))
+        return value.decode() if isinstance(value, bytes) else value
+
+    async def publish_json(self, topic: str, payload: dict[str, Any]) -> None:
+        """Publish a JSON payload to a topic. Raises BusUnavailableError."""
+        await self._guarded(self.client.publish(topic, codec.encode_plain(payload)))
+
+    async def subscribe(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Payloads of a topic or glob from now on. Raises BusUnavailableError."""
+        async with self.client.pubsub(ignore_subscribe_messages=True) as pubsub:
+            await self._guarded(pubsub.psubscribe(topic))
+            while True:
+                raw = await self._guarded(pubsub.get_message(timeout=None))
+                if raw is None:
+                    continue
+                try:
+                    payload = codec.decode_plain(raw["data"])
+                except CodecError as error:
+                    _log.warning("unreadable message on %s: %s", raw["channel"], error)
+                    continue
+                if isinstance(payload, dict):
+                    yield payload
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Send messages in one pipeline; a ledger entry that Redis has already is not sent twice.
+
+        Raises:
+            BusUnavailableError: Redis did not confirm; which of the messages arrived is unknown, and
+                repeating ledger entries is harmless.
+        """
+        if not messages:
+            return
+        pipeline = self.client.pipeline(transaction=False)
+        for message in messages:
+            payload = wire_bytes(message)
+            if message.entry != (0, 0):
+                place = f"{message.entry[0]}-{message.entry[1]}"
+                pipeline.xadd(self.stream_key(message.producer), {"t": message.topic, "e": payload}, id=place)
+            pipeline.publish(message.topic, payload)
+        for result in await self._guarded(pipeline.execute(raise_on_error=False)):
+            if isinstance(result, Exception) and "equal or smaller" not in str(result):
+                raise BusUnavailableError(f"Redis at {self.url} refused a message: {result}") from result
+
+    async def last_entry(self, producer: str) -> Entry:
+        """The newest entry of a ledger stream, ``(0, 0)`` when Redis has none."""
+        newest = await self._guarded(self.client.xrevrange(self.stream_key(producer), count=1))
+        return _entry(newest[0][0]) if newest else (0, 0)
+
+    async def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
+        """Typed messages in batches; see ``BusProto.consume``. Survives the loss of the connection."""
+        inbox = Inbox(self._inbox_limit)
+        self._inboxes.append(inbox)
+        readers = [asyncio.create_task(self._read_broadcasts(wanted.patterns, inbox))] if wanted.patterns else []
+        if wanted.streams:
+            readers.append(asyncio.create_task(self._read_streams(dict(wanted.streams), inbox)))
+        if not wanted.patterns:
+            self.connected.set()
+        for reader in readers:
+            reader.add_done_callback(lambda _: inbox.close())
+        try:
+            while batch := await inbox.take():
+                yield batch
+            for reader in readers:
+                if reader.done() and not reader.cancelled():
+                    reader.result()  # a reader that failed says why
+        finally:
+            inbox.close()
+            self._inboxes.remove(inbox)
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+    async def _read_broadcasts(self, patterns: Sequence[str], inbox: Inbox) -> None:
+        pause = RETRY_FIRST_S
+        while not inbox.closed:
+            try:
+                async with self.client.pubsub() as pubsub:
+                    await self._guarded(pubsub.psubscribe(*patterns))
+                    awaited = len(patterns)
+                    while not inbox.closed:
+                        raw = await self._guarded(pubsub.get_message(timeout=None))
+                        if raw is None:
+                            continue
+                        if raw["type"] == "psubscribe":
+                            awaited -= 1
+                            if awaited == 0:
+                                self.connected.set()
+                                pause = RETRY_FIRST_S
+                            continue
+                        inbox.put(_broadcast(raw["channel"].decode(), raw["data"]))
+            except BusUnavailableError as error:
+                pause = await self._lost(error, pause)
+
+    async def _read_streams(self, positions: dict[str, Entry], inbox: Inbox) -> None:
+        producers = {self.stream_key(producer).encode(): producer for producer in positions}
+        pause = RETRY_FIRST_S
+        while not inbox.closed:
+            await inbox.room()
+            after: dict[Any, Any] = {self.stream_key(p): f"{entry[0]}-{entry[1]}" for p, entry in positions.items()}
+            try:
+                answer = await self._guarded(self.client.xread(after, count=STREAM_BATCH, block=BLOCK_MS))
+            except BusUnavailableError as error:
+                pause = await self._lost(error, pause)
+                continue
+            pause = RETRY_FIRST_S
+            for key, entries in _streams(answer):
+                producer = producers[key]
+                for place, fields in entries:
+                    positions[producer] = _entry(place)
+                    inbox.put(_ledger_message(producer, positions[producer], fields))
+
+    async def _lost(self, error: BusUnavailableError, pause: float) -> float:
+        """Say that the connection is gone, wait, and return the next pause."""
+        self.connected.clear()
+        self.reconnects += 1
+        _log.warning("%s; trying again in %.2f s", error, pause)
+        await asyncio.sleep(pause)
+        return min(pause * 2, RETRY_MAX_S)
+
+    async def _guarded(self, call: Any) -> Any:
+        """Await a call of the client; its connection errors become ours."""
+        from redis import exceptions
+
+        lost = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError, OSError)
+        try:
+            return await call
+        except lost as error:
+            raise BusUnavailableError(
+                f"Redis at {self.url} does not answer: {error}. Start it, or set redis.url in config/base.yaml; "
+                "nothing recorded is lost, the daemon goes on when Redis is back"
+            ) from error
+
+    async def close(self) -> None:
+        """End every subscription and release the connections."""
+        for inbox in self._inboxes:
+            inbox.close()
+        if self._client is not None:
+            with suppress(BusUnavailableError):
+                await self._guarded(self._client.aclose())
+
+
+def _entry(place: bytes | str) -> Entry:
+    text = place.decode() if isinstance(place, bytes) else place
+    transaction, _, index = text.partition("-")
+    return int(transaction), int(index)
+
+
+def _streams(answer: Any) -> Any:
+    """The reply of XREAD as pairs of key and entries, in either protocol's shape."""
+    if isinstance(answer, dict):
+        return [(key, batch) for key, batches in answer.items() for batch in batches]
+    return answer or ()
+
+
+def _ledger_message(producer: str, entry: Entry, fields: Mapping[bytes, bytes]) -> Message:
+    topic, data = fields.get(b"t", b"").decode("utf-8", "replace"), fields.get(b"e", b"")
+    try:
+        row = row_of(topic)
+        if row.producer != producer:
+            raise RejectedError(f"{topic} comes from {row.producer}, not from {producer}")
+        event, meta = codec.decode_message(row.contract, data)
+    except RejectedError as error:
+        return Message(topic, Unreadable(topic, data.decode("utf-8", "replace"), str(error)), producer, 0, entry)
+    return Message(topic, event, producer, meta.seq, entry)
+
+
+def _broadcast(topic: str, data: bytes) -> Message:
+    try:
+        row = row_of(topic)
+        if row.delivery is not Delivery.BROADCAST:
+            raise RejectedError(f"{topic} is a ledger topic: consume its producer's stream")
+        event, meta = codec.decode_message(row.contract, data)
+    except RejectedError as error:
+        return Message(topic, Unreadable(topic, data.decode("utf-8", "replace"), str(error)))
+    return Message(topic, event, meta.producer, meta.seq)

@@ -1,0 +1,186 @@
+"""One conformance suite for every bus: memory, fakeredis, and the real servers that are installed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
+
+from core.bus import Bus, BusProto, MemoryBus, Subscription
+from core.component import Message, Unreadable
+from core.contracts import OrderIntent, TradeEvent
+from core.errors import BusUnavailableError
+from tests.redis_server import RedisServer, spare_port
+
+Connect = Callable[[], BusProto]
+
+
+def trade(n: int) -> Message:
+    event = TradeEvent("BTC/USDT", 100.0 + n, 1.0, "buy", 1_000 + n, str(n))
+    return Message("md.trades.BTC/USDT", event, "md_ingest", n)
+
+
+def intent(n: int) -> Message:
+    event = OrderIntent("s", "BTC/USDT", "buy", "market", 1.0, intent_id=f"i{n}", ts_local_ns=n)
+    return Message("strat.intent", event, "strategy_runner", n, (n, 0))
+
+
+@pytest.fixture(params=["memory", "fakeredis", "real"])
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
+    """A function that gives one more connection to the same bus."""
+    opened: list[BusProto] = []
+    if request.param == "memory":
+        bus = MemoryBus()
+        opened.append(bus)
+        yield lambda: bus
+    else:
+        server = FakeServer()
+        url = "redis://fake" if request.param == "fakeredis" else request.getfixturevalue("redis_url")
+
+        def make() -> BusProto:
+            client = FakeAsyncRedis(server=server) if request.param == "fakeredis" else None
+            opened.append(Bus(url, client=client))
+            return opened[-1]
+
+        yield make
+    for each in opened:
+        await each.close()
+
+
+async def ready(bus: BusProto) -> None:
+    if isinstance(bus, Bus):
+        await asyncio.wait_for(bus.connected.wait(), 5)
+
+
+async def collect(
+    bus: BusProto, wanted: Subscription, count: int, started: asyncio.Event | None = None
+) -> list[Message]:
+    got: list[Message] = []
+    stream = bus.consume(wanted)
+
+    async def run() -> None:
+        async for batch in stream:
+            got.extend(batch)
+            if len(got) >= count:
+                return
+
+    task = asyncio.create_task(run())
+    await ready(bus)
+    if started is not None:
+        started.set()
+    await asyncio.wait_for(task, 10)
+    await stream.aclose()
+    return got
+
+
+async def test_a_payload_arrives_as_it_was_published(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    stream = receiver.subscribe("md.trades.*")
+    first: asyncio.Task[dict[str, Any]] = asyncio.ensure_future(anext(stream))
+    payload = trade(1).event.to_dict()
+    while not first.done():
+        await sender.publish_json("md.trades.BTC/USDT", payload)
+        await asyncio.wait({first}, timeout=0.02)
+    assert first.result() == payload
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_broadcasts_arrive_typed_in_order_with_their_sequence(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    sent = [trade(n) for n in range(1, 51)]
+    started = asyncio.Event()
+    receiving = asyncio.create_task(collect(receiver, Subscription(("md.trades.*",)), 50, started))
+    await started.wait()
+    await sender.publish(sent)
+    assert await receiving == sent
+
+
+async def test_a_stream_is_read_from_the_entry_behind_the_last_processed(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    await sender.publish([intent(n) for n in range(1, 11)])
+    got = await collect(receiver, Subscription((), {"strategy_runner": (4, 0)}), 6)
+    assert [m.entry[0] for m in got] == [5, 6, 7, 8, 9, 10]
+    assert got[0] == intent(5)
+
+
+async def test_an_entry_sent_twice_is_in_the_stream_once(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    await sender.publish([intent(1), intent(2)])
+    await sender.publish([intent(1), intent(2), intent(3)])
+    got = await collect(receiver, Subscription((), {"strategy_runner": (0, 0)}), 3)
+    assert [m.entry[0] for m in got] == [1, 2, 3]
+
+
+async def test_plain_subscribers_see_ledger_messages_too(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    stream = receiver.subscribe("strat.intent")
+    first: asyncio.Task[dict[str, Any]] = asyncio.ensure_future(anext(stream))
+    n = 0
+    while not first.done():
+        n += 1
+        await sender.publish([intent(n)])
+        await asyncio.wait({first}, timeout=0.02)
+    assert first.result()["strategy_id"] == "s"
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_bytes_that_are_no_message_are_handed_on_as_unreadable(redis_url: str) -> None:
+    bus, receiver = Bus(redis_url), Bus(redis_url)
+    started = asyncio.Event()
+    wanted = Subscription(("md.trades.*",), {"strategy_runner": (0, 0)})
+    receiving = asyncio.create_task(collect(receiver, wanted, 4, started))
+    await started.wait()
+    await bus.client.publish("md.trades.BTC/USDT", b'{"symbol": "BTC/USDT", "price": NaN}')
+    await bus.client.publish("md.trades.BTC/USDT", b'{"symbol":"BTC/USDT","pri')
+    await bus.client.xadd(bus.stream_key("strategy_runner"), {"t": "strat.intent", "e": b'{"qty":-1}'}, id="1-0")
+    await bus.publish([trade(1)])
+    got = await receiving
+    reasons = [m.event.reason for m in got if isinstance(m.event, Unreadable)]
+    assert len(reasons) == 3
+    assert [m.entry for m in got if m.entry != (0, 0)] == [(1, 0)]
+    assert trade(1) in got
+    await bus.close()
+    await receiver.close()
+
+
+async def test_a_slow_consumer_sheds_the_oldest_broadcasts_and_never_a_ledger_message() -> None:
+    bus = MemoryBus(inbox_limit=10)
+    stream = bus.consume(Subscription(("md.trades.*",), {"strategy_runner": (0, 0)}))
+    await bus.publish([intent(1), *[trade(n) for n in range(1, 101)], intent(2)])
+    batch = await anext(stream)
+    assert [m.entry[0] for m in batch if m.entry != (0, 0)] == [1, 2]
+    assert [m.seq for m in batch if m.entry == (0, 0)] == list(range(91, 101))
+    assert bus.shed == 90
+    await stream.aclose()
+
+
+async def test_an_absent_server_is_named_with_the_remedy() -> None:
+    url = f"redis://127.0.0.1:{spare_port()}/0"
+    bus = Bus(url)
+    with pytest.raises(BusUnavailableError, match=r"redis://127.*does not answer.*redis.url"):
+        await bus.publish_json("md.clock", {"ts": 1})
+    await bus.close()
+
+
+async def test_a_consumer_goes_on_when_the_server_comes_back() -> None:
+    with RedisServer(appendonly=True) as server:
+        sender, receiver = Bus(server.url), Bus(server.url)
+        stream = receiver.consume(Subscription(("md.trades.*",), {"strategy_runner": (0, 0)}))
+        await sender.publish([intent(1)])
+        assert await anext(stream) == [intent(1)]
+        server.kill()
+        with pytest.raises(BusUnavailableError):
+            await sender.publish([intent(2)])
+        server.restart()
+        await sender.publish([intent(1), intent(2)])
+        assert await asyncio.wait_for(anext(stream), 10) == [intent(2)]
+        assert receiver.reconnects > 0
+        await asyncio.wait_for(receiver.connected.wait(), 10)
+        await sender.publish([trade(7)])
+        assert await asyncio.wait_for(anext(stream), 10) == [trade(7)]
+        await sender.close()
+        await stream.aclose()
+        await receiver.close()
