@@ -1,0 +1,72 @@
+"""How long to wait before the next try: exponential backoff with full jitter, capped.
+
+Whatever reconnects (feed, broker, bus) shares these rules; the caller passes the randomness in, so that
+a test knows every delay. Nothing in here sleeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from core.errors import ConfigError
+
+_MAX_DOUBLINGS: Final = 32  # beyond this any cap is reached; keeps the power small
+
+
+@dataclass(frozen=True, slots=True)
+class BackoffPolicy:
+    """Delays in seconds: up to ``initial_s`` after the first failure, twice that after the next, never above ``cap_s``.
+
+    ``healthy_after_s``: a connection that lived this long counts as mended, and the next failure starts anew.
+
+    Raises:
+        ConfigError: a delay that is not above 0, or a cap below the initial delay.
+    """
+
+    initial_s: float = 0.5
+    cap_s: float = 30.0
+    healthy_after_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.initial_s <= self.cap_s:
+            raise ConfigError(
+                f"backoff: expected 0 < initial_s <= cap_s, got initial_s={self.initial_s} cap_s={self.cap_s}"
+            )
+        if self.healthy_after_s < 0:
+            raise ConfigError(f"backoff.healthy_after_s: expected at least 0, got {self.healthy_after_s}")
+
+    def ceiling_s(self, failures: int) -> float:
+        """The longest possible delay after this many failures in a row, from 1."""
+        return min(self.cap_s, self.initial_s * 2.0 ** min(failures - 1, _MAX_DOUBLINGS))
+
+
+class Backoff:
+    """Counts failures in a row and answers the next delay.
+
+    Full jitter (a uniform draw from 0 to the ceiling) spreads the clients that one outage cut off at
+    the same moment: Brooker, "Exponential Backoff And Jitter", 2015.
+
+    Args:
+        policy: the delays.
+        random: a number in ``[0, 1)``, such as ``random.Random(seed).random``.
+    """
+
+    __slots__ = ("_policy", "_random", "failures")
+
+    def __init__(self, policy: BackoffPolicy, random: Callable[[], float]) -> None:
+        self._policy = policy
+        self._random = random
+        self.failures = 0
+
+    def failed(self, up_for_s: float = 0.0) -> float:
+        """Seconds to wait after one more failure; ``up_for_s`` is how long things had worked before it."""
+        if up_for_s >= self._policy.healthy_after_s > 0:
+            self.failures = 0
+        self.failures += 1
+        return self._random() * self._policy.ceiling_s(self.failures)
+
+    def reset(self) -> None:
+        """Things work: the next failure is the first again."""
+        self.failures = 0
