@@ -7,14 +7,13 @@ half line behind: the file is cut back to its last whole line and the rest waits
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
-
-import structlog
 
 from core import journal_files
 from core.clock import NS_PER_DAY
@@ -24,7 +23,7 @@ ROTATE_BYTES: Final = 100 * 1024 * 1024
 _BUFFER_BYTES: Final = 1024 * 1024  # what gathers in memory before ``append`` flushes by itself
 _MODE: Final = 0o644
 
-_log = structlog.get_logger(__name__)
+_log: Final = logging.getLogger("njord.journal")
 
 
 class NdjsonJournal:
@@ -150,7 +149,8 @@ class NdjsonJournal:
                 further ``sync`` raises until the journal is opened anew.
         """
         self.flush()
-        self._sync_written()
+        self._sync_data()
+        self._sync_names()
 
     def close(self) -> None:
         """Flush and give up the lock; again is harmless. When flushing raises, the journal stays open."""
@@ -158,6 +158,17 @@ class NdjsonJournal:
             self.flush()
             self._release()
             self._closed = True
+
+    def retire(self) -> Path | None:
+        """Flush, give the file its dated name and close; the rotated file, or None when it was empty.
+
+        Raises:
+            JournalWriteError: the disk refused; the journal stays open.
+        """
+        self.flush()
+        closed = self._move_away() if self._size else None
+        self.close()
+        return closed
 
     def __enter__(self) -> Self:
         return self
@@ -203,21 +214,26 @@ class NdjsonJournal:
         try:
             self._cut_half_line()
         except OSError as error:  # tried again before the next write
-            _log.error("journal.half_line_left", path=str(self.path), whole_bytes=self._size, error=str(error))
+            _log.error("half a line left in %s behind byte %d: %s", self.path, self._size, error)
 
-    def _sync_written(self) -> None:
+    def _sync_data(self) -> None:
         if self._sync_failed is not None:
             raise JournalWriteError(self.path, self._sync_failed)
         try:
             if self._unsynced:
                 os.fdatasync(self._fd)
                 self._unsynced = False
-            if self._folder_unsynced:
-                _sync_folder(self.path.parent)
-                self._folder_unsynced = False
         except OSError as error:
             # The kernel may report a failed write-back once and forget it: success afterwards proves nothing.
             self._sync_failed = error
+            raise JournalWriteError(self.path, error) from error
+
+    def _sync_names(self) -> None:
+        try:
+            if self._folder_unsynced:
+                journal_files.sync_folder(self.path.parent)
+                self._folder_unsynced = False
+        except OSError as error:
             raise JournalWriteError(self.path, error) from error
 
     def _open(self, flags: int = 0) -> None:
@@ -270,7 +286,7 @@ class NdjsonJournal:
             self._cut_half_line()
             self._unsynced = True
             self.repaired = torn
-            _log.warning("journal.torn_line_moved_aside", path=str(self.path), bytes=torn, aside=str(aside))
+            _log.warning("torn last line of %s: %d bytes moved aside to %s", self.path, torn, aside)
         return last
 
     def _known_day(self) -> int | None:
@@ -296,17 +312,21 @@ class NdjsonJournal:
 
     def _rotate(self) -> None:
         """Give the file its dated name and go on in a new one. All lines taken are written by now."""
-        if self._size == 0:
-            return
-        self._sync_written()
+        if self._size:
+            self._move_away()
+            self._reopen()
+
+    def _move_away(self) -> Path:
+        self._sync_data()
         try:
-            os.rename(self.path, self._closed_path())
+            closed = self._closed_path()
+            os.rename(self.path, closed)
         except OSError as error:
             raise JournalWriteError(self.path, error) from error
         self._release()
         self._folder_unsynced = True
         self.rotations += 1
-        self._reopen()
+        return closed
 
     def _closed_path(self) -> Path:
         stream = journal_files.stream_of(self.path)
@@ -328,11 +348,3 @@ def _append_durably(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

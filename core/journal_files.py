@@ -124,6 +124,15 @@ def last_line(fd: int, size: int) -> tuple[int, bytes | None]:
     return start + last + 1, tail[tail.rfind(b"\n", 0, last) + 1 : last]
 
 
+def sync_folder(folder: Path) -> None:
+    """Wait until names made, changed or removed in the folder are on the disk. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def day_of(ts_ns: int) -> int:
     """The UTC day, counted from the epoch."""
     return ts_ns // NS_PER_DAY
