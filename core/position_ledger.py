@@ -29,7 +29,7 @@ def to_fee_units(amount: Decimal) -> int:
 
 
 def fee_units(fee: float) -> int:
-    """The fee of a fill in ``FEE_UNIT``: exact for every fee that was itself made of such units below 2^53."""
+    """The fee of a fill in ``FEE_UNIT``: exact for every fee made of fewer than 10^15 of them."""
     return to_fee_units(Decimal(repr(float(fee))))
 
 

@@ -1,0 +1,33 @@
+"""Risk first: no venue, simulated or live, takes an order without the decision that allowed it.
+
+Every broker calls ``refusal`` before anything else; there is no way around it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from core import ids
+from core.contracts import OrderEvent
+
+NO_RISK_DECISION: Final = "NO_RISK_DECISION"
+
+
+def refusal(order: OrderEvent) -> str | None:
+    """Why a venue must refuse the order, or None when an allowed decision on this very order comes with it."""
+    decision = order.decision
+    if decision is None:
+        return f"{NO_RISK_DECISION}: expected the decision that allowed {order.intent_id}, got none"
+    if not decision.allowed:
+        return f"{NO_RISK_DECISION}: expected an allowed decision, got a denial ({decision.reason})"
+    expected = (
+        ("decision.intent_id", decision.intent_id, order.intent_id),
+        ("decision.decision_id", decision.decision_id, ids.decision_id(order.intent_id)),
+        ("order_id", order.order_id, ids.order_id(order.intent_id)),
+        ("decision.symbol", decision.symbol or order.symbol, order.symbol),
+        ("decision.strategy_id", decision.strategy_id or order.strategy_id, order.strategy_id),
+    )
+    for name, got, wanted in expected:
+        if got != wanted:
+            return f"{NO_RISK_DECISION}: expected {name} {wanted!r}, got {got!r}"
+    return None
