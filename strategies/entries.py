@@ -1,0 +1,76 @@
+"""The entries of ``config/strategies.yaml`` as the manager takes them, and their ``params`` as typed values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final, TypeVar
+
+import msgspec
+from pydantic import ValidationError
+
+from core import topics
+from core.config_schema import StrategyConfig
+from core.errors import ConfigError
+from strategies.context import StrategyContext
+
+RUNNER: Final = "strategy_runner"  # the daemon whose topics strategies may ask for
+M = TypeVar("M", bound=msgspec.Struct)
+
+
+def entries_in(config: Mapping[str, Any]) -> tuple[StrategyConfig, ...]:
+    """The entries under ``strategies``, in order, disabled ones included.
+
+    Raises:
+        ConfigError: an unknown or missing key, a wrong type, an id that stands twice, an unknown topic.
+    """
+    listed = config.get("strategies")
+    if not isinstance(listed, list | tuple):
+        raise ConfigError(f"config/strategies.yaml: strategies: expected a list, got {type(listed).__name__}")
+    found: dict[str, StrategyConfig] = {}
+    for index, plain in enumerate(listed):
+        place = f"config/strategies.yaml: strategies[{index}]"
+        entry = plain if isinstance(plain, StrategyConfig) else _entry(plain, place)
+        if entry.id in found:
+            raise ConfigError(f"{place}.id: expected a unique id, got {entry.id!r} a second time; rename one")
+        for pattern in entry.events:
+            _check_topic(pattern, f"{place}.events")
+        found[entry.id] = entry
+    return tuple(found.values())
+
+
+def wants(entry: StrategyConfig, symbol: str, topic: str) -> bool:
+    """Whether a market event is for this strategy; an event about no symbol, such as the clock, is for every one."""
+    return (not symbol or symbol in entry.symbols) and any(fnmatchcase(topic, glob) for glob in entry.events)
+
+
+def params_of(context: StrategyContext, model: type[M]) -> M:
+    """The strategy's ``params`` as a typed value with its defaults.
+
+    Raises:
+        ConfigError: a parameter is unknown, of the wrong type or outside its range; the text lists the known ones.
+    """
+    try:
+        return msgspec.convert(dict(context.config), model)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"strategy {context.strategy_id!r}: params: {error}; expected {', '.join(model.__struct_fields__)}"
+        ) from None
+
+
+def _entry(plain: object, place: str) -> StrategyConfig:
+    try:
+        return StrategyConfig.model_validate(plain)
+    except ValidationError as error:
+        wrong = "; ".join(f"{place}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        keys = ", ".join(field.alias or name for name, field in StrategyConfig.model_fields.items())
+        raise ConfigError(f"{wrong}. An entry has the keys {keys}") from None
+
+
+def _check_topic(pattern: str, place: str) -> None:
+    allowed = [row.pattern for row in topics.consumed_by(RUNNER)]
+    if not any(fnmatchcase(topic, pattern) or fnmatchcase(pattern, topic) for topic in allowed):
+        near = difflib.get_close_matches(pattern, allowed, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{place}: expected topics or globs of {', '.join(allowed)}, got {pattern!r}{hint}")

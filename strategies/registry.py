@@ -1,0 +1,134 @@
+"""Which strategies there are: found in packages or named by class path, and imported anew on request."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import logging
+import pkgutil
+from collections.abc import Callable
+from types import ModuleType
+from typing import Final
+
+from core.errors import ConfigError
+from strategies.base import StrategyBase
+from strategies.fresh_import import import_fresh
+from strategies.time_budget import TimeBudget
+
+IMPORT_BUDGET_S: Final = 30.0  # wall clock for one strategy module, its imports included
+_log: Final = logging.getLogger("njord.strategies")
+
+
+class UnknownStrategyError(ConfigError, KeyError):
+    """No strategy of that id or class path."""
+
+    __str__ = Exception.__str__
+
+
+class StrategyRegistry:
+    """Strategy classes by id and by class path. ``failures`` tells, by module or class, what was skipped and why."""
+
+    def __init__(self) -> None:
+        self.failures: dict[str, str] = {}
+        self._by_id: dict[str, type[StrategyBase]] = {}
+        self._modules: dict[str, ModuleType] = {}
+        self._packages: list[str] = []
+        self._budget = TimeBudget(IMPORT_BUDGET_S)
+
+    def register(self, strategy_class: type[StrategyBase]) -> None:
+        """Make a class known by its ``strategy_id``. Raises ConfigError without an id or when it is taken."""
+        strategy_id = getattr(strategy_class, "strategy_id", None)
+        if not isinstance(strategy_id, str) or not strategy_id:
+            raise ConfigError(f"{path_of(strategy_class)}: expected a class attribute strategy_id, got {strategy_id!r}")
+        known = self._by_id.setdefault(strategy_id, strategy_class)
+        if known is not strategy_class:
+            raise ConfigError(
+                f"strategy_id {strategy_id!r} of {path_of(strategy_class)} is taken by {path_of(known)}; rename one"
+            )
+
+    def get(self, strategy_id: str) -> type[StrategyBase]:
+        """The class registered under an id. Raises UnknownStrategyError."""
+        found = self._by_id.get(strategy_id)
+        if found is None:
+            raise UnknownStrategyError(_unknown("strategy", strategy_id, list(self._by_id)) + self._skipped())
+        return found
+
+    def discover(self, package: str = "strategies.samples") -> None:
+        """Import every module of a package and register its strategies; one that fails is logged and skipped."""
+        if package not in self._packages:
+            self._packages.append(package)
+        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            if found.name not in self._modules:
+                self._take_in(found.name, importlib.import_module)
+
+    def resolve(self, path: str) -> type[StrategyBase]:
+        """The class of a dotted path, such as ``strategies.samples.trendline_break.TrendlineBreak``.
+
+        Raises:
+            UnknownStrategyError: no such module, or no concrete strategy of that name in it.
+            ConfigError: the module fails to import.
+        """
+        module_name, _, name = path.rpartition(".")
+        if module_name not in self._modules:
+            self._take_in(module_name, importlib.import_module)
+        module = self._modules.get(module_name)
+        if module is None:
+            raise ConfigError(f"{path}: {self.failures[module_name]}")
+        for candidate in (found := _strategies_in(module)):
+            if candidate.__name__ == name:
+                return candidate
+        raise UnknownStrategyError(_unknown(f"strategy class in {module_name}", name, [c.__name__ for c in found]))
+
+    def refresh(self) -> None:
+        """Import everything anew. A module that fails keeps its old version and is told of in ``failures``."""
+        for name in list(self._modules):
+            self._take_in(name, import_fresh)
+        for package in self._packages:
+            self.discover(package)
+
+    def _take_in(self, name: str, load: Callable[[str], ModuleType]) -> None:
+        try:
+            module = self._budget.call(load, name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 — foreign code: whatever it raises, the others must run
+            self.failures[name] = f"cannot import {name}: {type(error).__name__}: {error}; mend it, then reload"
+            _log.warning("skipped: %s", self.failures[name], exc_info=error)
+            return
+        self.failures = {place: why for place, why in self.failures.items() if not f"{place}.".startswith(f"{name}.")}
+        self._modules[name] = module
+        self._by_id = {i: c for i, c in self._by_id.items() if c.__module__ != name}
+        for strategy_class in _strategies_in(module):
+            if "strategy_id" not in vars(strategy_class):
+                continue  # none of its own: to be had by its class path alone
+            try:
+                self.register(strategy_class)
+            except ConfigError as error:
+                self.failures[path_of(strategy_class)] = str(error)
+                _log.warning("not registered: %s", error)
+
+    def _skipped(self) -> str:
+        return "".join(f". Skipped: {reason}" for reason in self.failures.values())
+
+
+def path_of(strategy_class: type[StrategyBase]) -> str:
+    """The dotted path of a strategy class."""
+    return f"{strategy_class.__module__}.{strategy_class.__qualname__}"
+
+
+def _strategies_in(module: ModuleType) -> list[type[StrategyBase]]:
+    return [
+        found
+        for found in vars(module).values()
+        if isinstance(found, type)
+        and issubclass(found, StrategyBase)
+        and found.__module__ == module.__name__
+        and not inspect.isabstract(found)
+    ]
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown {what}: {name!r}: expected one of {', '.join(sorted(known)) or 'none found'}{hint}"

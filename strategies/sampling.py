@@ -1,0 +1,27 @@
+"""One price per period from whatever is delivered, so that the same strategy runs on trades and on bars."""
+
+from __future__ import annotations
+
+from core.clock import NS_PER_S
+from core.contracts import Contract, OHLCVBar, TradeEvent
+
+
+class PriceSampler:
+    """Every bar's close, and of trades the first in each period of ``period_s`` seconds per symbol (0: every one)."""
+
+    def __init__(self, period_s: float = 0.0) -> None:
+        self._period_ns = round(period_s * NS_PER_S)
+        self._sampled: dict[str, int] = {}  # by symbol: the period last sampled
+
+    def price(self, event: Contract) -> float | None:
+        """The price of a new sample in quote currency, None when the event gives none."""
+        if isinstance(event, OHLCVBar):
+            return event.close
+        if not isinstance(event, TradeEvent):
+            return None
+        if self._period_ns:
+            period = event.ts_ns // self._period_ns
+            if period <= self._sampled.get(event.symbol, -1):
+                return None
+            self._sampled[event.symbol] = period
+        return event.price
