@@ -1,0 +1,15 @@
+"""The risk engine daemon: the component of ``risk.engine`` under the limits of the configuration."""
+
+from __future__ import annotations
+
+from core.config_model import Config
+from risk import RiskEngine, RiskLimits
+
+
+def build(config: Config) -> RiskEngine:
+    """The risk engine of a configuration: its instruments, its caps, its venue.
+
+    Orders go to the paper venue unless the installation trades live.
+    """
+    venue = config.exchange.name if config.app.env == "live" else "paper"
+    return RiskEngine(config.instruments_table(), RiskLimits.of(config.risk), venue)
