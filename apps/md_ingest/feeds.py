@@ -6,11 +6,25 @@ checks them, whatever the source.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
+import glob
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
 
-from core.contracts import Contract
+from core.clock import NS_PER_MINUTE
+from core.contracts import BookEvent, Contract, FeedStatus, TradeEvent
+from core.errors import ConfigError
+from core.instruments import Instruments
+from core.market.capture import CHANNELS, Recording, RecordingReader, merged, raw_events, survey
+from core.market.lines import BadLine, OnBadLine, sha256_of
 from core.market.sequence import BackfillRequest
+from core.market.synthetic import GENERATION, START_NS, SYNTHETIC_VENUE, SyntheticMarket
+
+SYNTHETIC: Final = "synthetic"
+DEFAULT_MINUTES: Final = 120  # of a synthetic market
+DEFAULT_CHANNELS: Final = ("trades", "book")
 
 
 class Feed(Protocol):
@@ -46,5 +60,163 @@ class OfflineFeed(Protocol):
         ...
 
     def checksum(self) -> str:
-        """SHA-256, hexadecimal, of everything that decides what ``events`` yields."""
+        """SHA-256, hexadecimal, of the input: of the file as ``sha256sum`` shows it, or of a generator's parameters."""
         ...
+
+
+class FileFeed:
+    """Recordings, merged by the time of receipt. ``rejected`` lines could not be used; ``on_bad_line`` is told
+    of each, and of what was used with a warning. ``left_out`` counts events of symbols that the feed does not serve."""
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        instruments: Instruments,
+        symbols: Sequence[str],
+        channels: Collection[str] = DEFAULT_CHANNELS,
+        on_bad_line: OnBadLine | None = None,
+    ) -> None:
+        self.name = ",".join(str(recording.path) for recording in recordings)
+        self.symbols = tuple(symbols)
+        self.rejected = 0
+        self.warned = 0
+        self.left_out: Counter[str] = Counter()
+        self._recordings = tuple(recordings)
+        self._instruments = instruments
+        self._channels = channels
+        self._on_bad_line = on_bad_line
+
+    def events(self) -> Iterator[Contract]:
+        """Raw events in the order of receipt; each call reads the files anew."""
+        self.rejected = self.warned = 0
+        self.left_out.clear()
+        readers = [
+            RecordingReader(recording, self._instruments, self._note, tickers="ticker" in self._channels)
+            for recording in self._recordings
+        ]
+        return raw_events(merged(readers), self.symbols, self._channels, self.left_out)
+
+    def checksum(self) -> str:
+        """SHA-256 of the file; of several, that of their sums."""
+        return sha256_of([recording.path for recording in self._recordings])
+
+    def _note(self, bad: BadLine) -> None:
+        if bad.used:
+            self.warned += 1
+        else:
+            self.rejected += 1
+        if self._on_bad_line is not None:
+            self._on_bad_line(bad)
+
+
+class SyntheticFeed:
+    """So many minutes of the market that a seed gives."""
+
+    rejected = 0
+
+    def __init__(
+        self,
+        seed: int,
+        instruments: Instruments,
+        symbols: Sequence[str],
+        channels: Collection[str] = DEFAULT_CHANNELS,
+        minutes: int = DEFAULT_MINUTES,
+    ) -> None:
+        self.name = f"{SYNTHETIC}:{seed}:{minutes}"
+        self.symbols = tuple(symbols)
+        self._market = SyntheticMarket(seed, instruments, symbols)
+        self._grids = [(s, str(instruments[s].tick_size), str(instruments[s].lot_size)) for s in symbols]
+        self._duration_ns = minutes * NS_PER_MINUTE
+        self._wanted = tuple(
+            contract for channel, contract in (("trades", TradeEvent), ("book", BookEvent)) if channel in channels
+        )
+
+    def events(self) -> Iterator[Contract]:
+        """Trades and books by time; each call starts anew."""
+        for event in self._market.events(self._duration_ns):
+            if isinstance(event, self._wanted):
+                yield event
+        for symbol in self.symbols:
+            end = START_NS + self._duration_ns
+            yield FeedStatus(symbol, SYNTHETIC_VENUE, "ended", end, "the synthetic market ended")
+
+    def checksum(self) -> str:
+        """SHA-256 of the generation of the generator, seed, duration, symbols and their grids."""
+        text = f"{GENERATION} {self.name} {self._grids}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def open_feed(
+    spec: str,
+    instruments: Instruments,
+    symbols: Sequence[str] | None = None,
+    channels: Collection[str] = DEFAULT_CHANNELS,
+    on_bad_line: OnBadLine | None = None,
+) -> OfflineFeed:
+    """The offline feed that ``--feed`` names: ``synthetic:SEED[:MINUTES]``, or files separated by commas, each a raw
+    Binance capture or one of our journals, with ``*`` for several.
+
+    ``symbols`` are those wanted; without them all that the files have, or all configured for a synthetic market.
+
+    Raises:
+        ConfigError: a spec that is neither, a file that cannot be read or is nothing of the kind, a symbol that it
+            does not have.
+        UnknownSymbolError: a symbol that is not configured.
+    """
+    for channel in channels:
+        if channel not in CHANNELS:
+            raise ConfigError(f"channels: expected some of {', '.join(CHANNELS)}, got {channel!r}")
+    for symbol in symbols or ():
+        instruments[symbol]
+    if spec.split(":", 1)[0] == SYNTHETIC:
+        seed, minutes = _synthetic_numbers(spec)
+        return SyntheticFeed(seed, instruments, symbols or tuple(instruments), channels, minutes)
+    recordings = [Recording.at(path) for path in _paths(spec)]
+    return FileFeed(recordings, instruments, _served(recordings, instruments, symbols), channels, on_bad_line)
+
+
+def _synthetic_numbers(spec: str) -> tuple[int, int]:
+    numbers = spec.split(":")[1:]
+    if len(numbers) in (1, 2) and all(number.isascii() and number.isdecimal() for number in numbers):
+        seed, minutes = int(numbers[0]), int(numbers[1]) if len(numbers) == 2 else DEFAULT_MINUTES
+        if minutes > 0:
+            return seed, minutes
+    raise ConfigError(
+        f"--feed {spec!r}: expected synthetic:SEED or synthetic:SEED:MINUTES with whole numbers, MINUTES above 0, "
+        "such as synthetic:42 or synthetic:42:30"
+    )
+
+
+def _paths(spec: str) -> list[Path]:
+    paths: list[Path] = []
+    for name in [spec] if Path(spec).exists() else spec.split(","):
+        name = name.strip()
+        found = (
+            [Path(name)] if Path(name).is_file() else [Path(p) for p in sorted(glob.glob(name)) if Path(p).is_file()]
+        )
+        if not found:
+            raise ConfigError(
+                f"--feed {name!r}: no such file. Expected a raw Binance capture or one of our journals (plain or "
+                "gzip; several separated by commas, * for a pattern), or synthetic:SEED such as synthetic:42."
+            )
+        paths.extend(path for path in found if path not in paths)
+    return paths
+
+
+def _served(recordings: Sequence[Recording], instruments: Instruments, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """The symbols of the feed: those asked for, all of which the files must have, or all that they have."""
+    had = {symbol for recording in recordings for symbol in survey(recording, instruments)}
+    names = ", ".join(str(recording.path) for recording in recordings)
+    found = tuple(symbol for symbol in instruments if symbol in had)
+    missing = [symbol for symbol in asked or () if symbol not in had]
+    if missing:
+        raise ConfigError(
+            f"--feed {names}: expected {', '.join(missing)}, found {', '.join(found) or 'no configured symbol'}. "
+            "Ask for a symbol that the file has, or leave --symbol out to take all."
+        )
+    if not found:
+        raise ConfigError(
+            f"--feed {names}: none of its messages is of a configured symbol ({', '.join(instruments)}). "
+            "Add the symbol under `instruments` in config/base.yaml."
+        )
+    return tuple(asked) if asked else found

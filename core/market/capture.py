@@ -209,16 +209,23 @@ def _keyed(index: int, items: Iterator[Item]) -> Iterator[tuple[int, int, int, I
 
 
 def raw_events(
-    items: Iterator[Item], symbols: Collection[str], channels: Collection[str] = ("trades", "book")
+    items: Iterator[Item],
+    symbols: Collection[str],
+    channels: Collection[str] = ("trades", "book"),
+    left_out: Counter[str] | None = None,
 ) -> Iterator[Contract]:
     """Items as the raw events of a feed: updates become tops of book, other symbols and channels are left out.
 
-    Ends with what became of each book and one ``FeedStatus`` ``ended`` a symbol.
+    ``left_out`` counts the items of symbols that were not asked for. Ends with what became of each book and one ``FeedStatus`` ``ended`` a symbol.
     """
     books = {symbol: BookBuilder(symbol) for symbol in symbols} if "book" in channels else {}
     wanted = tuple(contract for channel, contract in _OF_CHANNEL.items() if channel in channels)
     now = 0
     for item in items:
+        if item.symbol not in symbols:
+            if left_out is not None:
+                left_out[item.symbol] += 1
+            continue
         if not isinstance(item, DepthSnapshot) and item.ts > now:
             now = item.ts
         if isinstance(item, DepthDiff):
@@ -227,7 +234,7 @@ def raw_events(
         elif isinstance(item, DepthSnapshot):
             if builder := books.get(item.symbol):
                 yield from builder.on_snapshot(item, now)
-        elif item.symbol in symbols and isinstance(item, wanted):
+        elif isinstance(item, wanted):
             yield item
     for symbol in symbols:
         if builder := books.get(symbol):
