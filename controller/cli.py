@@ -1,0 +1,145 @@
+"""``njord-ctl``: one command for whoever runs the fleet. Everything heavy is imported inside the command that needs it.
+
+Exit statuses (``controller.terminal.Exit``) are stable: 0 done and sound; 1 bad news, such as a broken ledger, a flawed
+configuration or a tripped kill switch; 2 the command line is wrong or names a file that is not there; 3 it could not be
+done or found out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controller.kill_commands import kill
+from controller.ledger_commands import ledger
+from controller.terminal import CommandError, Exit, print_json, print_line, print_table, print_warning
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
+
+app = typer.Typer(
+    name="njord-ctl",
+    help="Run and inspect the Njord trading fleet.",
+    epilog="Exit status: 0 done, 1 bad news, 2 wrong command line, 3 could not be done.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # ruled help costs a quarter of a second of imports
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+app.add_typer(ledger, name="ledger")
+app.add_typer(kill, name="kill")
+app.add_typer(config, name="config")
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def run(context: typer.Context) -> None:
+    """Run the whole fleet in one process.
+
+    Options are those of `python -m apps.fleet`; `njord-ctl run --help` lists them.
+    """
+    os.execv(sys.executable, [sys.executable, "-m", "apps.fleet", *context.args])
+
+
+@config.command("check")
+def config_check(
+    directory: Annotated[Path, typer.Option("--dir", help="The folder with base.yaml.")] = Path("config"),
+    as_json: AsJson = False,
+) -> None:
+    """Read the configuration as the daemons do and say what is wrong with it."""
+    from core.config import load_config
+    from core.errors import ConfigError
+
+    try:
+        load_config(directory)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        print_json({"ok": False, "directory": str(directory), "error": str(error)})
+        raise typer.Exit(Exit.BAD) from None
+    if as_json:
+        print_json({"ok": True, "directory": str(directory)})
+    else:
+        print_line(f"{directory}: the configuration is sound")
+
+
+@app.command()
+def topics(as_json: AsJson = False) -> None:
+    """List what travels on the bus.
+
+    One row per topic: its contract, who sends it, who receives it, and how safely it gets there.
+    """
+    from core.topics import TABLE
+
+    if as_json:
+        print_json(
+            [
+                {
+                    "topic": row.template,
+                    "contract": row.contract.__name__,
+                    "producer": row.producer,
+                    "consumers": row.consumers,
+                    "delivery": row.delivery.value,
+                    "journal": row.journal,
+                }
+                for row in TABLE
+            ]
+        )
+        return
+    print_table(
+        ("topic", "contract", "producer", "consumers", "delivery"),
+        [
+            (row.template, row.contract.__name__, row.producer, ", ".join(row.consumers), row.delivery.value)
+            for row in TABLE
+        ],
+    )
+
+
+@app.command()
+def version(as_json: AsJson = False) -> None:
+    """Print the version."""
+    import platform
+    from importlib.metadata import version as installed
+
+    if as_json:
+        print_json({"njord": installed("njord"), "python": platform.python_version()})
+    else:
+        print_line(f"njord {installed('njord')} on Python {platform.python_version()}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The console script: run a command, turn errors into a line that says what to do and a status."""
+    try:
+        app(args=arguments, prog_name="njord-ctl")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else int(Exit.UNAVAILABLE)
+    except CommandError as error:
+        print_warning(f"error: {error.reason}")
+        return error.status
+    except OSError as error:
+        print_warning(f"error: {error}")
+        return Exit.UNAVAILABLE
+    except Exception as error:
+        status = _status_of(error)
+        if status is None:
+            raise
+        print_warning(f"error: {error}")
+        return status
+    return Exit.OK
+
+
+def _status_of(error: Exception) -> Exit | None:
+    """The status for an error of this project, by what its reader has to do; None for a defect."""
+    from core.errors import ConfigError, FatalError, JournalWriteError, LedgerCorruptError, NjordError
+
+    if isinstance(error, ConfigError | LedgerCorruptError):
+        return Exit.BAD
+    if isinstance(error, JournalWriteError | FatalError):
+        return Exit.UNAVAILABLE
+    return Exit.UNAVAILABLE if isinstance(error, NjordError) else None

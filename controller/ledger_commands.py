@@ -1,0 +1,113 @@
+"""``njord-ctl ledger``: hold ledgers against their hash chain and read them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controller.terminal import Exit, brief, fail, iso_time, print_json, print_line, print_table, print_warning
+
+if TYPE_CHECKING:
+    from core.ledger import Transaction
+
+ledger = typer.Typer(help="Verify and read the ledgers of the daemons.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
+_SHOWN_HASH = 16  # characters of a hash that tell two apart at a glance
+
+
+@ledger.command()
+def verify(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Ledger files.")], as_json: AsJson = False
+) -> None:
+    """Check every line and the whole hash chain. Exits with 1 when any of the ledgers is broken."""
+    from core.errors import LedgerCorruptError
+    from core.ledger import verify as verify_chain
+
+    answers: list[dict[str, Any]] = []
+    for path in _existing(paths):
+        try:
+            report = verify_chain(path)
+        except LedgerCorruptError as error:
+            answers.append({"path": str(path), "ok": False, "line": error.line, "error": str(error)})
+            continue
+        answers.append(
+            {
+                "path": str(path),
+                "ok": True,
+                "transactions": report.transactions,
+                "events": report.events,
+                "last_hash": report.last_hash,
+            }
+        )
+    if as_json:
+        print_json(answers)
+    else:
+        _print_verdicts(answers)
+    if not all(answer["ok"] for answer in answers):
+        raise typer.Exit(Exit.BAD)
+
+
+@ledger.command()
+def show(
+    path: Annotated[Path, typer.Argument(help="A ledger file.")],
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Only the last N transactions; 0 is all.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Print transactions: when, what caused them, what was answered. JSON comes as one object a line."""
+    from core.ledger import read
+
+    (existing,) = _existing([path])
+    transactions: Iterable[Transaction] = read(existing)
+    if last:
+        transactions = deque(transactions, maxlen=last)
+    for transaction in transactions:
+        if as_json:
+            print_json(_plain(transaction))
+        else:
+            _print_transaction(transaction)
+
+
+def _existing(paths: list[Path]) -> list[Path]:
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        fail(Exit.USAGE, f"no such ledger: {', '.join(missing)}; daemons keep theirs in their journal folder")
+    return paths
+
+
+def _print_verdicts(answers: list[dict[str, Any]]) -> None:
+    sound = [answer for answer in answers if answer["ok"]]
+    if sound:
+        print_table(
+            ("ledger", "transactions", "events", "last hash"),
+            [(a["path"], str(a["transactions"]), str(a["events"]), a["last_hash"][:_SHOWN_HASH]) for a in sound],
+        )
+    for answer in answers:
+        if not answer["ok"]:
+            print_warning(f"broken: {answer['error']}")
+
+
+def _plain(transaction: Transaction) -> dict[str, Any]:
+    cause: dict[str, Any] = {"stream": transaction.cause.stream, "id": transaction.cause.id}
+    if transaction.cause.event is not None:
+        cause |= {"topic": transaction.cause.topic, "event": transaction.cause.event.to_dict()}
+    return {
+        "seq": transaction.seq,
+        "ts_ns": transaction.ts_ns,
+        "cause": cause,
+        "events": [{"topic": topic, "event": event.to_dict()} for topic, event in transaction.events],
+        "note": transaction.note,
+        "hash": transaction.hash,
+    }
+
+
+def _print_transaction(transaction: Transaction) -> None:
+    cause = transaction.cause
+    note = f"  ({transaction.note})" if transaction.note else ""
+    print_line(f"#{transaction.seq}  {iso_time(transaction.ts_ns)}  <- {cause.stream} {cause.id}{note}")
+    for topic, event in transaction.events:
+        print_line(f"    {topic}  {brief(event.to_dict())}")

@@ -1,0 +1,88 @@
+"""How commands answer: tables and colour on a terminal, plain columns in a pipe, JSON when asked.
+
+Answers go to standard output, errors to standard error, so that a script may read one without the other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any, Final, NoReturn
+
+NS_PER_S: Final = 1_000_000_000
+_RED: Final = "\033[31m"
+_RESET: Final = "\033[0m"
+
+
+class Exit(IntEnum):
+    """The exit statuses of every command; they are public surface and do not change."""
+
+    OK = 0
+    """Done; what was asked about is sound."""
+    BAD = 1
+    """The answer is bad news: a broken ledger, a flawed configuration, a tripped kill switch."""
+    USAGE = 2
+    """The command line cannot be understood, or names a file that is not there."""
+    UNAVAILABLE = 3
+    """It could not be done or found out: Redis does not answer, the disk refuses."""
+
+
+class CommandError(Exception):
+    """A command ends here with a status and a reason that says what to do."""
+
+    def __init__(self, status: Exit, reason: str) -> None:
+        self.status = status
+        self.reason = reason
+        super().__init__(reason)
+
+
+def print_json(value: object) -> None:
+    """One JSON value on one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def print_line(text: str) -> None:
+    """One line of an answer."""
+    sys.stdout.write(text + "\n")
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table: ruled on a terminal, aligned by spaces elsewhere."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*head)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    for line in (head, *rows):
+        print_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_warning(text: str) -> None:
+    """What an operator must not miss, on standard error, in red on a terminal."""
+    sys.stderr.write(f"{_RED}{text}{_RESET}\n" if sys.stderr.isatty() else f"{text}\n")
+
+
+def fail(status: Exit, reason: str) -> NoReturn:
+    """End the command with a status and a reason that says what to do."""
+    raise CommandError(status, reason)
+
+
+def iso_time(ts_ns: int) -> str:
+    """UTC epoch nanoseconds as ISO 8601 with all nine digits: what is printed can be looked up again."""
+    seconds, rest = divmod(ts_ns, NS_PER_S)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def brief(value: Any, limit: int = 120) -> str:
+    """A JSON value on one line, cut to ``limit`` characters."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
