@@ -1,3 +1,25 @@
 """How orders become fills: the matching core, fill models, the paper venue, execution algorithms.
 May import core only.
 """
+
+from execution.account import AccountSummary, summarize
+from execution.decision_check import refusal
+from execution.fees import FeeSchedule
+from execution.fill_models import DEFAULT_FILL_MODEL, FILL_MODELS, FillModel, WorkingOrder, fill_model
+from execution.matching import Execution, MatchingCore
+from execution.paper_venue import PaperVenue
+
+__all__ = [
+    "DEFAULT_FILL_MODEL",
+    "FILL_MODELS",
+    "AccountSummary",
+    "Execution",
+    "FeeSchedule",
+    "FillModel",
+    "MatchingCore",
+    "PaperVenue",
+    "WorkingOrder",
+    "fill_model",
+    "refusal",
+    "summarize",
+]

@@ -1,0 +1,1 @@
+"""The paper trader: the simulated venue that orders go to unless the installation trades live."""
