@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from controller.kill_commands import kill
 from controller.ledger_commands import ledger
+from controller.options import CONFIG, AsJson, ConfigFile
 from controller.terminal import CommandError, Exit, print_json, print_line, print_table, print_warning
-
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 
 app = typer.Typer(
     name="njord-ctl",
@@ -49,24 +46,27 @@ def run(context: typer.Context) -> None:
 
 @config.command("check")
 def config_check(
-    directory: Annotated[Path, typer.Option("--dir", help="The folder with base.yaml.")] = Path("config"),
+    file: ConfigFile = CONFIG,
     as_json: AsJson = False,
 ) -> None:
     """Read the configuration as the daemons do and say what is wrong with it."""
-    from core.config import load_config
+    from core.config import live_enabled, load_config
     from core.errors import ConfigError
 
     try:
-        load_config(directory)
+        loaded = load_config(base=file)
     except ConfigError as error:
         if not as_json:
             raise
-        print_json({"ok": False, "directory": str(directory), "error": str(error)})
+        print_json({"ok": False, "errors": str(error).splitlines()})
         raise typer.Exit(Exit.BAD) from None
+    live = live_enabled(loaded)
     if as_json:
-        print_json({"ok": True, "directory": str(directory)})
-    else:
-        print_line(f"{directory}: the configuration is sound")
+        print_json({"ok": True, "env": loaded.app.env, "live": live, "strategies": len(loaded.strategies)})
+        return
+    print_line(f"the configuration is sound: env {loaded.app.env}, {len(loaded.strategies)} strategies")
+    if live:
+        print_warning("LIVE: orders go to the venue and move money")
 
 
 @app.command()

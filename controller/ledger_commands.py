@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from controller.options import AsJson
 from controller.terminal import Exit, brief, fail, iso_time, print_json, print_line, print_table, print_warning
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 ledger = typer.Typer(help="Verify and read the ledgers of the daemons.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 _SHOWN_HASH = 16  # characters of a hash that tell two apart at a glance
 
 

@@ -1,0 +1,206 @@
+"""``njord-ctl`` says what it found, in words or in JSON, and its exit statuses keep their meaning."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.cli import main
+from controller.terminal import Exit
+from core.contracts import OrderCancel
+from core.kill_switch import file_tripped
+from core.ledger import Cause, Ledger
+from core.topics import TABLE
+
+ROOT = Path(__file__).resolve().parent.parent
+NOBODY = "redis://127.0.0.1:1/0"
+TS = 1_723_075_200_000_000_123
+
+
+@pytest.fixture
+def ledger_file(tmp_path: Path) -> Path:
+    """A sound ledger of three transactions."""
+    path = tmp_path / "strategy_runner.ledger.ndjson"
+    ledger = Ledger(path)
+    for number in range(1, 4):
+        cancel = OrderCancel(f"o-{number}", "BTC/USDT", "sma", TS + number)
+        ledger.append(TS + number, Cause("md.trades.BTC/USDT", str(number)), [cancel])
+    ledger.close()
+    return path
+
+
+def configuration(folder: Path, redis_url: str) -> Path:
+    """A configuration of its own, so that no test touches the machine's kill switch."""
+    path = folder / "base.yaml"
+    path.write_text(
+        f"app: {{env: paper}}\nredis: {{url: '{redis_url}'}}\nrisk: {{kill_switch_file: '{folder / 'killswitch'}'}}\n"
+    )
+    return path
+
+
+def answer(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Standard output as the one JSON value that it has to be."""
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == Exit.OK
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in ("run", "topics", "version", "ledger", "kill", "config"))
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    heavy = "{'pydantic', 'msgspec', 'redis', 'rich', 'aiohttp', 'asyncio', 'numpy', 'pandas', 'ccxt'}"
+    probe = f"import sys; from controller.cli import main; main(['--help']); print(*({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+
+
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledgre"]) == Exit.USAGE
+    assert "ledger" in capsys.readouterr().err
+
+
+def test_run_replaces_itself_with_the_fleet_and_hands_on_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda _, words: became.append(words))
+    main(["run", "--feed", "a.gz", "--help", "-x"])
+    assert became == [[sys.executable, "-m", "apps.fleet", "--feed", "a.gz", "--help", "-x"]]
+
+
+def test_a_sound_ledger_is_reported_with_its_last_hash(ledger_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "verify", str(ledger_file), "--json"]) == Exit.OK
+    (report,) = answer(capsys)
+    assert (report["ok"], report["transactions"], report["events"]) == (True, 3, 3)
+    assert len(report["last_hash"]) == 64
+
+
+def test_a_changed_ledger_is_bad_news_and_the_line_is_named(
+    ledger_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger_file.write_text(ledger_file.read_text().replace("o-2", "o-9"))
+    assert main(["ledger", "verify", str(ledger_file)]) == Exit.BAD
+    assert f"{ledger_file}:2:" in capsys.readouterr().err
+
+
+def test_one_broken_ledger_does_not_hide_the_others(ledger_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = ledger_file.with_name("risk_engine.ledger.ndjson")
+    broken.write_text("{}\n")
+    assert main(["ledger", "verify", str(broken), str(ledger_file), "--json"]) == Exit.BAD
+    assert [report["ok"] for report in answer(capsys)] == [False, True]
+
+
+@pytest.mark.parametrize("command", ["verify", "show"])
+def test_a_ledger_that_is_not_there_is_a_usage_error(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", command, "/nowhere.ndjson"]) == Exit.USAGE
+    assert "no such ledger: /nowhere.ndjson" in capsys.readouterr().err
+
+
+def test_showing_a_ledger_prints_cause_and_answers(ledger_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ledger", "show", str(ledger_file), "--last", "1"]) == Exit.OK
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "#3  2024-08-08T00:00:00.000000126Z  <- md.trades.BTC/USDT 3"
+    assert second.startswith('    orders.cancel  {"order_id":"o-3"')
+
+
+def test_showing_a_ledger_in_json_gives_a_line_per_transaction(
+    ledger_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["ledger", "show", str(ledger_file), "--last", "0", "--json"])
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [transaction["seq"] for transaction in shown] == [1, 2, 3]
+    assert shown[0]["events"][0]["event"]["order_id"] == "o-1"
+
+
+def test_showing_a_broken_ledger_is_bad_news(ledger_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger_file.write_text(ledger_file.read_text().replace("o-3", "o-9"))
+    assert main(["ledger", "show", str(ledger_file)]) == Exit.BAD
+    assert "does not match its own hash" in capsys.readouterr().err
+
+
+def test_tripping_stops_by_file_and_key_and_clearing_lets_go(
+    tmp_path: Path, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ["--config", str(configuration(tmp_path, redis_url)), "--json"]
+    assert main(["kill", "status", *config]) == Exit.OK
+    assert answer(capsys)["tripped"] is False
+
+    assert main(["kill", "trip", "--reason", "fat finger", *config]) == Exit.OK
+    tripped = answer(capsys)
+    assert [(s["tripped"], s["reason"]) for s in tripped["switches"]] == [(True, "fat finger"), (True, "fat finger")]
+    assert main(["kill", "status", *config]) == Exit.BAD
+    capsys.readouterr()
+
+    assert main(["kill", "clear", *config]) == Exit.OK
+    assert [s["tripped"] for s in answer(capsys)["switches"]] == [False, False]
+
+
+def test_tripping_without_redis_stops_this_machine_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["kill", "trip", "--config", str(configuration(tmp_path, NOBODY))]) == Exit.OK
+    assert file_tripped(tmp_path / "killswitch")
+    shown = capsys.readouterr()
+    assert "only this machine is stopped" in shown.err
+    assert f"file {tmp_path / 'killswitch'}: TRIPPED" in shown.out
+
+
+def test_a_switch_that_cannot_be_asked_is_not_called_clear(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kill", "status", "--json", "--config", str(configuration(tmp_path, NOBODY))]) == Exit.UNAVAILABLE
+    assert [switch["tripped"] for switch in answer(capsys)["switches"]] == [False, None]
+
+
+def test_a_broken_configuration_keeps_nobody_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("core.kill_switch.DEFAULT_FILE", str(tmp_path / "default"))
+    monkeypatch.setattr("controller.kill_commands.DEFAULT_URL", NOBODY)
+    broken = tmp_path / "base.yaml"
+    broken.write_text("app: [")
+    assert main(["kill", "trip", "--config", str(broken)]) == Exit.OK
+    assert file_tripped(tmp_path / "default")
+    assert "the default switches are used" in capsys.readouterr().err
+
+
+def test_a_sound_configuration_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "check", "--json", "--config", str(configuration(tmp_path, NOBODY))]) == Exit.OK
+    assert (answer(capsys)["ok"], capsys.readouterr().err) == (True, "")
+
+
+def test_the_configuration_of_the_checkout_is_sound() -> None:
+    assert main(["config", "check", "--config", str(ROOT / "config" / "base.yaml")]) == Exit.OK
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_flawed_configuration_is_bad_news(tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "base.yaml"
+    path.write_text("app: {env: papre}\n")
+    assert main(["config", "check", "--config", str(path), *(["--json"] if as_json else [])]) == Exit.BAD
+    shown = capsys.readouterr()
+    assert "papre" in (json.loads(shown.out)["errors"][0] if as_json else shown.err)
+
+
+def test_topics_are_listed_from_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "--json"]) == Exit.OK
+    assert [row["topic"] for row in answer(capsys)] == [row.template for row in TABLE]
+    assert main(["topics"]) == Exit.OK
+    assert len(capsys.readouterr().out.splitlines()) == len(TABLE) + 1
+
+
+def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version", "--json"]) == Exit.OK
+    assert f'version = "{answer(capsys)["njord"]}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_a_defect_is_not_dressed_up_as_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def defective(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("controller.cli.print_table", defective)
+    with pytest.raises(ZeroDivisionError):
+        main(["topics"])
