@@ -232,9 +232,9 @@ class BarAggregator:
         Trades that come again from the live feed afterwards are recognised by their id.
 
         Args:
-            published: the bars journaled since ``window_start`` of the last published minute or earlier,
-                of every timeframe, each timeframe in order.
-            trades: the trades journaled since that last minute's end or earlier, in order.
+            published: the journaled bars of every timeframe, each in order, that open at or after
+                ``window_start(ts_open)`` of the last minute bar; earlier ones do no harm.
+            trades: the journaled trades in order since that minute's end; earlier ones do no harm.
         """
         due: list[OHLCVBar] = []
         published_until: dict[tuple[str, str], int] = {}
