@@ -220,10 +220,14 @@ class RedisBus:
                 "nothing recorded is lost, the daemon goes on when Redis is back"
             ) from error
 
-    async def close(self) -> None:
-        """End every subscription and release the connections."""
+    def end_subscriptions(self) -> None:
+        """Let every consumer finish what it has been given, and no more."""
         for inbox in self._inboxes:
             inbox.close()
+
+    async def close(self) -> None:
+        """End every subscription and release the connections."""
+        self.end_subscriptions()
         if self._client is not None:
             with suppress(BusUnavailableError):
                 await self._guarded(self._client.aclose())

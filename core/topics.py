@@ -73,6 +73,7 @@ _BARS: Final = "ohlcv_aggregator"
 _STRAT: Final = "strategy_runner"
 _RISK: Final = "risk_engine"
 _PAPER: Final = "paper_trader"
+FLEET: Final = (_MD, _BARS, _STRAT, _RISK, _PAPER)  # the order in which a round serves the daemons
 _B: Final = Delivery.BROADCAST
 _L: Final = Delivery.LEDGER
 

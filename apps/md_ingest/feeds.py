@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -33,7 +33,7 @@ class Feed(Protocol):
     name: str
     symbols: tuple[str, ...]
 
-    def stream(self) -> AsyncIterator[Contract]:
+    def stream(self) -> AsyncGenerator[Contract, None]:
         """Raw ``TradeEvent``, ``BookEvent``, ``TickerEvent``, ``FeedStatus``, ``BackfillDone`` and, from a live
         feed while nothing happens, ``ClockTick``. Ends with the feed."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from math import inf
 from typing import Final
 
@@ -82,7 +82,7 @@ class PacedFeed:
         self._sleep = sleep
         self._answers: deque[BackfillDone] = deque()
 
-    async def stream(self) -> AsyncIterator[Contract]:
+    async def stream(self) -> AsyncGenerator[Contract, None]:
         """The events at their pace; ends with the recording."""
         async for event in pace(self._feed.events(), self._speed, clock=self._clock, sleep=self._sleep):
             while self._answers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.config_model import Config
+from core.launch import DaemonSpec, launch
 from risk import RiskEngine, RiskLimits
 
 
@@ -13,3 +14,16 @@ def build(config: Config) -> RiskEngine:
     """
     venue = config.exchange.name if config.app.env == "live" else "paper"
     return RiskEngine(config.instruments_table(), RiskLimits.of(config.risk), venue)
+
+
+SPEC = DaemonSpec(
+    "risk_engine",
+    build,
+    "Decides on every order intent, over Redis.",
+    guarded=True,
+)
+
+
+def main() -> int:
+    """Run the daemon."""
+    return launch(SPEC)

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.bus import BusProto, MemoryBus
 from core.config_model import Config
+from core.launch import DaemonSpec, launch
 from strategies.manager import BUDGET_S, StrategyManager
 from strategies.registry import StrategyRegistry
 
@@ -43,3 +44,15 @@ def build(
 
 def _strategies(config: Config) -> Mapping[str, Any]:
     return {"strategies": config.strategies}
+
+
+SPEC = DaemonSpec(
+    "strategy_runner",
+    build,
+    "Runs the strategies of config/strategies.yaml over Redis.",
+)
+
+
+def main() -> int:
+    """Run the daemon."""
+    return launch(SPEC)

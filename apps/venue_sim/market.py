@@ -106,6 +106,11 @@ class VenueMarket:
         return self._next_trade_id
 
     @property
+    def tape(self) -> Sequence[VenueTrade]:
+        """Every trade there was, in order."""
+        return tuple(self._tape)
+
+    @property
     def last_update_id(self) -> int:
         """The update id that the book stands at."""
         return self._update_id

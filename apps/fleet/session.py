@@ -1,0 +1,151 @@
+"""One embedded session: a folder, a feed, the fleet behind it, and what can be said of it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+from apps.md_ingest.main import SPEC as MD_INGEST
+from apps.md_ingest.source import MarketSource
+from apps.registry import BEHIND_THE_FEED
+from core.config import Config
+from core.contracts import Contract
+from core.embedded import EmbeddedFleet, Observer
+from core.kill_watch import KillSwitchWatch
+from core.launch import assemble
+from execution import PaperVenue
+from risk import RiskEngine
+from strategies.manager import StrategyManager
+
+CHECK_EVERY_S: Final = 0.1  # wall time between two looks at the kill switch and the screen
+CHECK_EVERY: Final = 32  # raw events between two looks at the clock
+APP_LOG: Final = "app.ndjson"  # what happened, with wall times: not part of the result
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a session has come. ``elapsed_s`` is wall time."""
+
+    events: int
+    messages: int
+    elapsed_s: float
+
+
+class Session:
+    """Runs the fleet on one source until it ends or ``stop`` is called.
+
+    Args:
+        config: its folders are where everything is written.
+        source: the feed and its ingest component.
+        observer: told of every message.
+        durable: whether ledgers wait for the disk.
+    """
+
+    def __init__(
+        self, config: Config, source: MarketSource, observer: Observer | None = None, *, durable: bool = True
+    ) -> None:
+        hosts = [assemble(spec, config, durable=durable) for spec in BEHIND_THE_FEED]
+        by_name = {host.name: host.component for host in hosts}
+        self.config = config
+        self.source = source
+        self.venue = cast(PaperVenue, by_name["paper_trader"])
+        self.risk = cast(RiskEngine, by_name["risk_engine"])
+        self.strategies = cast(StrategyManager, by_name["strategy_runner"])
+        self.fleet = EmbeddedFleet(assemble(MD_INGEST, config, source.ingest), hosts, observer)
+        self.events = 0
+        self.interventions = 0  # changes of the kill switch: not repeatable from the feed
+        self.stopped = False
+        self._started = time.monotonic()
+        self._looked = self._started
+        self._ended: float | None = None
+        self._watch = KillSwitchWatch(str(config.kill_switch_file))
+
+    @property
+    def progress(self) -> Progress:
+        """How far the session has come."""
+        elapsed = (self._ended or time.monotonic()) - self._started
+        return Progress(self.events, self.fleet.messages, elapsed)
+
+    def stop(self) -> None:
+        """End after the event in hand; everything written stays complete."""
+        self.stopped = True
+
+    async def run(self, on_look: Callable[[], None] = lambda: None) -> None:
+        """Take the whole feed through the fleet; ``on_look`` is called ten times a second.
+
+        Raises:
+            FatalError: a ledger or journal could not be written, the feed cannot be used.
+        """
+        self.fleet.recover()
+        self._look(on_look)
+        minder = asyncio.create_task(self._mind(on_look))
+        try:
+            async with aclosing(self.source.feed.stream()) as stream:
+                async for event in stream:
+                    self._take(event)
+                    if self.stopped:
+                        break
+                    if self.events % CHECK_EVERY == 0:
+                        self._look(on_look)
+            self._ended = time.monotonic()
+            on_look()
+        finally:
+            minder.cancel()
+            await asyncio.gather(minder, return_exceptions=True)
+            await self.source.feed.aclose()
+            self.fleet.close()
+
+    async def _mind(self, on_look: Callable[[], None]) -> None:
+        """Look also while a live feed is silent; closing a feed that waits ends its stream."""
+        while not self.stopped:
+            await asyncio.sleep(CHECK_EVERY_S)
+            self._look(on_look)
+        await self.source.feed.aclose()
+
+    def _take(self, event: Contract) -> None:
+        self.events += 1
+        for request in self.fleet.feed(event):
+            self.source.ask(request)
+
+    def _look(self, on_look: Callable[[], None]) -> None:
+        now = time.monotonic()
+        if now - self._looked < CHECK_EVERY_S and self.events:
+            return
+        self._looked = now
+        change = self._watch.check_file(self.fleet.source.clock.now_ns())
+        if change is not None:
+            self.interventions += 1
+            self.fleet.tell(change)
+        on_look()
+
+
+def in_folder(config: Config, folder: Path) -> Config:
+    """The configuration with everything written below ``folder``."""
+    app = config.app.model_copy(
+        update={"data_dir": folder, "log_dir": folder / "journals", "ledger_dir": folder / "ledgers"}
+    )
+    logging = config.logging.model_copy(update={"json_dir": folder})
+    moved = config.model_copy(update={"app": app, "logging": logging})
+    moved._root = config.root
+    return moved
+
+
+def written(folder: Path) -> list[Path]:
+    """The journals and ledgers of a session, in a fixed order."""
+    return sorted(path for path in folder.rglob("*.ndjson*") if path.name != APP_LOG)
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over names and contents of everything the session wrote, app.ndjson aside."""
+    whole = hashlib.sha256()
+    for path in written(folder):
+        whole.update(f"{path.relative_to(folder)}\0".encode())
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()

@@ -1,0 +1,103 @@
+"""The last screen of a session: the result in a line, what it proves, where the journals are, what to try next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from apps.fleet.session import Session
+from apps.fleet.tracker import Tracker
+from apps.fleet.trust import Check
+from apps.fleet.view import money
+
+_VERDICT_STYLE: Final = {"PASS": "bold green", "FAIL": "bold red", "SKIP": "yellow"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished session with its checks."""
+
+    session: Session
+    tracker: Tracker
+    folder: Path
+    checks: tuple[Check, ...]
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """The outcome for scripts."""
+    session, counts = outcome.session, outcome.tracker.counts
+    account, progress = session.venue.account(), session.progress
+    return {
+        "feed": session.source.feed.name,
+        "stopped": session.stopped,
+        "events": progress.events,
+        "messages": progress.messages,
+        "elapsed_s": round(progress.elapsed_s, 3),
+        "intents": counts["OrderIntent"],
+        "allowed": counts["allowed"],
+        "denied": {name.removeprefix("denied "): n for name, n in sorted(counts.items()) if name.startswith("denied ")},
+        "fills": counts["FillEvent"],
+        "currency": account.currency,
+        "pnl": round(account.realized_pnl + account.unrealized_pnl - account.fees_paid, 8),
+        "realized_pnl": account.realized_pnl,
+        "unrealized_pnl": account.unrealized_pnl,
+        "fees": account.fees_paid,
+        "equity": account.equity,
+        "journals": str(outcome.folder / "journals"),
+        "ledgers": str(outcome.folder / "ledgers"),
+        "checks": [{"name": c.name, "verdict": c.verdict, "detail": c.detail} for c in outcome.checks],
+    }
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """One screen."""
+    session = outcome.session
+    console.print()
+    console.print(_result(outcome), soft_wrap=True)
+    console.print()
+    block = Table.grid(padding=(0, 2))
+    for check in outcome.checks:
+        block.add_row("  ", Text(check.verdict, style=_VERDICT_STYLE[check.verdict]), check.name, check.detail)
+    console.print(block)
+    console.print()
+    console.print(f"  journals  {outcome.folder / 'journals'}", soft_wrap=True, highlight=False)
+    console.print(f"  ledgers   {outcome.folder / 'ledgers'}", soft_wrap=True, highlight=False)
+    if session.strategies.failures:
+        for name, why in session.strategies.failures.items():
+            console.print(Text(f"  strategy {name} did not load: {why}", style="red"))
+    console.print()
+    console.print("  Try next", style="bold")
+    for line, why in _next_steps(outcome):
+        console.print(Text.assemble("    ", (line, "cyan"), f"   {why}"), soft_wrap=True)
+    console.print()
+
+
+def _result(outcome: Outcome) -> Text:
+    session, counts = outcome.session, outcome.tracker.counts
+    account, progress = session.venue.account(), session.progress
+    total = account.realized_pnl + account.unrealized_pnl - account.fees_paid
+    rate = progress.events / progress.elapsed_s if progress.elapsed_s else 0.0
+    return Text.assemble(
+        ("Stopped. " if session.stopped else "Done. ", "bold"),
+        money(total), f" {account.currency} after fees from {counts['FillEvent']} fills; "
+        f"{counts['OrderIntent']} intents, {counts['allowed']} allowed, {counts['denied']} denied; "
+        f"{progress.events:,} market events in {progress.elapsed_s:.1f} s ({rate:,.0f}/s).",
+    )  # fmt: skip
+
+
+def _next_steps(outcome: Outcome) -> list[tuple[str, str]]:
+    ledger = outcome.folder / "ledgers" / "risk_engine.ndjson"
+    steps = [(f".venv/bin/njord-ctl ledger show {ledger}", "every decision with the numbers it was taken on")]
+    if outcome.session.source.offline is not None and outcome.session.source.feed.name.startswith("synthetic"):
+        steps.append(("make run FEED=synthetic:7", "another market from another seed"))
+        steps.append(("make run VENUE=binanceus SYMBOL=BTC/USDT", "live prices, paper money"))
+    else:
+        recorded = outcome.folder / "journals" / "md.trades.*.ndjson"
+        steps.append((f"make run FEED='{recorded}'", "the same market again, from what was recorded"))
+        steps.append(("make run", "a synthetic market, without any data"))
+    return steps

@@ -1,0 +1,109 @@
+"""What a finished session can prove: each check runs for real on what was written, and says what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, Literal
+
+from apps.fleet.session import Session, fingerprint, in_folder
+from apps.md_ingest.source import MarketSource
+from core import ledger
+from core.config import Config
+from core.contracts import FillEvent
+from core.errors import LedgerCorruptError
+
+Verdict = Literal["PASS", "FAIL", "SKIP"]
+VERIFY_FOLDER: Final = ".second-run"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the trust block."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+
+
+def data_check(session: Session) -> Check:
+    """Which input this was, and whether all of it could be read."""
+    offline = session.source.offline
+    tally = session.source.ingest.tallies()
+    rejected = sum(tally.rejected.values()) + (offline.rejected if offline else 0)
+    what = f"sha256 {offline.checksum()[:16]}…" if offline else f"live from {session.source.feed.name}"
+    detail = f"{what}, {tally.accepted:,} trades, {tally.duplicates} duplicates dropped, {rejected} rejected"
+    return Check("data", "PASS" if not rejected else "FAIL", detail)
+
+
+def gap_check(session: Session) -> Check:
+    """Whether trades are missing. A hole in a recording is told, it is not the fleet's failure."""
+    tally = session.source.ingest.tallies()
+    detail = f"{tally.gaps} gaps, {tally.missing} trades missing"
+    return Check("gaps", "PASS" if not tally.gaps else "FAIL", detail)
+
+
+def ledger_check(config: Config) -> Check:
+    """Whether every hash chain holds."""
+    try:
+        reports = [ledger.verify(path) for path in sorted(config.ledger_dir.glob("*.ndjson"))]
+    except LedgerCorruptError as error:
+        return Check("ledgers", "FAIL", str(error))
+    transactions = sum(report.transactions for report in reports)
+    return Check("ledgers", "PASS", f"{len(reports)} hash chains verified, {transactions:,} transactions")
+
+
+def book_check(session: Session) -> Check:
+    """Whether positions are the sum of fills, and cash moved by price x quantity and fee, to the last decimal."""
+    quantities: dict[str, Decimal] = {}
+    cash: dict[str, Decimal] = {}
+    fills = 0
+    for transaction in ledger.read(session.config.ledger_dir / "paper_trader.ndjson"):
+        for _, event in transaction.events:
+            if isinstance(event, FillEvent):
+                fills += 1
+                qty, sign = _decimal(event.qty), 1 if event.side == "buy" else -1
+                quantities[event.symbol] = quantities.get(event.symbol, Decimal(0)) + sign * qty
+                moved = -sign * qty * _decimal(event.price) - _decimal(event.fee)
+                cash[event.symbol] = cash.get(event.symbol, Decimal(0)) + moved
+    wrong = [
+        symbol
+        for symbol in quantities
+        if _decimal(session.venue.position(symbol).qty) != quantities[symbol]
+        or session.venue.position(symbol).cash_exact != cash[symbol]
+    ]
+    if wrong:
+        return Check("books", "FAIL", f"positions or cash differ from the {fills} fills in {', '.join(wrong)}")
+    return Check("books", "PASS", f"positions and cash equal the sum of {fills} fills in {len(quantities)} symbols")
+
+
+def repeat_check(
+    session: Session, reopen: Callable[[Config], MarketSource] | None, config: Config, folder: Path
+) -> Check:
+    """Whether a second run of the same input writes the same bytes."""
+    name = "same again"
+    if reopen is None:
+        return Check(name, "SKIP", "a live feed cannot be run twice; replay its journals to check")
+    if session.interventions:
+        return Check(name, "SKIP", "the kill switch changed during the run, which the input does not tell")
+    again = folder / VERIFY_FOLDER
+    shutil.rmtree(again, ignore_errors=True)
+    moved = in_folder(config, again)
+    try:
+        first_hash = fingerprint(folder)
+        second = Session(moved, reopen(moved), durable=False)
+        asyncio.run(second.run())
+        second_hash = fingerprint(again)
+    finally:
+        shutil.rmtree(again, ignore_errors=True)
+    if first_hash != second_hash:
+        return Check(name, "FAIL", f"first run sha256 {first_hash[:16]}…, second run {second_hash[:16]}…")
+    return Check(name, "PASS", f"a second run wrote the same bytes, sha256 {first_hash[:16]}…")
+
+
+def _decimal(value: float) -> Decimal:
+    return Decimal(repr(value))

@@ -1,0 +1,156 @@
+"""The live screen of an embedded session: prices, positions, orders, decisions with reasons, profit and loss."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from rich import box
+from rich.console import RenderableType
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from apps.fleet.session import Session
+from apps.fleet.tracker import Market, Tracker
+from core.clock import NS_PER_S
+from core.contracts import OrderUpdate, RiskDecision, TradingState
+from core.instruments import Instruments
+
+_BARS: Final = "▁▂▃▄▅▆▇█"
+_STATE_STYLE: Final = {TradingState.ACTIVE: "green", TradingState.REDUCING: "yellow", TradingState.HALTED: "bold red"}
+
+
+def clock(ts_ns: int, form: str = "%H:%M:%S") -> str:
+    """A moment in UTC."""
+    return datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).strftime(form) if ts_ns else "—"
+
+
+def money(amount: float) -> Text:
+    """An amount of profit or loss, signed and coloured."""
+    style = "green" if amount > 0 else "red" if amount < 0 else "dim"
+    return Text(f"{amount:+,.2f}", style=style)
+
+
+def sparkline(market: Market) -> str:
+    """The last closes as a little curve."""
+    closes = list(market.closes)[-24:]
+    if len(closes) < 2 or max(closes) == min(closes):
+        return ""
+    low, span = min(closes), max(closes) - min(closes)
+    return "".join(_BARS[int((close - low) / span * (len(_BARS) - 1))] for close in closes)
+
+
+class Screen:
+    """Draws a session."""
+
+    def __init__(self, session: Session, tracker: Tracker, title: str) -> None:
+        self._session = session
+        self._tracker = tracker
+        self._title = title
+        self._instruments: Instruments = session.config.instruments_table()
+
+    def __rich__(self) -> RenderableType:
+        layout = Layout()
+        layout.split_column(Layout(self._head(), size=3), Layout(name="body"), Layout(self._foot(), size=3))
+        layout["body"].split_row(Layout(name="left"), Layout(name="right"))
+        layout["left"].split_column(Layout(self._markets(), ratio=1), Layout(self._positions(), ratio=1))
+        layout["right"].split_column(Layout(self._decisions(), ratio=1), Layout(self._orders(), ratio=1))
+        return layout
+
+    def _head(self) -> RenderableType:
+        tracker, progress = self._tracker, self._session.progress
+        rate = progress.events / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
+        head = Table.grid(expand=True)
+        head.add_column()
+        head.add_column(justify="center")
+        head.add_column(justify="right")
+        head.add_row(
+            Text.assemble(("Njord Quant ", "bold cyan"), ("paper ", "bold"), self._title),
+            Text.assemble(
+                clock(tracker.now_ns, "%Y-%m-%d %H:%M:%S UTC"), "  ", (tracker.state, _STATE_STYLE[tracker.state])
+            ),
+            f"{progress.events:,} market events  {rate:,.0f}/s",
+        )
+        return Panel(head, box=box.ROUNDED, style="cyan")
+
+    def _foot(self) -> RenderableType:
+        account = self._session.venue.account()
+        total = account.realized_pnl + account.unrealized_pnl - account.fees_paid
+        line = Text.assemble(
+            ("P&L ", "bold"), money(total), f" {account.currency}   realised ", money(account.realized_pnl),
+            "   unrealised ", money(account.unrealized_pnl), f"   fees {account.fees_paid:,.2f}",
+            f"   cash {account.cash:,.2f}   equity {account.equity:,.2f}", ("     Ctrl-C ends", "dim"),
+        )  # fmt: skip
+        return Panel(line, box=box.ROUNDED)
+
+    def _markets(self) -> RenderableType:
+        table = _table("symbol", ">last", ">change", ">trades", "1m closes")
+        for symbol, market in sorted(self._tracker.markets.items()):
+            change = (market.last / market.first - 1) * 100 if market.first else 0.0
+            state = "" if market.state in ("live", "ended") else f" {market.state}"
+            table.add_row(
+                Text.assemble(symbol, (state, "yellow")),
+                self._price(symbol, market.last),
+                Text(f"{change:+.2f}%", style="green" if change >= 0 else "red"),
+                f"{market.trades:,}",
+                Text(sparkline(market), style="cyan"),
+            )
+        return Panel(table, title="markets", box=box.ROUNDED)
+
+    def _positions(self) -> RenderableType:
+        table = _table("symbol", ">position", ">average", ">realised", ">unrealised", ">fees")
+        for symbol, snapshot in sorted(self._tracker.positions.items()):
+            position = self._session.venue.position(symbol)
+            market = self._tracker.markets.get(symbol)
+            open_pnl = position.unrealized_pnl(market.last) if market and market.last else 0.0
+            table.add_row(
+                symbol, f"{position.qty:+g}" if position.qty else "flat",
+                self._price(symbol, position.avg_price) if position.qty else "—",
+                money(position.realized_pnl), money(open_pnl), f"{snapshot.fees_paid:,.2f}",
+            )  # fmt: skip
+        return Panel(table, title="positions", box=box.ROUNDED)
+
+    def _decisions(self) -> RenderableType:
+        table = _table("time", "strategy", "intent", "decision")
+        for decision in reversed(self._tracker.decisions):
+            intent = self._tracker.intents.get(decision.intent_id)
+            wish = f"{intent.side} {intent.qty:g} {intent.symbol}" if intent else decision.symbol
+            table.add_row(clock(decision.ts_decided_ns), decision.strategy_id, wish, verdict(decision))
+        counts = self._tracker.counts
+        title = f"risk decisions  {counts['allowed']} allowed, {counts['denied']} denied"
+        return Panel(table, title=title, box=box.ROUNDED)
+
+    def _orders(self) -> RenderableType:
+        table = _table("time", "order", ">filled", ">average", "status")
+        for update in reversed(self._tracker.orders):
+            table.add_row(
+                clock(update.ts_updated_ns), order_words(update), f"{update.filled_qty:g}",
+                self._price(update.symbol, update.avg_price) if update.filled_qty else "—", update.status,
+            )  # fmt: skip
+        return Panel(table, title=f"orders  {self._tracker.counts['FillEvent']} fills", box=box.ROUNDED)
+
+    def _price(self, symbol: str, price: float) -> str:
+        instrument = self._instruments.get(symbol)
+        exponent = instrument.tick_size.as_tuple().exponent if instrument else -2
+        return f"{price:,.{max(0, -int(exponent))}f}"
+
+
+def order_words(update: OrderUpdate) -> str:
+    """``buy 0.05 BTC/USDT @ 60,000`` or ``… market``."""
+    price = f"@ {update.limit_price:,g}" if update.limit_price is not None else "market"
+    return f"{update.side} {update.qty:g} {update.symbol} {price}"
+
+
+def verdict(decision: RiskDecision) -> Text:
+    """The decision in a few words."""
+    return Text("allowed", style="green") if decision.allowed else Text(decision.reason, style="red")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, expand=True, header_style="dim", pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=True)
+    return table

@@ -1,0 +1,541 @@
+"""The live feed: ccxt.pro's trades and books of some symbols, kept alive, with no hole after a reconnect.
+
+ccxt neither back-fills nor says that it reconnected. The feed therefore watches the sockets themselves: the first
+frame on a new socket means that the stream is on, and whatever was traded meanwhile is fetched over REST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+from weakref import WeakKeyDictionary
+
+from apps.md_ingest.ccxt_client import (
+    BaseError,
+    ChecksumError,
+    ExchangeClient,
+    RequestTimeout,
+    check_symbols,
+    explained,
+    is_permanent,
+    retry_after_s,
+    shown,
+)
+from apps.md_ingest.ccxt_trades import TradeHistory
+from apps.md_ingest.feed_queue import FeedQueue
+from core.backoff import Backoff, BackoffPolicy
+from core.clock import NS_PER_MS, NS_PER_S, Clock
+from core.contracts import BookEvent, ClockTick, Contract, FeedState, FeedStatus, TradeEvent
+from core.errors import ContractError
+from core.market.book import DEPTH, book_checksum
+from core.market.sequence import BackfillDone, BackfillRequest, numeric_id
+
+ChannelKind = Literal["trade", "orderbook"]
+CHANNELS: Final[tuple[ChannelKind, ...]] = ("trade", "orderbook")
+BEHIND_LIMIT: Final = 2  # quiet checks in a row that find trades which the stream did not bring
+_CHECKS_PER_LIMIT: Final = 5  # how often silence is looked at within the staleness limit
+_log: Final = logging.getLogger("njord.md_ingest.ccxt")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLimits:
+    """``queue``: events that wait for the reader before trade tasks wait too. ``pending_backfills``: requests a
+    symbol may have waiting. ``checksum_errors``: book errors in a row before they count as a lost connection.
+    ``quiet_check_s``: how long a symbol may go without a trade before REST is asked whether that is true.
+    """
+
+    queue: int = 20_000
+    pending_backfills: int = 256
+    checksum_errors: int = 3
+    quiet_check_s: float = 30.0
+
+
+@dataclass(slots=True)
+class FeedCounters:
+    """What the feed went through since the start. ``recovered`` trades came over REST without being asked for."""
+
+    reconnects: int = 0
+    failures: int = 0
+    stale: int = 0
+    checksum_errors: int = 0
+    unreadable_books: int = 0
+    catch_ups: int = 0
+    catch_up_failures: int = 0
+    recovered: int = 0
+    backfills: int = 0
+    backfilled: int = 0
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One stream of one symbol. ``sockets`` counts those it was heard on."""
+
+    kind: ChannelKind
+    symbol: str
+    backoff: Backoff
+    sockets: int = 0
+    up: bool = False
+    up_since: float = 0.0
+
+    def is_named_by(self, subscription: object) -> bool:
+        kind, *rest = str(subscription).split(":")
+        return kind.startswith(self.kind) and self.symbol in rest
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One symbol. ``heard_at`` and ``traded_at`` are times of the loop, seconds."""
+
+    symbol: str
+    trades: _Channel
+    book: _Channel
+    last_id: int | None
+    state: FeedState = "connecting"
+    detail: str = ""
+    silent: bool = False
+    blocked: bool = False
+    heard_at: float = 0.0
+    traded_at: float = 0.0
+    checked_at: float = 0.0
+    behind: int = 0
+    catching_up: bool = False
+    catch_up_again: bool = False
+    requests: deque[BackfillRequest] = field(default_factory=deque)
+    backfilling: bool = False
+
+    @property
+    def channels(self) -> tuple[_Channel, _Channel]:
+        return (self.trades, self.book)
+
+    @property
+    def whole(self) -> bool:
+        """Both streams are on and nothing that was missed is still on its way."""
+        return self.trades.up and self.book.up and not self.catching_up and not self.silent
+
+
+class CcxtFeed:
+    """Raw market data of a venue through ccxt.pro; satisfies ``apps.md_ingest.feeds.Feed``.
+
+    Guarantees, per symbol: every trade of the venue after the first one seen comes out of ``stream`` at least
+    once, or is asked for by whoever sees the hole in the ids. Trades may repeat and come out of order. Books
+    are the latest of their symbol; while missed trades are being fetched none is given, so that a book's time
+    never runs ahead of them. The first connection starts at the first live trade, without history, unless
+    ``resume_from`` names the last id of an earlier run.
+
+    A symbol is stale when neither trades nor book moved for ``staleness_limit_s``: a quiet market still
+    quotes. A symbol without a trade for ``limits.quiet_check_s`` is checked over REST; a trade stream that is
+    silent while the venue trades is found that way, though the book moves.
+
+    Args:
+        exchange: from ``make_exchange``; the feed owns it and closes it.
+        symbols: ``BASE/QUOTE`` names.
+        venue: written into the events.
+        clock: stamps receipts.
+        staleness_limit_s: silence after which the sockets are dropped and dialled again.
+        backoff: between reconnects and REST tries; endless, its cap is the longest pause.
+        random: the jitter's source, a number in ``[0, 1)``.
+    """
+
+    def __init__(
+        self,
+        exchange: ExchangeClient,
+        symbols: Sequence[str],
+        *,
+        venue: str,
+        clock: Clock,
+        random: Callable[[], float],
+        staleness_limit_s: float = 15.0,
+        backoff: BackoffPolicy | None = None,
+        limits: FeedLimits | None = None,
+        resume_from: Mapping[str, int] | None = None,
+    ) -> None:
+        policy = backoff or BackoffPolicy()
+        known = resume_from or {}
+        self.name = venue
+        self.symbols = tuple(dict.fromkeys(symbols))
+        self.counters = FeedCounters()
+        self.history = TradeHistory(exchange, venue=venue, clock=clock, backoff=policy, random=random)
+        self.exchange = exchange
+        self._clock = clock
+        self._staleness_limit_s = staleness_limit_s
+        self._limits = limits or FeedLimits()
+        self._opening = Backoff(policy, random)
+        self._lanes = {
+            s: _Lane(
+                s,
+                _Channel("trade", s, Backoff(policy, random)),
+                _Channel("orderbook", s, Backoff(policy, random)),
+                known.get(s),
+            )
+            for s in self.symbols
+        }
+        self._queue = FeedQueue(self._limits.queue)
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._sockets: WeakKeyDictionary[Any, tuple[int, list[_Channel]]] = WeakKeyDictionary()
+        self._market_ts = 0
+        self._market_ts_at = 0.0
+        self._started = False
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Events that wait for the reader."""
+        return len(self._queue)
+
+    @property
+    def waits(self) -> int:
+        """How often trades had to wait because the reader was too slow."""
+        return self._queue.waits
+
+    @property
+    def shed_books(self) -> int:
+        """Books that a later one replaced before they were read."""
+        return self._queue.shed
+
+    async def stream(self) -> AsyncGenerator[Contract, None]:
+        """Raw ``TradeEvent``, ``BookEvent``, ``FeedStatus``, ``BackfillDone`` and, while nothing happens on a
+        healthy feed, ``ClockTick`` in the venue's time. Connects on first use; ends after ``aclose``.
+
+        Raises:
+            ConfigError: an unknown symbol, a refused key, something the venue does not have.
+        """
+        async for batch in self.batches():
+            for event in batch:
+                yield event
+
+    async def batches(self) -> AsyncIterator[list[Contract]]:
+        """``stream`` in the batches that are ready, never empty: for a reader that journals and publishes them
+        at once. Raises as ``stream`` does."""
+        self._start()
+        while batch := await self._queue.take():
+            yield batch
+
+    def backfill(self, request: BackfillRequest) -> None:
+        """Fetch missing trades in the background: they come out of ``stream``, then one ``BackfillDone``."""
+        lane = self._lanes[request.symbol]
+        if self._closed or len(lane.requests) >= self._limits.pending_backfills:
+            why = "the feed is closed" if self._closed else f"{len(lane.requests)} other requests are waiting"
+            self._queue.put_now(self._given_up(request, why))
+            return
+        lane.requests.append(request)
+        if not lane.backfilling:
+            lane.backfilling = True
+            self._spawn(self._backfill(lane), f"backfill {lane.symbol}")
+
+    async def fetch_missing(self, request: BackfillRequest) -> tuple[list[TradeEvent], BackfillDone]:
+        """The missing trades in id order and the closing word, without going through ``stream``."""
+        return await self.history.fetch(request)
+
+    async def aclose(self) -> None:
+        """Stop the tasks, close the sockets, tell the reader that every symbol has ended. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for lane in self._lanes.values():
+            for request in lane.requests:
+                self._queue.put_now(self._given_up(request, "the feed was closed"))
+            self._tell(lane, "ended", "the feed was closed")
+        self._queue.close()
+        await self.exchange.close()
+
+    # --- tasks
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        self._started = True
+        self.exchange.frame_listener = self._on_frame
+        self._spawn(self._open(), "open")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run a task whose failure ends the feed."""
+        task = asyncio.create_task(work, name=f"feed {name}")
+        self._tasks[task] = None
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._queue.fail(error)
+
+    async def _open(self) -> None:
+        """Load the venue's symbols, for as long as it takes, then start the streams."""
+        for lane in self._lanes.values():
+            self._queue.put_now(self._status(lane))
+        while True:
+            try:
+                await check_symbols(self.exchange, self.symbols)
+                break
+            except BaseError as error:
+                if is_permanent(error):
+                    raise explained(error, self.name, ", ".join(self.symbols), "the list of symbols") from error
+                self.counters.failures += 1
+                for lane in self._lanes.values():
+                    self._tell(lane, "reconnecting", shown(error))
+                await asyncio.sleep(max(self._opening.failed(), retry_after_s(self.exchange, error)))
+        for lane in self._lanes.values():
+            lane.heard_at = lane.traded_at = lane.checked_at = self._now()
+            self._spawn(self._watch(lane, lane.trades, self._next_trades), f"trades {lane.symbol}")
+            self._spawn(self._watch(lane, lane.book, self._next_book), f"book {lane.symbol}")
+            self._spawn(self._mind(lane), f"watchdog {lane.symbol}")
+        self._spawn(self._tick(), "clock")
+
+    async def _watch(self, lane: _Lane, channel: _Channel, step: Callable[[_Lane], Coroutine[Any, Any, None]]) -> None:
+        """One stream for ever: data, or an error and a pause. ccxt dials and subscribes on every call that needs it."""
+        checksum_errors = 0
+        while True:
+            try:
+                await step(lane)
+                checksum_errors = 0
+                continue
+            except ChecksumError as error:
+                self.counters.checksum_errors += 1
+                checksum_errors += 1
+                if checksum_errors <= self._limits.checksum_errors:
+                    continue  # the next call takes a new snapshot
+                failure: Exception = error
+            except BaseError as error:
+                if is_permanent(error):
+                    raise explained(error, self.name, lane.symbol, f"the {channel.kind} stream") from error
+                failure = error
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+                failure = RequestTimeout("ccxt gave up the socket")
+            await self._lost(lane, channel, failure)
+
+    async def _lost(self, lane: _Lane, channel: _Channel, error: Exception) -> None:
+        up_for = self._now() - channel.up_since if channel.up else 0.0
+        channel.up = False
+        self.counters.failures += 1
+        self._tell(lane, "reconnecting", f"{channel.kind}: {shown(error)}")
+        lane.heard_at = self._now()
+        delay = max(channel.backoff.failed(up_for), retry_after_s(self.exchange, error))
+        _log.warning("%s %s %s: %s; again in %.2f s", self.name, lane.symbol, channel.kind, shown(error), delay)
+        await asyncio.sleep(delay)
+        lane.heard_at = self._now()
+
+    async def _next_trades(self, lane: _Lane) -> None:
+        trades = await self.exchange.watch_trades(lane.symbol)
+        lane.traded_at = self._now()
+        lane.behind = 0
+        self._on_data(lane, lane.trades)
+        if await self._hand_on(lane, self.history.events(lane.symbol, trades)):
+            await self._hand_on_cached(lane)
+
+    async def _hand_on(self, lane: _Lane, trades: Sequence[TradeEvent]) -> bool:
+        """Queue trades; returns whether the queue was full and others may have come in the meantime."""
+        for trade in trades:
+            number = numeric_id(trade.trade_id)
+            if number is not None and (lane.last_id is None or number > lane.last_id):
+                lane.last_id = number
+            self._note_time(trade.ts)
+        lane.blocked = True
+        waited = await self._queue.put(trades)
+        lane.blocked = False
+        lane.heard_at = self._now()
+        return waited
+
+    async def _hand_on_cached(self, lane: _Lane) -> None:
+        """ccxt would give what it cached while we waited only with the next trade, which may be long in coming."""
+        while True:
+            last = lane.last_id or 0
+            cached = [t for t in self.exchange.trades.get(lane.symbol, ()) if (numeric_id(str(t["id"])) or 0) > last]
+            if not cached or not await self._hand_on(lane, self.history.events(lane.symbol, cached)):
+                return
+
+    async def _next_book(self, lane: _Lane) -> None:
+        book = await self.exchange.watch_order_book(lane.symbol)
+        self._on_data(lane, lane.book)
+        if lane.trades.sockets and not (lane.trades.up and not lane.catching_up):
+            return  # trades that this book would overtake are still being fetched
+        try:
+            event = self._book_event(lane.symbol, book)
+        except (ContractError, TypeError, KeyError, ValueError) as error:
+            self.counters.unreadable_books += 1
+            _log.warning("%s %s: unreadable book: %s", self.name, lane.symbol, error)
+            return
+        self._note_time(event.ts)
+        self._queue.put_book(event)
+
+    def _book_event(self, symbol: str, book: Mapping[str, Any]) -> BookEvent:
+        bids = tuple((float(level[0]), float(level[1])) for level in book["bids"][:DEPTH])
+        asks = tuple((float(level[0]), float(level[1])) for level in book["asks"][:DEPTH])
+        at_ms = book.get("timestamp")
+        return BookEvent(
+            symbol=symbol,
+            bids=bids,
+            asks=asks,
+            checksum=book_checksum(bids, asks),
+            # The venue puts no time on a snapshot; it is not older than what came before it.
+            ts=self._market_ts if at_ms is None else int(at_ms) * NS_PER_MS,
+            last_id=int(book.get("nonce") or 0),
+            venue=self.name,
+            ts_recv_ns=self._clock.now_ns(),
+        )
+
+    # --- sockets
+
+    def _on_frame(self, socket: Any) -> None:
+        """ccxt heard something. The first frame after a subscription means that the stream is on."""
+        known = self._sockets.get(socket)
+        if known is not None and known[0] == len(socket.subscriptions):
+            return
+        heard = known[1] if known is not None else []
+        for lane in self._lanes.values():
+            for channel in lane.channels:
+                if channel not in heard and any(channel.is_named_by(s) for s in socket.subscriptions):
+                    heard.append(channel)
+                    self._on_new_socket(lane, channel)
+        self._sockets[socket] = (len(socket.subscriptions), heard)
+
+    def _on_new_socket(self, lane: _Lane, channel: _Channel) -> None:
+        channel.sockets += 1
+        channel.up, channel.up_since = True, self._now()
+        if channel.sockets > 1:
+            self.counters.reconnects += 1
+            if lane.state == "live":
+                self._tell(lane, "reconnecting", f"{channel.kind}: the connection was lost unnoticed")
+        if channel is lane.trades and lane.last_id is not None:
+            self._catch_up(lane)
+        self._settle(lane)
+
+    def _on_data(self, lane: _Lane, channel: _Channel) -> None:
+        lane.heard_at = self._now()
+        lane.silent = False
+        if not channel.up:
+            channel.up, channel.up_since = True, lane.heard_at
+        self._settle(lane)
+
+    def _settle(self, lane: _Lane) -> None:
+        if lane.whole and lane.state != "live":
+            self._tell(lane, "live", "")
+
+    def _drop(self, lane: _Lane, kinds: Sequence[ChannelKind], detail: str) -> int:
+        """Give up the symbol's sockets, as ccxt itself does on a missing pong: the next call dials anew."""
+        channels = [c for c in lane.channels if c.kind in kinds]
+        dropped = 0
+        for socket in list(self.exchange.clients.values()):
+            # One that is still being dialled has ccxt's own time limit.
+            if socket.connection is not None and any(c.is_named_by(s) for s in socket.subscriptions for c in channels):
+                socket.on_error(RequestTimeout(detail))
+                dropped += 1
+        for channel in channels:
+            channel.up = channel.up and not dropped
+        return dropped
+
+    # --- watchdog
+
+    async def _mind(self, lane: _Lane) -> None:
+        """Look for silence, and for a trade stream that has stopped although the venue trades."""
+        while True:
+            await asyncio.sleep(self._staleness_limit_s / _CHECKS_PER_LIMIT)
+            now = self._now()
+            if lane.blocked:
+                lane.heard_at = now
+            elif now - lane.heard_at > self._staleness_limit_s:
+                self._on_silence(lane, f"neither trades nor book for {self._staleness_limit_s:g} s", CHANNELS)
+            elif lane.behind >= BEHIND_LIMIT:
+                lane.behind = 0
+                self._on_silence(lane, "the venue trades, its trade stream is silent", ("trade",))
+            elif now - max(lane.traded_at, lane.checked_at) > self._limits.quiet_check_s:
+                lane.checked_at = now
+                self._catch_up(lane)
+
+    def _on_silence(self, lane: _Lane, detail: str, kinds: Sequence[ChannelKind]) -> None:
+        lane.heard_at = self._now()
+        if not self._drop(lane, kinds, detail):
+            return  # it is being dialled anew already
+        self.counters.stale += 1
+        lane.silent = True
+        _log.warning("%s %s: stale: %s", self.name, lane.symbol, detail)
+        self._tell(lane, "stale", detail)
+
+    # --- what was missed
+
+    def _catch_up(self, lane: _Lane) -> None:
+        if lane.catching_up:
+            lane.catch_up_again = True
+            return
+        lane.catching_up = True
+        self._spawn(self._fetch_latest(lane), f"catch up {lane.symbol}")
+
+    async def _fetch_latest(self, lane: _Lane) -> None:
+        """Hand on the venue's latest trades as far as they are newer than the last one seen; what lies between
+        shows as a hole in the ids and is asked for by number."""
+        while True:
+            lane.catch_up_again = False
+            self.counters.catch_ups += 1
+            newest = await self._latest(lane)
+            if lane.last_id is None:  # no trade since the start: from here on one would be missed
+                lane.last_id = max((numeric_id(t.trade_id) or 0 for t in newest), default=None)
+            missed = [t for t in newest if (numeric_id(t.trade_id) or 0) > (lane.last_id or 0)]
+            if missed:
+                lane.behind += 1
+                self.counters.recovered += len(missed)
+                await self._hand_on(lane, missed)
+            if not lane.catch_up_again:
+                break
+        lane.catching_up = False
+        self._settle(lane)
+
+    async def _latest(self, lane: _Lane) -> list[TradeEvent]:
+        """The venue's latest trades; nothing when REST fails, the next quiet check asks again."""
+        try:
+            return await self.history.latest(lane.symbol)
+        except BaseError as error:
+            self.counters.catch_up_failures += 1
+            _log.warning("%s %s: missed trades not fetched: %s", self.name, lane.symbol, shown(error))
+            return []
+
+    async def _backfill(self, lane: _Lane) -> None:
+        while lane.requests:
+            trades, done = await self.history.fetch(lane.requests[0])
+            await self._queue.put([*trades, done])
+            lane.requests.popleft()
+            self.counters.backfills += 1
+            self.counters.backfilled += len(trades)
+        lane.backfilling = False
+
+    def _given_up(self, request: BackfillRequest, reason: str) -> BackfillDone:
+        return BackfillDone(request.symbol, request.first_id, request.last_id, reason, self._clock.now_ns())
+
+    # --- status and time
+
+    async def _tick(self) -> None:
+        """Once a second of silence on a healthy feed, tell the venue's time: the latest seen plus what has passed."""
+        while True:
+            await asyncio.sleep(1.0)
+            passed = self._now() - self._market_ts_at
+            healthy = all(lane.whole and not lane.requests for lane in self._lanes.values())
+            if healthy and self._market_ts and passed >= 1.0 and not len(self._queue):
+                self._queue.put_now(ClockTick(self._market_ts + int(passed * NS_PER_S)))
+
+    def _note_time(self, ts_ns: int) -> None:
+        if ts_ns > self._market_ts:
+            self._market_ts, self._market_ts_at = ts_ns, self._now()
+
+    def _tell(self, lane: _Lane, state: FeedState, detail: str) -> None:
+        if (lane.state, lane.detail) != (state, detail):
+            lane.state, lane.detail = state, detail
+            self._queue.put_now(self._status(lane))
+
+    def _status(self, lane: _Lane) -> FeedStatus:
+        return FeedStatus(lane.symbol, self.name, lane.state, self._clock.now_ns(), lane.detail)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _is_cancelled() -> bool:
+    """Whether it is this task that is being cancelled, and not a future of ccxt's that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

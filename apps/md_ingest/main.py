@@ -1,0 +1,87 @@
+"""The market data daemon: a live venue, a recording or a synthetic market, in order and exactly once, over Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from apps.md_ingest.feeds import DEFAULT_CHANNELS
+from apps.md_ingest.replay import parse_speed
+from apps.md_ingest.source import MarketSource, journaled_ids, open_live, open_offline
+from core.config import Config
+from core.errors import ConfigError
+from core.host import ComponentHost, JournalSet
+from core.launch import DaemonSpec, open_journals, read_config, run_command, service_settings, start_logging
+from core.market.ingest import MarketDataIngest
+from core.topics import FLEET
+
+NAME: Final = "md_ingest"
+_log: Final = logging.getLogger("njord.md_ingest")
+_app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def build(config: Config) -> MarketDataIngest:
+    """The component for every configured instrument; the command line narrows it to the symbols it names."""
+    return MarketDataIngest(config.instruments_table(), contiguous=config.exchange.contiguous_ids)
+
+
+SPEC: Final = DaemonSpec(NAME, build, "Market data into the fleet, over Redis.", ledgered=False)
+
+
+@_app.command(help="Market data from a venue (ccxt.pro), a recording or a synthetic market, over Redis.")
+def command(
+    symbol: Annotated[list[str] | None, typer.Option(help="BASE/QUOTE; repeat it for several")] = None,
+    venue: Annotated[str | None, typer.Option(help="ccxt's name of the venue  [default: exchange.name]")] = None,
+    feed: Annotated[str | None, typer.Option(help="A recording, or synthetic:SEED[:MINUTES]")] = None,
+    speed: Annotated[str, typer.Option(help="Of a recording: 1x, 10x, … or max")] = "max",
+    channels: Annotated[str, typer.Option(help="trades,book,ticker")] = ",".join(DEFAULT_CHANNELS),
+    lockstep: Annotated[bool, typer.Option(help="One event at a time, when all followers are done with it")] = False,
+    followers: Annotated[str, typer.Option(help="Daemons that take part in lock-step")] = ",".join(FLEET[1:]),
+    config_root: Annotated[Path, typer.Option(help="Folder that holds config/")] = Path(),
+    config: Annotated[Path | None, typer.Option(help="The base.yaml to read instead")] = None,
+    port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the registry's")] = None,
+) -> None:
+    """Serve one feed until it ends or the daemon is told to stop."""
+    if lockstep and feed is None:
+        raise ConfigError("--lockstep needs --feed: a live venue does not wait")
+    settings = read_config(config_root, config)
+    start_logging(NAME, settings)
+    journals = open_journals(settings)
+    symbols = [name for each in symbol or () for name in each.split(",")]
+    known = journaled_ids(journals, symbols or list(settings.instruments))
+    if feed is not None:
+        wanted = tuple(channels.split(","))
+        source = open_offline(feed, settings, symbols, channels=wanted, speed=parse_speed(speed), last_ids=known)
+    else:
+        source = open_live(venue or settings.exchange.name, settings, symbols, last_ids=known)
+    asyncio.run(_serve(settings, source, journals, port, tuple(followers.split(",")) if lockstep else ()))
+
+
+async def _serve(
+    config: Config, source: MarketSource, journals: JournalSet, port: int | None, followers: Sequence[str]
+) -> None:
+    from core.redis_bus import RedisBus
+    from core.service import Service, Source
+
+    host = ComponentHost(source.ingest, journals)
+    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix)
+    settings = service_settings(SPEC, config, bool(followers), port, followers)
+    try:
+        await Service(host, bus, settings, source=Source(source.feed.stream(), source.ask)).run()
+    finally:
+        await source.feed.aclose()
+    tally = source.ingest.tallies()
+    _log.info(
+        "%s ended: %d trades, %d duplicates dropped, %d already journaled, %d gaps with %d trades missing, rejected %s",
+        source.feed.name, tally.accepted, tally.duplicates, tally.late, tally.gaps, tally.missing, dict(tally.rejected),
+    )  # fmt: skip
+
+
+def main() -> int:
+    """Run the daemon."""
+    return run_command(_app, NAME)

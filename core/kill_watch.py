@@ -1,0 +1,45 @@
+"""Turns the kill switch, a file and a Redis key, into events for a component: told on every change."""
+
+from __future__ import annotations
+
+from core import kill_switch
+from core.bus import RedisBus
+from core.contracts import KillSwitchEvent
+
+
+class KillSwitchWatch:
+    """Asks both switches and answers when their state differs from what the component was last told.
+
+    Args:
+        path: the switch file.
+        bus: where the key is asked for; None when there is no Redis (an embedded fleet).
+        key: the Redis key.
+        told: what the component knows from its ledger; None makes the first check speak either way.
+    """
+
+    def __init__(self, path: str, bus: RedisBus | None = None, key: str = "", *, told: bool | None = False) -> None:
+        self._path = path
+        self._bus = bus
+        self._key = key
+        self._told = told
+
+    async def check(self, now_ns: int) -> KillSwitchEvent | None:
+        """The change since the last check, or None. Raises BusUnavailableError when the key cannot be asked for."""
+        source = self._tripped_file()
+        if not source and self._bus is not None and kill_switch.value_trips(await self._bus.get(self._key)):
+            source = f"key {self._key}"
+        return self._change(source, now_ns)
+
+    def check_file(self, now_ns: int) -> KillSwitchEvent | None:
+        """The same for the file alone, without waiting."""
+        return self._change(self._tripped_file(), now_ns)
+
+    def _tripped_file(self) -> str:
+        return f"file {self._path}" if kill_switch.file_tripped(self._path) else ""
+
+    def _change(self, source: str, now_ns: int) -> KillSwitchEvent | None:
+        tripped = bool(source)
+        if tripped == self._told:
+            return None
+        self._told = tripped
+        return KillSwitchEvent(tripped, source or "cleared", now_ns)

@@ -1,0 +1,139 @@
+"""From a command line to a running daemon: options, configuration, logging, host, service.
+
+A daemon's ``main.py`` holds a ``DaemonSpec`` and one call of ``launch``; everything they share is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from core.component import Component
+from core.config import Config, load_config
+from core.errors import NjordError
+from core.host import ComponentHost, JournalSet
+from core.ledger import Ledger
+from core.logging import setup_json_logging
+from core.topics import FLEET
+
+EXIT_FATAL: Final = 1
+EXIT_USAGE: Final = 2
+
+
+@dataclass(frozen=True)
+class DaemonSpec:
+    """One daemon of the fleet.
+
+    ``build`` makes its component; ``ledgered`` daemons keep a ledger; ``guarded`` ones ask the kill switch
+    before every intent and order.
+    """
+
+    name: str
+    build: Callable[[Config], Component]
+    summary: str
+    ledgered: bool = True
+    guarded: bool = False
+
+    @property
+    def port_offset(self) -> int:
+        """Where the daemon's health port lies above ``services.base_port``."""
+        return FLEET.index(self.name)
+
+
+def assemble(
+    spec: DaemonSpec, config: Config, component: Component | None = None, *, durable: bool = True
+) -> ComponentHost:
+    """The daemon's component with its ledger and journals, under the folders of the configuration."""
+    journals = open_journals(config)
+    book = Ledger(config.ledger_dir / f"{spec.name}.ndjson", durable=durable) if spec.ledgered else None
+    return ComponentHost(component or spec.build(config), journals, book)
+
+
+def open_journals(config: Config) -> JournalSet:
+    """The journals under the configuration's folder."""
+    return JournalSet(config.log_dir, rotate_bytes=config.logging.journal_rotate_mb * 1024 * 1024)
+
+
+def start_logging(name: str, config: Config, *, stream: bool = True) -> None:
+    """Log to app.ndjson, and to stderr with ``stream``."""
+    secrets = config.secret_values()
+    setup_json_logging(str(config.json_dir), service=name, level=config.logging.level, secrets=secrets, stream=stream)
+
+
+def read_config(config_root: Path, config_file: Path | None) -> Config:
+    """The configuration of a command line: ``--config FILE`` wins over ``--config-root DIR``."""
+    if config_file is None:
+        return load_config(config_root)
+    return load_config(config_file.resolve().parent.parent, base=config_file)
+
+
+def launch(spec: DaemonSpec, argv: Sequence[str] | None = None) -> int:
+    """Run a daemon that lives on the bus; returns its exit code."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @app.command(help=spec.summary)
+    def main(
+        config_root: Annotated[Path, typer.Option(help="Folder that holds config/")] = Path(),
+        config: Annotated[Path | None, typer.Option(help="The base.yaml to read instead")] = None,
+        lockstep: Annotated[bool, typer.Option(help="Take a replay in rounds, as its feed does")] = False,
+        port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the registry's")] = None,
+    ) -> None:
+        settings = read_config(config_root, config)
+        start(spec, settings, lockstep=lockstep, port=port)
+
+    return run_command(app, spec.name, argv)
+
+
+def start(spec: DaemonSpec, config: Config, *, lockstep: bool = False, port: int | None = None) -> None:
+    """Serve the daemon until it ends."""
+    start_logging(spec.name, config)
+    host = assemble(spec, config)
+    asyncio.run(_serve(spec, config, host, lockstep, port))
+
+
+async def _serve(spec: DaemonSpec, config: Config, host: ComponentHost, lockstep: bool, port: int | None) -> None:
+    from core.kill_watch import KillSwitchWatch
+    from core.redis_bus import RedisBus
+    from core.service import Service
+
+    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix)
+    watch = None
+    if spec.guarded:
+        watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key, told=None)
+    await Service(host, bus, service_settings(spec, config, lockstep, port), kill_switch=watch).run()
+
+
+def service_settings(
+    spec: DaemonSpec, config: Config, lockstep: bool, port: int | None, followers: Sequence[str] = ()
+) -> Any:
+    """The service's settings out of the configuration."""
+    from core.service import ServiceSettings
+
+    return ServiceSettings(
+        bind_host=config.services.bind_host,
+        port=config.services.base_port + spec.port_offset if port is None else port,
+        heartbeat_s=config.services.heartbeat_s,
+        drain_s=config.services.drain_s,
+        lockstep=lockstep,
+        followers=followers,
+    )
+
+
+def run_command(app: typer.Typer, name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command line; one of our errors becomes one sentence on stderr and an exit code."""
+    try:
+        app(args=None if argv is None else list(argv), prog_name=f"python -m apps.{name}", standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_FATAL
+    except NjordError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return EXIT_FATAL
+    except KeyboardInterrupt:
+        return 130
+    return 0

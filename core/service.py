@@ -1,0 +1,387 @@
+"""The shell around one component that makes it a daemon: bus, kill switch, health, metrics, signals, heartbeat.
+
+Starting up is recovering: fold the ledger, refill what Redis lost of our stream, resume every upstream
+stream behind the last entry in our own ledger. Stopping is optional; SIGKILL is a supported way to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from core import ledger
+from core.bus_protocol import Subscription
+from core.clock import NS_PER_S, Clock, SystemClock
+from core.component import Message
+from core.contracts import Contract, OrderEvent, OrderIntent
+from core.errors import BusUnavailableError, FatalError
+from core.health import HealthServer
+from core.host import ComponentHost
+from core.kill_watch import KillSwitchWatch
+from core.lockstep import Follower, Leader, sent_by
+from core.redis_bus import RETRY_FIRST_S, RETRY_MAX_S, RedisBus
+from core.service_metrics import ServiceMetrics
+from core.topics import Delivery, consumed_by
+
+FEED_BATCH: Final = 512  # raw market events handled between two commits
+FEED_AHEAD: Final = 4_096  # raw market events read ahead of the one handled
+LAG_PROBE_S: Final = 0.5
+REFILL_BATCH: Final = 500
+GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
+_log: Final = logging.getLogger("njord.service")
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How a daemon runs. ``port`` 0 takes a spare one; ``followers`` names the daemons a lock-step feed waits for."""
+
+    bind_host: str = "127.0.0.1"
+    port: int = 0
+    heartbeat_s: float = 5.0
+    drain_s: float = 10.0
+    lockstep: bool = False
+    followers: Sequence[str] = ()
+
+
+@dataclass
+class Source:
+    """Where a feed daemon's raw events come from, and who is told of its local answers (back-fill requests)."""
+
+    events: AsyncIterator[Contract]
+    on_local: Callable[[Contract], None] = field(default=lambda _: None)
+
+
+class Service:
+    """Runs a host as a daemon until it is told to stop, its source ends, or a fatal error.
+
+    Args:
+        host: the component with its ledger and journals.
+        bus: the connection to Redis.
+        settings: ports, times, lock-step.
+        kill_switch: asked before every intent and order; None for daemons that trade nothing.
+        source: the feed of a market data daemon; None for all others.
+        reload: called on SIGHUP and ``controller.reload``; raises ConfigError when the new configuration is bad.
+    """
+
+    def __init__(
+        self,
+        host: ComponentHost,
+        bus: RedisBus,
+        settings: ServiceSettings,
+        *,
+        clock: Clock | None = None,
+        kill_switch: KillSwitchWatch | None = None,
+        source: Source | None = None,
+        reload: Callable[[], None] | None = None,
+    ) -> None:
+        self.host = host
+        self.bus = bus
+        self.settings = settings
+        self.metrics = ServiceMetrics(host, bus)
+        self.health = HealthServer(self.report, self.metrics.registry, settings.bind_host, settings.port)
+        self._clock = clock or SystemClock()
+        self._kill_switch = kill_switch
+        self._source = source
+        self._reload = reload
+        self._stopping = asyncio.Event()
+        self._started_ns = self._clock.now_ns()
+        self._ready = False
+        self._waiting_for = "start"
+        self._unsent = False  # messages are in the ledger that Redis did not confirm
+        self._leader = Leader(bus, host.name, settings.followers) if settings.lockstep and source else None
+        self._follower = Follower(bus, host) if settings.lockstep and not source else None
+
+    # ---- life
+
+    async def run(self) -> None:
+        """Recover, serve, stop. Raises FatalError when the daemon must not go on."""
+        recovered = self.host.recover()
+        _log.info("%s recovered %d transactions", self.host.name, recovered)
+        await self.health.start()
+        self._handle_signals()
+        side = [asyncio.create_task(self._heartbeat()), asyncio.create_task(self._probe_lag())]
+        if self._reload is not None:
+            side.append(asyncio.create_task(self._watch_reload()))
+        try:
+            work = asyncio.create_task(self._work())
+            stop = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({work, stop, *side}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            await self._drain(work)
+        finally:
+            self._ready = False
+            _notify("STOPPING=1")
+            for task in side:
+                task.cancel()
+            await asyncio.gather(*side, return_exceptions=True)
+            await self.health.close()
+            await self.bus.close()
+            self.host.close()
+
+    def stop(self) -> None:
+        """Ask the daemon to finish what it is doing and end."""
+        self._stopping.set()
+
+    def report(self) -> dict[str, Any]:
+        """The daemon's state, as ``/health`` tells it."""
+        counters = self.host.counters
+        self.metrics.refresh()
+        return {
+            "daemon": self.host.name,
+            "pid": os.getpid(),
+            "alive": True,
+            "ready": self._ready,
+            "waiting_for": self._waiting_for,
+            "uptime_s": (self._clock.now_ns() - self._started_ns) // NS_PER_S,
+            "market_time_ns": self.host.clock.now_ns(),
+            "handled": counters.handled,
+            "emitted": counters.emitted,
+            "duplicates": counters.duplicates,
+            "errors": dict(counters.errors),
+            "lost": dict(counters.lost),
+            "shed": self.bus.shed,
+            "reconnects": self.bus.reconnects,
+            "transactions": self.host.ledger.seq if self.host.ledger else 0,
+        }
+
+    async def _drain(self, work: asyncio.Task[None]) -> None:
+        """Let the batch in hand finish, within the deadline."""
+        if not work.done():
+            self.bus.end_subscriptions()
+            _, late = await asyncio.wait({work}, timeout=self.settings.drain_s)
+            if late:
+                work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+
+    # ---- work
+
+    async def _work(self) -> None:
+        await self._connect()
+        if self._source is not None:
+            await self._serve_source(self._source)
+        else:
+            await self._serve_bus()
+
+    async def _connect(self) -> None:
+        """Wait for Redis, then give it what it lacks of our stream."""
+        pause = RETRY_FIRST_S
+        while not self._stopping.is_set():
+            self._waiting_for = f"Redis at {self.bus.url}"
+            try:
+                await self.bus.ping()
+                await self._refill()
+                self._waiting_for = ""
+                return
+            except BusUnavailableError as error:
+                _log.warning("%s; trying again in %.2f s", error, pause)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
+                pause = min(pause * 2, RETRY_MAX_S)
+
+    async def _refill(self) -> None:
+        book = self.host.ledger
+        if book is None:
+            return
+        newest = await self.bus.last_entry(self.host.name)
+        batch: list[Message] = []
+        for message in ledger.messages_after(book.path, self.host.name, newest):
+            batch.append(message)
+            if len(batch) == REFILL_BATCH:
+                await self.bus.publish(batch)
+                batch.clear()
+        await self.bus.publish(batch)
+        self._unsent = False
+
+    async def _serve_bus(self) -> None:
+        patterns = tuple(r.pattern for r in consumed_by(self.host.name) if r.delivery is Delivery.BROADCAST)
+        stream = self.bus.consume(Subscription(patterns, self.host.streams))
+        follower = self._follower
+        if follower is None:
+            watching = asyncio.create_task(self._become_ready())
+            async for batch in stream:
+                await self._handle(batch)
+            watching.cancel()
+            return
+        feeding = asyncio.create_task(_feed(follower, stream))
+        await self._become_ready()
+        rounds = follower.rounds()
+        async for batch in _until(rounds, self._stopping):
+            await follower.report(sent_by(await self._handle(batch)))
+        feeding.cancel()
+        self.stop()
+
+    async def _become_ready(self) -> None:
+        self._waiting_for = "subscriptions"
+        await self.bus.connected.wait()
+        self._waiting_for = ""
+        self._ready = True
+        _notify("READY=1")
+
+    async def _handle(self, batch: Sequence[Message]) -> list[Message]:
+        """Process a batch, make it durable, send what it answered."""
+        out: list[Message] = []
+        if self._kill_switch is not None and any(isinstance(m.event, GUARDED) for m in batch):
+            out += await self._ask_kill_switch()
+        for message in batch:
+            out += self.host.handle(message)
+        self.host.commit()
+        await self._send(out)
+        return out
+
+    async def _ask_kill_switch(self) -> list[Message]:
+        assert self._kill_switch is not None
+        while True:
+            try:
+                change = await self._kill_switch.check(self.host.clock.now_ns())
+            except BusUnavailableError:
+                await self._connect()  # no decision without knowing
+                continue
+            return [] if change is None else self.host.handle_local(change)
+
+    async def _send(self, messages: Sequence[Message]) -> None:
+        """Relay what is durable. Broadcasts that Redis does not take are gone, counted; ledgers are refilled."""
+        try:
+            if self._unsent:
+                await self._refill()
+            await self.bus.publish(messages)
+        except BusUnavailableError as error:
+            self.metrics.dropped.inc(sum(1 for m in messages if m.entry == (0, 0)))
+            self._unsent = True
+            _log.warning("%s", error)
+            if self._source is None:
+                await self._connect()
+
+    async def _serve_source(self, source: Source) -> None:
+        waiting: asyncio.Queue[Contract | None] = asyncio.Queue(FEED_AHEAD)
+        reading = asyncio.create_task(_read(source.events, waiting))
+        if self._leader is not None:
+            await self._leader.start()
+        self._ready = True
+        _notify("READY=1")
+        while not self._stopping.is_set():
+            events = await _next_batch(waiting, 1 if self._leader else FEED_BATCH, self._stopping)
+            if not events:
+                break
+            out: list[Message] = []
+            for event in events:
+                for message in self.host.handle_local(event):
+                    if message.topic:
+                        out.append(message)
+                    else:
+                        source.on_local(message.event)
+            self.host.commit()
+            await self._send(out)
+            if self._leader is not None and out:
+                await self._leader.settle(out)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        if self._leader is not None:
+            await self._leader.end()
+
+    # ---- beside the work
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_now)
+
+    def _reload_now(self) -> None:
+        if self._reload is None:
+            return
+        try:
+            self._reload()
+        except FatalError as error:
+            _log.error("configuration not reloaded, the old one stays in force: %s", error)
+        else:
+            _log.info("configuration reloaded")
+
+    async def _watch_reload(self) -> None:
+        while True:
+            with suppress(BusUnavailableError):
+                async for _ in self.bus.subscribe("controller.reload"):
+                    self._reload_now()
+            await asyncio.sleep(RETRY_MAX_S)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.heartbeat_s)
+            _notify("WATCHDOG=1")
+            with suppress(BusUnavailableError):
+                await self.bus.publish_json("telemetry.heartbeat", self.report())
+
+    async def _probe_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(LAG_PROBE_S)
+            self.metrics.loop_lag.set(max(0.0, loop.time() - before - LAG_PROBE_S))
+
+
+async def _feed(follower: Follower, stream: AsyncIterator[list[Message]]) -> None:
+    async for batch in stream:
+        follower.take(batch)
+
+
+async def _read(events: AsyncIterator[Contract], waiting: asyncio.Queue[Contract | None]) -> None:
+    try:
+        async for event in events:
+            await waiting.put(event)
+    finally:
+        await waiting.put(None)
+
+
+async def _next_batch(waiting: asyncio.Queue[Contract | None], limit: int, stopping: asyncio.Event) -> list[Contract]:
+    """What the feed has ready, at least one event; empty when it has ended or the daemon stops."""
+    if waiting.empty():
+        first = asyncio.ensure_future(waiting.get())
+        stop = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({first, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not first.done():
+            first.cancel()
+            return []
+        event = first.result()
+    else:
+        event = waiting.get_nowait()
+    batch: list[Contract] = []
+    while event is not None:
+        batch.append(event)
+        if len(batch) == limit or waiting.empty():
+            return batch
+        event = waiting.get_nowait()
+    waiting.put_nowait(None)  # the end is seen again by the next call
+    return batch
+
+
+async def _until(rounds: AsyncIterator[list[Message]], stopping: asyncio.Event) -> AsyncIterator[list[Message]]:
+    """The rounds, until the daemon is to stop."""
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(rounds, None))
+            await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                return
+            batch = following.result()
+            if batch is None:
+                return
+            yield batch
+    finally:
+        stop.cancel()
+
+
+def _notify(state: str) -> None:
+    """Tell systemd, when it started us."""
+    if os.environ.get("NOTIFY_SOCKET"):
+        import sdnotify
+
+        sdnotify.SystemdNotifier().notify(state)
