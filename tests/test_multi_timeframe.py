@@ -12,7 +12,7 @@ import pytest
 
 from core.bars import BarAggregator, timeframe_ns
 from core.clock import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS, NS_PER_S
-from core.contracts import ClockTick, Contract, OHLCVBar, TradeEvent
+from core.contracts import ClockTick, Contract, OHLCVBar, Side, TradeEvent
 
 MIDNIGHT = 1_759_190_400 * NS_PER_S  # 30 September 2025
 TIMEFRAMES = ("1m", "5m", "15m", "1h")
@@ -136,7 +136,7 @@ def recorded_trades(capture: Path) -> list[TradeEvent]:
             if not message.get("stream", "").endswith("@trade"):
                 continue
             data = message["data"]
-            side = "sell" if data["m"] else "buy"
+            side: Side = "sell" if data["m"] else "buy"
             price, qty, ts = float(data["p"]), float(data["q"]), data["T"] * NS_PER_MS
             trades.append(TradeEvent(data["s"], price, qty, side, ts, str(data["t"]), "binance", int(received)))
     return trades

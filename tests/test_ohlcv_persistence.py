@@ -77,7 +77,8 @@ def test_after_a_crash_at_any_bar_all_bars_are_published_once_and_are_the_same(
 ) -> None:
     everything = trades(220)
     expected = run(BarAggregator(), everything)
-    published, received = [], 0
+    published: list[OHLCVBar] = []
+    received = 0
     aggregator = BarAggregator()
     for trade in everything:
         received += 1
