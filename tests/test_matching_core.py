@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -140,7 +140,7 @@ def test_an_id_at_work_is_refused() -> None:
 
 def test_a_model_that_overfills_is_caught() -> None:
     class Generous:
-        name = "generous"
+        name: ClassVar[str] = "generous"
 
         def on_placed(self, order: WorkingOrder, last_ticks: int | None) -> Match | None:
             return Match(order, order.remaining + 1, 100, "taker")

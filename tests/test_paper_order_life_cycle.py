@@ -87,9 +87,8 @@ class Observer:
         self.lots[fill.symbol] += sign * lots
         notional = lots * instrument.ticks(fill.price) * Fraction(instrument.money_unit)
         fee = Fraction(round(fill.fee * 10**8), 10**8)
-        assert abs(
-            fee - notional * Fraction(1, 1000 if fill.liquidity == "taker" or fill.symbol[0] == "E" else 2000)
-        ) <= (Fraction(1, 2 * 10**8))
+        rate = Fraction(instrument.taker_fee if fill.liquidity == "taker" else instrument.maker_fee)
+        assert abs(fee - notional * rate) <= Fraction(1, 2 * 10**8)
         self.cash -= sign * notional + fee
 
 
