@@ -216,7 +216,8 @@ def raw_events(
 ) -> Iterator[Contract]:
     """Items as the raw events of a feed: updates become tops of book, other symbols and channels are left out.
 
-    ``left_out`` counts the items of symbols that were not asked for. Ends with what became of each book and one ``FeedStatus`` ``ended`` a symbol.
+    ``left_out`` counts the items of symbols that were not asked for. Ends with what became of each book and one
+    ``FeedStatus`` ``ended`` a symbol.
     """
     books = {symbol: BookBuilder(symbol) for symbol in symbols} if "book" in channels else {}
     wanted = tuple(contract for channel, contract in _OF_CHANNEL.items() if channel in channels)

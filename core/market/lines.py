@@ -97,11 +97,17 @@ def _inflated(file: BufferedReader, data: bytes, faults: list[str]) -> Iterator[
     """Decompress one gzip member after the other; a cut or damaged stream gives what comes before the damage."""
     inflate = zlib.decompressobj(_GZIP_WINDOW)
     while data:
+        before = inflate.copy()
         try:
-            yield inflate.decompress(data)
+            plain = inflate.decompress(data)
         except zlib.error as error:
-            faults.append(f"expected gzip data, got damage ({error}); what follows is not read. Copy the file again.")
+            yield from _up_to_damage(before, data)
+            faults.append(
+                f"expected gzip data, got damage ({error}): everything before is used, what follows is not read. "
+                "Copy the file again."
+            )
             return
+        yield plain
         data = inflate.unused_data.lstrip(b"\0") if inflate.eof else b""
         data = data or file.read(_CHUNK)
         if data and inflate.eof:
@@ -111,3 +117,12 @@ def _inflated(file: BufferedReader, data: bytes, faults: list[str]) -> Iterator[
             "expected the end of the gzip stream, got the end of the file: it was cut here, everything before is used. "
             "Copy it again to get the rest."
         )
+
+
+def _up_to_damage(inflate: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """What a damaged chunk gives before the damage, which only shows when it is fed byte by byte."""
+    for at in range(len(data)):
+        try:
+            yield inflate.decompress(data[at : at + 1])
+        except zlib.error:
+            return
