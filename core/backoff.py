@@ -19,21 +19,25 @@ _MAX_DOUBLINGS: Final = 32  # beyond this any cap is reached; keeps the power sm
 class BackoffPolicy:
     """Delays in seconds: up to ``initial_s`` after the first failure, twice that after the next, never above ``cap_s``.
 
+    ``jitter`` is the share of each delay that is drawn at random: 1 is full jitter, 0 none.
     ``healthy_after_s``: a connection that lived this long counts as mended, and the next failure starts anew.
 
     Raises:
-        ConfigError: a delay that is not above 0, or a cap below the initial delay.
+        ConfigError: a delay that is not above 0, a cap below the initial delay, a share outside 0 to 1.
     """
 
     initial_s: float = 0.5
     cap_s: float = 30.0
     healthy_after_s: float = 60.0
+    jitter: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.initial_s <= self.cap_s:
             raise ConfigError(
                 f"backoff: expected 0 < initial_s <= cap_s, got initial_s={self.initial_s} cap_s={self.cap_s}"
             )
+        if not 0 <= self.jitter <= 1:
+            raise ConfigError(f"backoff.jitter: expected a share from 0 to 1, got {self.jitter}")
         if self.healthy_after_s < 0:
             raise ConfigError(f"backoff.healthy_after_s: expected at least 0, got {self.healthy_after_s}")
 
@@ -65,7 +69,7 @@ class Backoff:
         if up_for_s >= self._policy.healthy_after_s > 0:
             self.failures = 0
         self.failures += 1
-        return self._random() * self._policy.ceiling_s(self.failures)
+        return self._policy.ceiling_s(self.failures) * (1.0 - self._policy.jitter * self._random())
 
     def reset(self) -> None:
         """Things work: the next failure is the first again."""

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from apps.md_ingest.ccxt_client import (
@@ -25,96 +23,19 @@ from apps.md_ingest.ccxt_client import (
     retry_after_s,
     shown,
 )
+from apps.md_ingest.ccxt_events import Unreadable, book_event
+from apps.md_ingest.ccxt_recovery import Recovery
 from apps.md_ingest.ccxt_trades import TradeHistory
 from apps.md_ingest.feed_queue import FeedQueue
+from apps.md_ingest.feed_state import CHANNELS, Channel, ChannelKind, FeedCounters, FeedLimits, Lane
 from core.backoff import Backoff, BackoffPolicy
-from core.clock import NS_PER_MS, NS_PER_S, Clock
-from core.contracts import BookEvent, ClockTick, Contract, FeedState, FeedStatus, TradeEvent
-from core.errors import ContractError
-from core.market.book import DEPTH, book_checksum
+from core.clock import NS_PER_S, Clock
+from core.contracts import ClockTick, Contract, FeedState, FeedStatus, TradeEvent
 from core.market.sequence import BackfillDone, BackfillRequest, numeric_id
 
-ChannelKind = Literal["trade", "orderbook"]
-CHANNELS: Final[tuple[ChannelKind, ...]] = ("trade", "orderbook")
 BEHIND_LIMIT: Final = 2  # quiet checks in a row that find trades which the stream did not bring
 _CHECKS_PER_LIMIT: Final = 5  # how often silence is looked at within the staleness limit
 _log: Final = logging.getLogger("njord.md_ingest.ccxt")
-
-
-@dataclass(frozen=True, slots=True)
-class FeedLimits:
-    """``queue``: events that wait for the reader before trade tasks wait too. ``pending_backfills``: requests a
-    symbol may have waiting. ``checksum_errors``: book errors in a row before they count as a lost connection.
-    ``quiet_check_s``: how long a symbol may go without a trade before REST is asked whether that is true.
-    """
-
-    queue: int = 20_000
-    pending_backfills: int = 256
-    checksum_errors: int = 3
-    quiet_check_s: float = 30.0
-
-
-@dataclass(slots=True)
-class FeedCounters:
-    """What the feed went through since the start. ``recovered`` trades came over REST without being asked for."""
-
-    reconnects: int = 0
-    failures: int = 0
-    stale: int = 0
-    checksum_errors: int = 0
-    unreadable_books: int = 0
-    catch_ups: int = 0
-    catch_up_failures: int = 0
-    recovered: int = 0
-    backfills: int = 0
-    backfilled: int = 0
-
-
-@dataclass(slots=True)
-class _Channel:
-    """One stream of one symbol. ``sockets`` counts those it was heard on."""
-
-    kind: ChannelKind
-    symbol: str
-    backoff: Backoff
-    sockets: int = 0
-    up: bool = False
-    up_since: float = 0.0
-
-    def is_named_by(self, subscription: object) -> bool:
-        kind, *rest = str(subscription).split(":")
-        return kind.startswith(self.kind) and self.symbol in rest
-
-
-@dataclass(slots=True)
-class _Lane:
-    """One symbol. ``heard_at`` and ``traded_at`` are times of the loop, seconds."""
-
-    symbol: str
-    trades: _Channel
-    book: _Channel
-    last_id: int | None
-    state: FeedState = "connecting"
-    detail: str = ""
-    silent: bool = False
-    blocked: bool = False
-    heard_at: float = 0.0
-    traded_at: float = 0.0
-    checked_at: float = 0.0
-    behind: int = 0
-    catching_up: bool = False
-    catch_up_again: bool = False
-    requests: deque[BackfillRequest] = field(default_factory=deque)
-    backfilling: bool = False
-
-    @property
-    def channels(self) -> tuple[_Channel, _Channel]:
-        return (self.trades, self.book)
-
-    @property
-    def whole(self) -> bool:
-        """Both streams are on and nothing that was missed is still on its way."""
-        return self.trades.up and self.book.up and not self.catching_up and not self.silent
 
 
 class CcxtFeed:
@@ -165,17 +86,27 @@ class CcxtFeed:
         self._limits = limits or FeedLimits()
         self._opening = Backoff(policy, random)
         self._lanes = {
-            s: _Lane(
+            s: Lane(
                 s,
-                _Channel("trade", s, Backoff(policy, random)),
-                _Channel("orderbook", s, Backoff(policy, random)),
+                Channel("trade", s, Backoff(policy, random)),
+                Channel("orderbook", s, Backoff(policy, random)),
                 known.get(s),
             )
             for s in self.symbols
         }
         self._queue = FeedQueue(self._limits.queue)
+        self._recovery = Recovery(
+            self.history,
+            self._queue,
+            clock=clock,
+            counters=self.counters,
+            spawn=self._spawn,
+            hand_on=self._hand_on,
+            caught_up=self._settle,
+            max_pending=self._limits.pending_backfills,
+        )
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._sockets: WeakKeyDictionary[Any, tuple[int, list[_Channel]]] = WeakKeyDictionary()
+        self._sockets: WeakKeyDictionary[Any, tuple[int, list[Channel]]] = WeakKeyDictionary()
         self._market_ts = 0
         self._market_ts_at = 0.0
         self._started = False
@@ -203,11 +134,12 @@ class CcxtFeed:
         Raises:
             ConfigError: an unknown symbol, a refused key, something the venue does not have.
         """
-        async for batch in self.batches():
+        self._start()
+        while batch := await self._queue.take():
             for event in batch:
                 yield event
 
-    async def batches(self) -> AsyncIterator[list[Contract]]:
+    async def batches(self) -> AsyncGenerator[list[Contract], None]:
         """``stream`` in the batches that are ready, never empty: for a reader that journals and publishes them
         at once. Raises as ``stream`` does."""
         self._start()
@@ -216,15 +148,10 @@ class CcxtFeed:
 
     def backfill(self, request: BackfillRequest) -> None:
         """Fetch missing trades in the background: they come out of ``stream``, then one ``BackfillDone``."""
-        lane = self._lanes[request.symbol]
-        if self._closed or len(lane.requests) >= self._limits.pending_backfills:
-            why = "the feed is closed" if self._closed else f"{len(lane.requests)} other requests are waiting"
-            self._queue.put_now(self._given_up(request, why))
-            return
-        lane.requests.append(request)
-        if not lane.backfilling:
-            lane.backfilling = True
-            self._spawn(self._backfill(lane), f"backfill {lane.symbol}")
+        if self._closed:
+            self._recovery.give_up(request, "the feed is closed")
+        else:
+            self._recovery.backfill(self._lanes[request.symbol], request)
 
     async def fetch_missing(self, request: BackfillRequest) -> tuple[list[TradeEvent], BackfillDone]:
         """The missing trades in id order and the closing word, without going through ``stream``."""
@@ -241,7 +168,7 @@ class CcxtFeed:
         await asyncio.gather(*tasks, return_exceptions=True)
         for lane in self._lanes.values():
             for request in lane.requests:
-                self._queue.put_now(self._given_up(request, "the feed was closed"))
+                self._recovery.give_up(request, "the feed was closed")
             self._tell(lane, "ended", "the feed was closed")
         self._queue.close()
         await self.exchange.close()
@@ -288,7 +215,7 @@ class CcxtFeed:
             self._spawn(self._mind(lane), f"watchdog {lane.symbol}")
         self._spawn(self._tick(), "clock")
 
-    async def _watch(self, lane: _Lane, channel: _Channel, step: Callable[[_Lane], Coroutine[Any, Any, None]]) -> None:
+    async def _watch(self, lane: Lane, channel: Channel, step: Callable[[Lane], Coroutine[Any, Any, None]]) -> None:
         """One stream for ever: data, or an error and a pause. ccxt dials and subscribes on every call that needs it."""
         checksum_errors = 0
         while True:
@@ -312,7 +239,7 @@ class CcxtFeed:
                 failure = RequestTimeout("ccxt gave up the socket")
             await self._lost(lane, channel, failure)
 
-    async def _lost(self, lane: _Lane, channel: _Channel, error: Exception) -> None:
+    async def _lost(self, lane: Lane, channel: Channel, error: Exception) -> None:
         up_for = self._now() - channel.up_since if channel.up else 0.0
         channel.up = False
         self.counters.failures += 1
@@ -323,7 +250,7 @@ class CcxtFeed:
         await asyncio.sleep(delay)
         lane.heard_at = self._now()
 
-    async def _next_trades(self, lane: _Lane) -> None:
+    async def _next_trades(self, lane: Lane) -> None:
         trades = await self.exchange.watch_trades(lane.symbol)
         lane.traded_at = self._now()
         lane.behind = 0
@@ -331,7 +258,7 @@ class CcxtFeed:
         if await self._hand_on(lane, self.history.events(lane.symbol, trades)):
             await self._hand_on_cached(lane)
 
-    async def _hand_on(self, lane: _Lane, trades: Sequence[TradeEvent]) -> bool:
+    async def _hand_on(self, lane: Lane, trades: Sequence[TradeEvent]) -> bool:
         """Queue trades; returns whether the queue was full and others may have come in the meantime."""
         for trade in trades:
             number = numeric_id(trade.trade_id)
@@ -344,7 +271,7 @@ class CcxtFeed:
         lane.heard_at = self._now()
         return waited
 
-    async def _hand_on_cached(self, lane: _Lane) -> None:
+    async def _hand_on_cached(self, lane: Lane) -> None:
         """ccxt would give what it cached while we waited only with the next trade, which may be long in coming."""
         while True:
             last = lane.last_id or 0
@@ -352,35 +279,21 @@ class CcxtFeed:
             if not cached or not await self._hand_on(lane, self.history.events(lane.symbol, cached)):
                 return
 
-    async def _next_book(self, lane: _Lane) -> None:
+    async def _next_book(self, lane: Lane) -> None:
         book = await self.exchange.watch_order_book(lane.symbol)
-        self._on_data(lane, lane.book)
+        lane.book.messages += 1
+        if lane.book.messages > 1:  # the first one on a socket is made of a snapshot: no proof that the stream moves
+            self._on_data(lane, lane.book)
         if lane.trades.sockets and not (lane.trades.up and not lane.catching_up):
             return  # trades that this book would overtake are still being fetched
         try:
-            event = self._book_event(lane.symbol, book)
-        except (ContractError, TypeError, KeyError, ValueError) as error:
+            event = book_event(book, lane.symbol, self.name, self._clock.now_ns(), self._market_ts)
+        except Unreadable as error:
             self.counters.unreadable_books += 1
             _log.warning("%s %s: unreadable book: %s", self.name, lane.symbol, error)
             return
         self._note_time(event.ts)
         self._queue.put_book(event)
-
-    def _book_event(self, symbol: str, book: Mapping[str, Any]) -> BookEvent:
-        bids = tuple((float(level[0]), float(level[1])) for level in book["bids"][:DEPTH])
-        asks = tuple((float(level[0]), float(level[1])) for level in book["asks"][:DEPTH])
-        at_ms = book.get("timestamp")
-        return BookEvent(
-            symbol=symbol,
-            bids=bids,
-            asks=asks,
-            checksum=book_checksum(bids, asks),
-            # The venue puts no time on a snapshot; it is not older than what came before it.
-            ts=self._market_ts if at_ms is None else int(at_ms) * NS_PER_MS,
-            last_id=int(book.get("nonce") or 0),
-            venue=self.name,
-            ts_recv_ns=self._clock.now_ns(),
-        )
 
     # --- sockets
 
@@ -397,29 +310,30 @@ class CcxtFeed:
                     self._on_new_socket(lane, channel)
         self._sockets[socket] = (len(socket.subscriptions), heard)
 
-    def _on_new_socket(self, lane: _Lane, channel: _Channel) -> None:
+    def _on_new_socket(self, lane: Lane, channel: Channel) -> None:
         channel.sockets += 1
+        channel.messages = 0
         channel.up, channel.up_since = True, self._now()
         if channel.sockets > 1:
             self.counters.reconnects += 1
             if lane.state == "live":
                 self._tell(lane, "reconnecting", f"{channel.kind}: the connection was lost unnoticed")
         if channel is lane.trades and lane.last_id is not None:
-            self._catch_up(lane)
+            self._recovery.catch_up(lane)
         self._settle(lane)
 
-    def _on_data(self, lane: _Lane, channel: _Channel) -> None:
+    def _on_data(self, lane: Lane, channel: Channel) -> None:
         lane.heard_at = self._now()
         lane.silent = False
         if not channel.up:
             channel.up, channel.up_since = True, lane.heard_at
         self._settle(lane)
 
-    def _settle(self, lane: _Lane) -> None:
+    def _settle(self, lane: Lane) -> None:
         if lane.whole and lane.state != "live":
             self._tell(lane, "live", "")
 
-    def _drop(self, lane: _Lane, kinds: Sequence[ChannelKind], detail: str) -> int:
+    def _drop(self, lane: Lane, kinds: Sequence[ChannelKind], detail: str) -> int:
         """Give up the symbol's sockets, as ccxt itself does on a missing pong: the next call dials anew."""
         channels = [c for c in lane.channels if c.kind in kinds]
         dropped = 0
@@ -434,7 +348,7 @@ class CcxtFeed:
 
     # --- watchdog
 
-    async def _mind(self, lane: _Lane) -> None:
+    async def _mind(self, lane: Lane) -> None:
         """Look for silence, and for a trade stream that has stopped although the venue trades."""
         while True:
             await asyncio.sleep(self._staleness_limit_s / _CHECKS_PER_LIMIT)
@@ -448,9 +362,9 @@ class CcxtFeed:
                 self._on_silence(lane, "the venue trades, its trade stream is silent", ("trade",))
             elif now - max(lane.traded_at, lane.checked_at) > self._limits.quiet_check_s:
                 lane.checked_at = now
-                self._catch_up(lane)
+                self._recovery.catch_up(lane)
 
-    def _on_silence(self, lane: _Lane, detail: str, kinds: Sequence[ChannelKind]) -> None:
+    def _on_silence(self, lane: Lane, detail: str, kinds: Sequence[ChannelKind]) -> None:
         lane.heard_at = self._now()
         if not self._drop(lane, kinds, detail):
             return  # it is being dialled anew already
@@ -458,55 +372,6 @@ class CcxtFeed:
         lane.silent = True
         _log.warning("%s %s: stale: %s", self.name, lane.symbol, detail)
         self._tell(lane, "stale", detail)
-
-    # --- what was missed
-
-    def _catch_up(self, lane: _Lane) -> None:
-        if lane.catching_up:
-            lane.catch_up_again = True
-            return
-        lane.catching_up = True
-        self._spawn(self._fetch_latest(lane), f"catch up {lane.symbol}")
-
-    async def _fetch_latest(self, lane: _Lane) -> None:
-        """Hand on the venue's latest trades as far as they are newer than the last one seen; what lies between
-        shows as a hole in the ids and is asked for by number."""
-        while True:
-            lane.catch_up_again = False
-            self.counters.catch_ups += 1
-            newest = await self._latest(lane)
-            if lane.last_id is None:  # no trade since the start: from here on one would be missed
-                lane.last_id = max((numeric_id(t.trade_id) or 0 for t in newest), default=None)
-            missed = [t for t in newest if (numeric_id(t.trade_id) or 0) > (lane.last_id or 0)]
-            if missed:
-                lane.behind += 1
-                self.counters.recovered += len(missed)
-                await self._hand_on(lane, missed)
-            if not lane.catch_up_again:
-                break
-        lane.catching_up = False
-        self._settle(lane)
-
-    async def _latest(self, lane: _Lane) -> list[TradeEvent]:
-        """The venue's latest trades; nothing when REST fails, the next quiet check asks again."""
-        try:
-            return await self.history.latest(lane.symbol)
-        except BaseError as error:
-            self.counters.catch_up_failures += 1
-            _log.warning("%s %s: missed trades not fetched: %s", self.name, lane.symbol, shown(error))
-            return []
-
-    async def _backfill(self, lane: _Lane) -> None:
-        while lane.requests:
-            trades, done = await self.history.fetch(lane.requests[0])
-            await self._queue.put([*trades, done])
-            lane.requests.popleft()
-            self.counters.backfills += 1
-            self.counters.backfilled += len(trades)
-        lane.backfilling = False
-
-    def _given_up(self, request: BackfillRequest, reason: str) -> BackfillDone:
-        return BackfillDone(request.symbol, request.first_id, request.last_id, reason, self._clock.now_ns())
 
     # --- status and time
 
@@ -523,12 +388,12 @@ class CcxtFeed:
         if ts_ns > self._market_ts:
             self._market_ts, self._market_ts_at = ts_ns, self._now()
 
-    def _tell(self, lane: _Lane, state: FeedState, detail: str) -> None:
+    def _tell(self, lane: Lane, state: FeedState, detail: str) -> None:
         if (lane.state, lane.detail) != (state, detail):
             lane.state, lane.detail = state, detail
             self._queue.put_now(self._status(lane))
 
-    def _status(self, lane: _Lane) -> FeedStatus:
+    def _status(self, lane: Lane) -> FeedStatus:
         return FeedStatus(lane.symbol, self.name, lane.state, self._clock.now_ns(), lane.detail)
 
     def _now(self) -> float:

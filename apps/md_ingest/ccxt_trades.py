@@ -22,10 +22,10 @@ from apps.md_ingest.ccxt_client import (
     retry_after_s,
     shown,
 )
+from apps.md_ingest.ccxt_events import Unreadable, trade_event
 from core.backoff import Backoff, BackoffPolicy
-from core.clock import NS_PER_MS, Clock
+from core.clock import Clock
 from core.contracts import TradeEvent
-from core.errors import ContractError
 from core.market.sequence import BackfillDone, BackfillRequest, numeric_id
 
 PAGE: Final = 1_000  # trades in one answer: the most that Binance gives
@@ -98,8 +98,8 @@ class TradeHistory:
         out: list[TradeEvent] = []
         for trade in raw:
             try:
-                out.append(_trade_event(trade, symbol, self._venue, now_ns))
-            except (ContractError, TypeError, KeyError, ValueError) as error:
+                out.append(trade_event(trade, symbol, self._venue, now_ns))
+            except Unreadable as error:
                 self.counters.unreadable += 1
                 _log.warning("%s %s: unreadable trade %s: %s", self._venue, symbol, trade.get("id"), error)
         return out
@@ -199,19 +199,6 @@ class TradeHistory:
             raise
         self.counters.pages += 1
         return self.events(symbol, raw)
-
-
-def _trade_event(trade: dict[str, Any], symbol: str, venue: str, ts_recv_ns: int) -> TradeEvent:
-    return TradeEvent(
-        symbol=symbol,
-        price=float(trade["price"]),
-        qty=float(trade["amount"]),
-        side=trade["side"],
-        ts=int(trade["timestamp"]) * NS_PER_MS,
-        trade_id=str(trade["id"] or ""),
-        venue=venue,
-        ts_recv_ns=ts_recv_ns,
-    )
 
 
 def _id(trade: TradeEvent) -> int:

@@ -1,0 +1,97 @@
+"""What the live feed knows about a symbol and its two streams, its limits and its counters."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from core.backoff import Backoff
+from core.contracts import FeedState
+from core.market.sequence import BackfillRequest
+
+ChannelKind = Literal["trade", "orderbook"]
+CHANNELS: Final[tuple[ChannelKind, ...]] = ("trade", "orderbook")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedLimits:
+    """``queue``: events that wait for the reader before trade tasks wait too. ``pending_backfills``: requests a
+    symbol may have waiting. ``checksum_errors``: book errors in a row before they count as a lost connection.
+    ``quiet_check_s``: how long a symbol may go without a trade before REST is asked whether that is true.
+    """
+
+    queue: int = 20_000
+    pending_backfills: int = 256
+    checksum_errors: int = 3
+    quiet_check_s: float = 30.0
+
+
+@dataclass(slots=True)
+class FeedCounters:
+    """What the feed went through since the start. ``recovered`` trades came over REST without being asked for."""
+
+    reconnects: int = 0
+    failures: int = 0
+    stale: int = 0
+    checksum_errors: int = 0
+    unreadable_books: int = 0
+    catch_ups: int = 0
+    catch_up_failures: int = 0
+    recovered: int = 0
+    backfills: int = 0
+    backfilled: int = 0
+
+
+@dataclass(slots=True)
+class Channel:
+    """One stream of one symbol. ``sockets`` counts those it was heard on, ``messages`` what came on the latest."""
+
+    kind: ChannelKind
+    symbol: str
+    backoff: Backoff
+    sockets: int = 0
+    messages: int = 0
+    up: bool = False
+    up_since: float = 0.0
+
+    def is_named_by(self, subscription: object) -> bool:
+        """Whether ccxt's name of a subscription, such as ``trade::BTC/USDT``, means this stream."""
+        kind, *rest = str(subscription).split(":")
+        return kind.startswith(self.kind) and self.symbol in rest
+
+
+@dataclass(slots=True)
+class Lane:
+    """One symbol. ``heard_at``, ``traded_at`` and ``checked_at`` are times of the event loop, in seconds.
+
+    ``silent``: it was stale and no data has come since. ``behind``: quiet checks in a row that found trades which
+    the stream had not brought. ``blocked``: its trades wait for the reader.
+    """
+
+    symbol: str
+    trades: Channel
+    book: Channel
+    last_id: int | None
+    state: FeedState = "connecting"
+    detail: str = ""
+    silent: bool = False
+    blocked: bool = False
+    heard_at: float = 0.0
+    traded_at: float = 0.0
+    checked_at: float = 0.0
+    behind: int = 0
+    catching_up: bool = False
+    catch_up_again: bool = False
+    requests: deque[BackfillRequest] = field(default_factory=deque)
+    backfilling: bool = False
+
+    @property
+    def channels(self) -> tuple[Channel, Channel]:
+        """Both streams."""
+        return (self.trades, self.book)
+
+    @property
+    def whole(self) -> bool:
+        """Both streams are on and nothing that was missed is still on its way."""
+        return self.trades.up and self.book.up and not self.catching_up and not self.silent
