@@ -57,11 +57,11 @@ REGIMES: Final = (
     Regime("turbulent", 0.0, 0.00035, 0.5, 2.2, 1.5),
 )
 _NEXT: Final = (  # out of each regime, how often each follows, in tenths
-    (1, 4, 2, 2, 1),
-    (3, 1, 3, 2, 1),
+    (0, 4, 2, 2, 2),
+    (2, 0, 3, 3, 2),
     (2, 4, 0, 2, 2),
     (2, 4, 2, 0, 2),
-    (1, 5, 2, 2, 0),
+    (4, 2, 2, 2, 0),
 )
 
 
@@ -167,7 +167,7 @@ class _Pair:
             if at < 0:
                 self._regime = following
                 break
-        self._regime_until = self._now + int((120.0 + 600.0 * self._uniform()) * NS_PER_S)
+        self._regime_until = self._now + int((120.0 + 480.0 * self._uniform()) * NS_PER_S)
         self._anchor = self._fair
 
     def _quote(self) -> None:
