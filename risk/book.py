@@ -6,10 +6,11 @@ restoring share. Last prices and feed health are caches: learnt again from the f
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from zlib import crc32
 
-from core import ids
 from core.contracts import Contract, FillEvent, OrderEvent, OrderIntent, OrderUpdate, RiskDecision, RiskState
 from core.instruments import Instruments
 from core.position_ledger import Position, PositionLedger
@@ -42,7 +43,8 @@ class RiskBook:
         self.restrictions = Restrictions()
         self._instruments = instruments
         self._rates = {symbol: TokenBucket(limits.orders_per_min_cap) for symbol in self.markets}
-        self._decided: dict[str, str] = {}  # intent id to what the intent asked for, oldest first
+        # Intent id to what the intent asked for, oldest first; a plain dict would take long to forget the oldest.
+        self._decided: OrderedDict[str, int] = OrderedDict()
 
     def advance(self, ts_ns: int) -> int:
         """Let time go on to ``ts_ns``, never back; returns the time now."""
@@ -99,24 +101,21 @@ class RiskBook:
 
     # -- the steps of the fold ----------------------------------------------------------------------------
 
-    def asked_before(self, intent_id: str) -> str | None:
+    def asked_before(self, intent_id: str) -> int | None:
         """What the intent that was decided under this id asked for; None when there was none."""
         return self._decided.get(intent_id)
 
-    def remember(self, intent_id: str, asked: str) -> None:
+    def remember(self, intent_id: str, asked: int) -> None:
         """An intent was decided."""
         self._decided[intent_id] = asked
         if len(self._decided) > REMEMBERED_INTENTS:
-            del self._decided[next(iter(self._decided))]
+            self._decided.popitem(last=False)
 
     def book_order(self, order: OrderEvent, cap_per_min: int) -> None:
         """An order was allowed, under that cap on the rate. Raises UnknownSymbolError."""
         lots = self._instruments[order.symbol].lots(order.qty)
         self.working.add(order.order_id, order.symbol, order.side, lots)
-        bucket = self._rates[order.symbol]
-        then = TokenBucket(cap_per_min, bucket.full_at_ns)
-        then.take(order.ts_accepted_ns)
-        bucket.full_at_ns = then.full_at_ns
+        self._rates[order.symbol].take(order.ts_accepted_ns, cap_per_min)
 
     def book_fill(self, fill: FillEvent, position: Position) -> None:
         """A fill was applied to the ledger and gave that position."""
@@ -208,7 +207,7 @@ class RiskBook:
         self.restrictions.load(snapshot["restrictions"])
         for symbol, bucket in self._rates.items():
             bucket.full_at_ns = snapshot["rates"].get(symbol, 0)
-        self._decided = dict(snapshot["decided"])
+        self._decided = OrderedDict(snapshot["decided"])
         self.look_ahead()
 
     def _restore_state(self, inputs: Mapping[str, Any]) -> None:
@@ -232,8 +231,8 @@ class RiskBook:
             market.price, market.price_ts_ns = price, ts_ns
 
 
-def what_is_asked(intent: OrderIntent) -> str:
-    """A digest of what an intent asks for, by which a repeat is told from another intent under the same id."""
-    return ids.stem(
-        intent.strategy_id, intent.symbol, intent.side, intent.type, repr(intent.qty), repr(intent.limit_price)
-    )
+def what_is_asked(intent: OrderIntent) -> int:
+    """A checksum of what an intent asks for, by which a repeat is told from another intent under the same id."""
+    limit = "" if intent.limit_price is None else float(intent.limit_price)
+    asked = f"{intent.strategy_id}|{intent.symbol}|{intent.side}|{intent.type}|{float(intent.qty)!r}|{limit!r}"
+    return crc32(asked.encode())

@@ -8,7 +8,7 @@ from core.contracts import DenialCode
 
 HALTED_REASON: Final = "halted"  # the specification's word; the source stands in the decision's inputs
 
-_DECIMALS: Final = 10  # enough to show any tick or lot size, few enough to hide float noise
+_DECIMALS: Final = 8  # enough to show any tick or lot size, few enough to hide float noise
 
 
 class Denial(NamedTuple):
@@ -26,8 +26,8 @@ class Denial(NamedTuple):
 
 
 def _shown(value: float | str) -> str:
-    """Words and whole numbers as they are, everything else with at least two decimals and without noise."""
-    if isinstance(value, str | int):
-        return str(value)
+    """Words as they are, numbers with at least two decimals and without noise."""
+    if isinstance(value, str):
+        return value
     whole, _, decimals = f"{value:.{_DECIMALS}f}".partition(".")
     return f"{whole}.{decimals.rstrip('0'):0<2}"

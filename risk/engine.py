@@ -177,7 +177,7 @@ class RiskEngine:
             answers.append(order)
         return answers
 
-    def _is_repeat(self, intent_id: str, asked: str) -> bool:
+    def _is_repeat(self, intent_id: str, asked: int) -> bool:
         before = self._book.asked_before(intent_id)
         if before is None:
             return False

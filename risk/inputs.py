@@ -6,9 +6,8 @@ A decision can therefore be taken again, by anyone and at any time, from what it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from core.contracts import OrderIntent, TradingState
 from core.errors import ContractError
@@ -17,8 +16,7 @@ from core.instruments import Instrument
 FEED_OK: Final = "ok"
 
 
-@dataclass(frozen=True, slots=True)
-class RiskInputs:
+class RiskInputs(NamedTuple):
     """The world at the moment of one decision, as far as the policies know it.
 
     Prices and money are in quote currency unless the name says USD; ``*_lots`` count lots, signed for the
@@ -61,28 +59,9 @@ class RiskInputs:
 
     def to_dict(self) -> dict[str, Any]:
         """The inputs as plain JSON values, in declared order."""
-        return {
-            "now_ns": self.now_ns,
-            "state": self.state,
-            "restrictions": list(self.restrictions),
-            "kill_switch": self.kill_switch,
-            "known_symbol": self.known_symbol,
-            "tick_size": self.tick_size,
-            "lot_size": self.lot_size,
-            "min_notional": self.min_notional,
-            "order_lots": self.order_lots,
-            "limit_ticks": self.limit_ticks,
-            "ref_price": self.ref_price,
-            "ref_price_ts_ns": self.ref_price_ts_ns,
-            "ref_source": self.ref_source,
-            "feed": self.feed,
-            "usd_per_quote": self.usd_per_quote,
-            "position_lots": self.position_lots,
-            "open_buy_lots": self.open_buy_lots,
-            "open_sell_lots": self.open_sell_lots,
-            "day_pnl_usd": self.day_pnl_usd,
-            "rate_backlog_ns": self.rate_backlog_ns,
-        }
+        recorded = self._asdict()
+        recorded["restrictions"] = list(self.restrictions)
+        return recorded
 
     @classmethod
     def from_dict(cls, recorded: Mapping[str, Any]) -> Self:
@@ -97,10 +76,10 @@ class RiskInputs:
         if not self.known_symbol:
             return self
         steps = Instrument(intent.symbol, _decimal(self.tick_size), _decimal(self.lot_size))
-        return replace(self, order_lots=order_lots(intent, steps), limit_ticks=limit_ticks(intent, steps))
+        return self._replace(order_lots=order_lots(intent, steps), limit_ticks=limit_ticks(intent, steps))
 
 
-INPUT_NAMES: Final = tuple(f.name for f in fields(RiskInputs))
+INPUT_NAMES: Final = RiskInputs._fields
 
 
 def order_lots(intent: OrderIntent, instrument: Instrument) -> int:

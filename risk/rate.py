@@ -26,8 +26,8 @@ def order_rate(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> D
     wait = wait_ns(inputs.rate_backlog_ns, cap)
     if not wait:
         return None
-    used = inputs.rate_backlog_ns / (NS_PER_MINUTE // cap)
-    return Denial(DenialCode.ORDER_RATE, {"orders": used, "cap": float(cap), "wait_ms": wait / NS_PER_MS})
+    used = -(-inputs.rate_backlog_ns // (NS_PER_MINUTE // cap))  # tokens that are missing, a part counts whole
+    return Denial(DenialCode.ORDER_RATE, {"orders": used, "cap": cap, "wait_ms": wait / NS_PER_MS})
 
 
 class TokenBucket:
@@ -49,11 +49,15 @@ class TokenBucket:
         """How long the bucket needs from ``ts_ns`` until it is full: 60 s / ``cap_per_min`` for each missing token."""
         return max(0, self.full_at_ns - ts_ns)
 
-    def take(self, ts_ns: int) -> bool:
-        """Take one token at ``ts_ns`` if there is one. A refusal changes nothing."""
-        if wait_ns(self.backlog_ns(ts_ns), self.cap_per_min):
+    def take(self, ts_ns: int, cap_per_min: int = 0) -> bool:
+        """Take one token at ``ts_ns`` if there is one. A refusal changes nothing.
+
+        A recorded take is repeated under the ``cap_per_min`` of then, whatever the bucket's is now.
+        """
+        cap = cap_per_min or self.cap_per_min
+        if wait_ns(self.backlog_ns(ts_ns), cap):
             return False
-        self.full_at_ns = max(self.full_at_ns, ts_ns) + NS_PER_MINUTE // self.cap_per_min
+        self.full_at_ns = max(self.full_at_ns, ts_ns) + NS_PER_MINUTE // cap
         return True
 
 
