@@ -216,8 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(finding)
     if found:
         print(
-            f"{len(found)} ambient reads in decision code. An exception needs its reason: `# ambient: why` on its line, "
-            "or, for a module that hosts and does not decide, a row in EXEMPT of scripts/check_ambient.py."
+            f"{len(found)} ambient reads in decision code. An exception has its reason on its line, `# ambient: why`; "
+            "a module that hosts and does not decide has a row in EXEMPT of scripts/check_ambient.py."
         )
     return 1 if found else 0
 
