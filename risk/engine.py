@@ -227,7 +227,8 @@ class RiskEngine:
     def _on_kill_switch(self, event: KillSwitchEvent) -> Iterable[Contract]:
         if event.tripped:
             return self.restrict(Restriction.KILL_SWITCH, event.source, "", event.ts_seen_ns)
-        return self.lift(Restriction.KILL_SWITCH, event.source, event.ts_seen_ns)
+        # The event is about the switch as a whole: its host asks every source and tells of the sum.
+        return self.lift(Restriction.KILL_SWITCH, "", event.ts_seen_ns)
 
     def _watch_loss(self) -> Sequence[Contract]:
         """Restrict to reducing once the day's loss has reached the cap."""

@@ -40,7 +40,7 @@ def severity(in_force: Iterable[str]) -> TradingState:
 class Restrictions:
     """The restrictions in force, each from one or more sources with a detail in words.
 
-    A restriction from two sources, such as a kill switch as file and as Redis key, stays until both are gone.
+    A restriction from two sources, such as two operators, stays until both are gone, unless all are lifted at once.
     """
 
     def __init__(self) -> None:

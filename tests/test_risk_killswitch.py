@@ -45,22 +45,22 @@ def test_each_change_is_told_once() -> None:
     assert states_in(told)[0].reason == "kill_switch file"
 
 
-def test_two_sources_halt_until_both_are_cleared() -> None:
+def test_a_cleared_kill_switch_is_clear_whichever_source_had_tripped_it() -> None:
     risk = engine()
     risk.on_event(kill(source="file"))
     risk.on_event(kill(source="redis"))
-    risk.on_event(kill(False, source="file"))
-    after_one = risk.state
-    risk.on_event(kill(False, source="redis"))
-    assert (after_one, risk.state) == (TradingState.HALTED, TradingState.ACTIVE)
-
-
-def test_clearing_without_a_source_clears_all() -> None:
-    risk = engine()
-    risk.on_event(kill(source="file"))
-    risk.on_event(kill(source="redis"))
-    risk.on_event(kill(False, source=""))
+    risk.on_event(kill(False, source="cleared"))
     assert risk.state is TradingState.ACTIVE
+
+
+def test_a_halt_by_two_operators_lasts_until_both_have_lifted_it() -> None:
+    risk = engine()
+    risk.restrict(Restriction.MANUAL_HALT, "ann", "", 1)
+    risk.restrict(Restriction.MANUAL_HALT, "bob", "", 1)
+    risk.lift(Restriction.MANUAL_HALT, "ann", 2)
+    after_one = risk.state
+    risk.lift(Restriction.MANUAL_HALT, "bob", 3)
+    assert (after_one, risk.state) == (TradingState.HALTED, TradingState.ACTIVE)
 
 
 def test_clearing_the_kill_switch_leaves_other_restrictions_in_force() -> None:
