@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.clock import NS_PER_S
-from core.contracts import Contract, FeedGap, TradeEvent
+from core.contracts import Contract, FeedGap, FeedStatus, TradeEvent
 from core.errors import ContractError
-from core.market.sequence import BackfillDone, BackfillRequest, Deduplicator, TradeSequencer
+from core.market.sequence import MAX_HOLE, BackfillDone, BackfillRequest, Deduplicator, TradeSequencer
 
 BASE = 1_723_161_255 * NS_PER_S
 
@@ -138,6 +138,29 @@ def test_the_end_of_the_feed_lets_everything_go() -> None:
 
     assert shown(sequencer.flush("the recording ended")) == ["!2-2", "3", "!4-5", "6"]
     assert sequencer.held == 0
+
+
+def test_a_leap_forward_is_a_gap_at_once_for_nobody_fetches_that_much() -> None:
+    sequencer = TradeSequencer("BTC/USDT")
+    sequencer.offer(trade(1))
+    sequencer.offer(trade(3))
+    far = MAX_HOLE + 50
+
+    assert shown(sequencer.offer(trade(far))) == ["!2-2", "3", f"!4-{far - 1}", str(far)]
+    assert shown(sequencer.offer(trade(far + 1))) == [str(far + 1)]
+    assert sequencer.counters.missing == far - 3
+
+
+def test_a_leap_back_is_a_venue_that_counts_anew_and_is_told() -> None:
+    sequencer = TradeSequencer("BTC/USDT", last_id=5 * MAX_HOLE)
+
+    status, first = sequencer.offer(trade(7))
+
+    assert isinstance(status, FeedStatus)
+    assert status.detail == f"trades: the venue counts anew from 7, it had reached {5 * MAX_HOLE}"
+    assert first == trade(7)
+    assert shown(sequencer.offer(trade(8))) == ["8"]
+    assert sequencer.counters.restarts == 1
 
 
 def test_everything_is_counted() -> None:

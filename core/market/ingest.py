@@ -35,7 +35,7 @@ class IngestCounters:
     ``accepted`` trades left in order; ``duplicates`` and ``late`` (given up before they came) trades were
     dropped; ``rejected`` events by reason; ``gaps`` with ``missing`` trades in them; ``backwards`` trades
     whose time lies more than five seconds before the trade with the id before; ``stale_books`` were not newer
-    than the book before.
+    than the book before; ``restarts`` of a venue's trade numbering.
     """
 
     accepted: int = 0
@@ -46,6 +46,7 @@ class IngestCounters:
     missing: int = 0
     backwards: int = 0
     stale_books: int = 0
+    restarts: int = 0
     ticks: int = 0
 
 
@@ -141,6 +142,7 @@ class MarketDataIngest:
         total.late = sum(p.late for p in parts)
         total.gaps = sum(p.gaps for p in parts)
         total.missing = sum(p.missing for p in parts)
+        total.restarts = sum(p.restarts for p in parts)
         return total
 
     def _on_trade(self, trade: TradeEvent) -> Sequence[Contract]:

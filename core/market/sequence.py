@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.clock import NS_PER_S
-from core.contracts import Contract, FeedGap, TradeEvent
+from core.contracts import Contract, FeedGap, FeedStatus, TradeEvent
 from core.errors import ContractError
 
 DEDUPE_WINDOW: Final = 512  # trade ids that are remembered per symbol
 MAX_HELD: Final = 10_000  # trades that wait for a hole to be filled, per symbol
 MAX_HELD_OFFLINE: Final = 64  # the same where nobody can be asked: enough for trades out of order
 MAX_WAIT_NS: Final = 15 * NS_PER_S  # market time that a hole may stay open
+MAX_HOLE: Final = 1_000_000  # ids; a wider hole is not asked for, an id that far back begins a new numbering
 _MAX_ID_DIGITS: Final = 18  # a longer id is a name, not a count
 
 
@@ -101,13 +102,15 @@ class Deduplicator:
 
 @dataclass(slots=True)
 class SequenceCounters:
-    """What became of the trades of one symbol. ``late``: given up or forgotten before it came."""
+    """What became of the trades of one symbol. ``late``: given up or forgotten before it came; ``restarts``: how
+    often the venue began to count anew."""
 
     accepted: int = 0
     duplicates: int = 0
     late: int = 0
     gaps: int = 0
     missing: int = 0
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,9 @@ class TradeSequencer:
     Where ids count (``contiguous``), each id leaves exactly once and in order, as a trade or inside a
     ``FeedGap``; otherwise trades leave as they come and only the rolling window of ids removes
     duplicates. ``last_id`` is the last id that an earlier run let through: what was missed since is a hole.
+
+    A jump forward of more than ``MAX_HOLE`` ids is a gap at once, for nobody fetches that much; a jump back of as
+    much is a venue that counts anew, which a ``FeedStatus`` tells.
     """
 
     __slots__ = (
@@ -185,6 +191,8 @@ class TradeSequencer:
                 return [trade, *self._release()]
             self._known_to = number
             return (trade,)
+        if number > self._known_to + MAX_HOLE or number < self._next - MAX_HOLE:
+            return self._leap(number, trade)
         if number < self._next:
             if trade_id in self._dedupe:
                 self.counters.duplicates += 1
@@ -238,6 +246,22 @@ class TradeSequencer:
             out.extend(self._give_up_first(f"not fetched within {self._max_held} later trades", trade.ts))
         return out
 
+    def _leap(self, number: int, trade: TradeEvent) -> Sequence[Contract]:
+        """Go on at an id that is too far away to be reached: what waited leaves first."""
+        out: list[Contract] = list(self.flush(f"the ids jump to {number}"))
+        expected, self._next = self._next, number + 1
+        self._known_to = number
+        if number > expected:
+            out.append(self._gap(expected, number - 1, trade, f"more than {MAX_HOLE} trades: not asked for"))
+        else:
+            self.counters.restarts += 1
+            detail = f"trades: the venue counts anew from {number}, it had reached {expected - 1}"
+            out.append(FeedStatus(self.symbol, trade.venue, "live", trade.ts, detail))
+        self._dedupe.is_new(trade.trade_id)
+        self.counters.accepted += 1
+        out.append(trade)
+        return out
+
     def _give_up_first(self, reason: str, now_ns: int) -> Sequence[Contract]:
         self._given_up.insert(0, _GivenUp(self._next, self._held_ids[0] - 1, reason))
         self._waiting_since = max(self._waiting_since, now_ns)
@@ -278,8 +302,10 @@ class TradeSequencer:
         for range_ in self._given_up:
             if range_.first_id <= self._next <= range_.last_id:
                 last = min(range_.last_id, held_id - 1)
-                self.counters.gaps += 1
-                self.counters.missing += last - self._next + 1
-                after = self._held[held_id]
-                return FeedGap(self.symbol, after.venue, self._next, last, after.ts, range_.reason)
+                return self._gap(self._next, last, self._held[held_id], range_.reason)
         return None
+
+    def _gap(self, first: int, last: int, after: TradeEvent, reason: str) -> FeedGap:
+        self.counters.gaps += 1
+        self.counters.missing += last - first + 1
+        return FeedGap(self.symbol, after.venue, first, last, after.ts, reason)
