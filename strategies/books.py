@@ -35,10 +35,9 @@ class StrategyBooks:
         """
         if not fill.strategy_id:
             return
-        ledger = self._ledgers.get(fill.strategy_id)
-        if ledger is None:
-            ledger = self._ledgers[fill.strategy_id] = PositionLedger(self._instruments)
+        ledger = self._ledgers.get(fill.strategy_id) or PositionLedger(self._instruments)
         position = ledger.apply(fill)
+        self._ledgers[fill.strategy_id] = ledger  # only now: a fill that was refused leaves no trace
         self._shown.setdefault(fill.strategy_id, {})[fill.symbol] = PositionSnapshot(
             symbol=fill.symbol,
             qty=position.qty,

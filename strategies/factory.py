@@ -35,7 +35,7 @@ class StrategyFactory:
         self._registry = registry
         self._bus = ListeningBus(bus)
         self._books = books
-        self._prices = MappingProxyType(prices)
+        self._prices = prices
         self._instruments = instruments
         self._budget = budget
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from core import topics
 from core.bus import BusProto
 from core.config_schema import StrategyConfig
-from core.contracts import Contract, FillEvent, OHLCVBar, OrderUpdate, RiskDecision, TradeEvent
+from core.contracts import Contract, FillEvent, OrderUpdate, RiskDecision
 from core.errors import ConfigError, RejectedError
 from core.instruments import Instruments
 from strategies.books import StrategyBooks
@@ -21,10 +21,12 @@ from strategies.context import AnyInstruments
 from strategies.entries import RUNNER, entries_in, wants
 from strategies.factory import StrategyFactory
 from strategies.hosted import REMEDY, HostedStrategy, StrategyStatus
+from strategies.prices import LastPrices
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
 
 BUDGET_S: Final = 1.0  # wall clock for one call of a strategy
+_PRIVATE: Final = (FillEvent, OrderUpdate, RiskDecision)  # for the strategy whose order it is about, nobody else
 _log: Final = logging.getLogger("njord.strategies")
 
 
@@ -56,13 +58,12 @@ class StrategyManager:
         self._bus = bus
         self._source = source
         self._config: Mapping[str, Any] = {"strategies": []}
-        self._prices: dict[str, float] = {}
-        self._priced_at: dict[str, int] = {}
+        self._prices = LastPrices()
         grid = AnyInstruments() if instruments is None else instruments
         self._books = StrategyBooks(grid)
-        self._factory = StrategyFactory(registry, bus, self._books, self._prices, grid, TimeBudget(budget_s))
+        self._factory = StrategyFactory(registry, bus, self._books, self._prices.view, grid, TimeBudget(budget_s))
         self._hosted: dict[str, HostedStrategy] = {}
-        self._routes: dict[str, tuple[HostedStrategy, ...]] = {}
+        self._routes: dict[tuple[type[Contract], str, str], tuple[HostedStrategy, ...]] = {}
 
     async def load(self, config: Mapping[str, Any]) -> None:
         """Run the enabled entries of ``config["strategies"]``; see ``install``. Raises ConfigError."""
@@ -99,13 +100,9 @@ class StrategyManager:
         Raises:
             RejectedError: a fill that does not fit its instrument; nothing was booked.
         """
-        match event:
-            case TradeEvent():
-                self._price(event.symbol, event.price, event.ts_ns)
-            case OHLCVBar():
-                self._price(event.symbol, event.close, event.ts_ns)
-            case FillEvent():
-                self._books.book(event)
+        self._prices.learn(event)
+        if isinstance(event, FillEvent):
+            self._books.book(event)
         answers: list[Contract] = []
         for hosted in self._recipients(event):
             answers += hosted.answer(event)
@@ -159,21 +156,19 @@ class StrategyManager:
             _log.error("strategy %s not loaded: %s; %s", entry.id, self.failures[entry.id], REMEDY, exc_info=error)
             return predecessor
 
-    def _price(self, symbol: str, price: float, ts_ns: int) -> None:
-        if ts_ns >= self._priced_at.get(symbol, 0):  # a late trade or the bar before it is no last price
-            self._priced_at[symbol] = ts_ns
-            self._prices[symbol] = price
-
     def _recipients(self, event: Contract) -> Iterable[HostedStrategy]:
-        if isinstance(event, FillEvent | OrderUpdate | RiskDecision):
+        if isinstance(event, _PRIVATE):
             owner = self._hosted.get(event.strategy_id)
             return () if owner is None else (owner,)
+        symbol: str = getattr(event, "symbol", "")
+        key = (type(event), symbol, getattr(event, "timeframe", ""))  # what a topic is made of, without spelling it
+        route = self._routes.get(key)
+        if route is None:
+            route = self._routes[key] = tuple(self._route(event, symbol))
+        return route
+
+    def _route(self, event: Contract, symbol: str) -> Iterable[HostedStrategy]:
         if type(event) not in topics.BY_CONTRACT:
             return ()  # local to the host, such as the kill switch: the risk engine's business
         topic = topics.topic_of(event)
-        route = self._routes.get(topic)
-        if route is None:
-            symbol: str = getattr(event, "symbol", "")
-            route = tuple(hosted for hosted in self._hosted.values() if wants(hosted.entry, symbol, topic))
-            self._routes[topic] = route
-        return route
+        return (hosted for hosted in self._hosted.values() if wants(hosted.entry, symbol, topic))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
 import logging
 import pkgutil
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Final
 
 from core.errors import ConfigError
 from strategies.base import StrategyBase
-from strategies.fresh_import import import_fresh
+from strategies.modules import import_fresh, path_of, strategies_in
 from strategies.time_budget import TimeBudget
 
 IMPORT_BUDGET_S: Final = 30.0  # wall clock for one strategy module, its imports included
@@ -75,7 +74,7 @@ class StrategyRegistry:
         module = self._modules.get(module_name)
         if module is None:
             raise ConfigError(f"{path}: {self.failures[module_name]}")
-        for candidate in (found := _strategies_in(module)):
+        for candidate in (found := strategies_in(module)):
             if candidate.__name__ == name:
                 return candidate
         raise UnknownStrategyError(_unknown(f"strategy class in {module_name}", name, [c.__name__ for c in found]))
@@ -99,7 +98,7 @@ class StrategyRegistry:
         self.failures = {place: why for place, why in self.failures.items() if not f"{place}.".startswith(f"{name}.")}
         self._modules[name] = module
         self._by_id = {i: c for i, c in self._by_id.items() if c.__module__ != name}
-        for strategy_class in _strategies_in(module):
+        for strategy_class in strategies_in(module):
             if "strategy_id" not in vars(strategy_class):
                 continue  # none of its own: to be had by its class path alone
             try:
@@ -110,22 +109,6 @@ class StrategyRegistry:
 
     def _skipped(self) -> str:
         return "".join(f". Skipped: {reason}" for reason in self.failures.values())
-
-
-def path_of(strategy_class: type[StrategyBase]) -> str:
-    """The dotted path of a strategy class."""
-    return f"{strategy_class.__module__}.{strategy_class.__qualname__}"
-
-
-def _strategies_in(module: ModuleType) -> list[type[StrategyBase]]:
-    return [
-        found
-        for found in vars(module).values()
-        if isinstance(found, type)
-        and issubclass(found, StrategyBase)
-        and found.__module__ == module.__name__
-        and not inspect.isabstract(found)
-    ]
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

@@ -29,21 +29,23 @@ class StrategyTimeout(BaseException):
 class TimeBudget:
     """Calls functions that may take ``budget_s`` seconds each; None or 0 means as long as they like.
 
-    Enforced for calls on the main thread (signals are handled nowhere else); calls on other threads simply
-    run. C code that neither returns nor checks for signals is out of reach: a service manager's watchdog
-    has to end such a process.
+    Enforced for calls on the main thread, since signals are handled nowhere else. Calls on other threads, or in
+    a forked child of a process that made some before, simply run. C code that neither returns nor checks for
+    signals is out of reach: a service manager's watchdog has to end such a process.
     """
 
     def __init__(self, budget_s: float | None) -> None:
         self.budget_s = budget_s or 0.0
         self._started = 0.0  # monotonic seconds; 0 while no call is running
         self._watcher: threading.Thread | None = None
+        self._main = threading.main_thread().ident
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns. Raises StrategyTimeout once the budget is spent."""
-        if not self.budget_s or threading.get_ident() != threading.main_thread().ident:
+        if not self.budget_s or threading.get_ident() != self._main:
             return function(*args, **kwargs)
-        if self._watcher is None or not self._watcher.is_alive():
+        if self._watcher is None:
+            signal.signal(SIGNAL, _interrupt)
             self._start_watcher()
         self._started = time.monotonic()  # wall clock: guards the process, decides nothing
         try:
@@ -63,19 +65,21 @@ class TimeBudget:
         return time.monotonic() - started - self.budget_s if started else -self.budget_s
 
     def _start_watcher(self) -> None:
-        signal.signal(SIGNAL, _interrupt)
         self._watcher = threading.Thread(target=self._watch, name="strategy-time-budget", daemon=True)
         self._watcher.start()
 
     def _watch(self) -> None:
-        main, idle, pause = threading.main_thread().ident, 0, self.budget_s
-        while idle < IDLE_LIMIT and main is not None:
+        idle, pause = 0, self.budget_s
+        while idle < IDLE_LIMIT and self._main is not None:
             time.sleep(pause)
             idle = 0 if self._started else idle + 1
             overdue = self._overdue_s()
             if overdue >= 0.0:
-                signal.pthread_kill(main, SIGNAL)
+                signal.pthread_kill(self._main, SIGNAL)
             pause = REPEAT_S if overdue >= 0.0 else -overdue
+        self._watcher = None
+        if self._started:
+            self._start_watcher()  # a call began after the last look and before the line above
 
 
 def _interrupt(_signal: int, frame: FrameType | None) -> None:

@@ -21,7 +21,11 @@ Signal = Literal[1, 0, -1]
 
 
 class RsiTemaBbParams(TargetParams, frozen=True, kw_only=True):
-    """Periods count samples; ``bb_std`` is in standard deviations, the RSI thresholds in its 0 to 100."""
+    """Periods count samples; ``bb_std`` is in standard deviations, the RSI thresholds in its 0 to 100.
+
+    The TEMA turns after the extreme, seldom within it: ``confirm_periods`` is for how many samples after an
+    extreme the turn still counts, 0 for the same sample only.
+    """
 
     rsi_period: Period = 14
     tema_period: Period = 9
@@ -29,6 +33,7 @@ class RsiTemaBbParams(TargetParams, frozen=True, kw_only=True):
     bb_std: Annotated[float, msgspec.Meta(gt=0)] = 2.0
     rsi_oversold: Percent = 30.0
     rsi_overbought: Percent = 70.0
+    confirm_periods: Annotated[int, msgspec.Meta(ge=0)] = 5
 
 
 class Readings:
@@ -40,6 +45,8 @@ class Readings:
         self._tema = Tema(params.tema_period)
         self._bollinger = Bollinger(params.bb_period, params.bb_std)
         self._trend: float | None = None
+        self._extreme: Signal = 0  # which way the last extreme wants to be traded
+        self._waited = 0  # samples since then
         self.signal: Signal = 0
 
     def update(self, price: float) -> Signal:
@@ -49,19 +56,23 @@ class Readings:
         self.signal = 0
         if rsi is None or bands is None or tema is None or before is None:
             return 0
-        if rsi < self._params.rsi_oversold and price < bands.lower and tema > before:
-            self.signal = 1
-        elif rsi > self._params.rsi_overbought and price > bands.upper and tema < before:
-            self.signal = -1
+        self._waited += 1
+        if rsi < self._params.rsi_oversold and price < bands.lower:
+            self._extreme, self._waited = 1, 0
+        elif rsi > self._params.rsi_overbought and price > bands.upper:
+            self._extreme, self._waited = -1, 0
+        turned = (tema - before) * self._extreme > 0.0
+        if turned and self._waited <= self._params.confirm_periods:
+            self.signal, self._extreme = self._extreme, 0
         return self.signal
 
     def memory(self) -> tuple[Any, ...]:
         """What has been learnt, without the code that learnt it."""
-        return self._rsi, self._tema, self._bollinger, self._trend, self.signal
+        return self._rsi, self._tema, self._bollinger, self._trend, self._extreme, self._waited, self.signal
 
     def remember(self, memory: tuple[Any, ...]) -> None:
         """Take over what another has learnt with the same parameters."""
-        self._rsi, self._tema, self._bollinger, self._trend, self.signal = memory
+        self._rsi, self._tema, self._bollinger, self._trend, self._extreme, self._waited, self.signal = memory
 
 
 class RsiTemaBb(StrategyBase):
@@ -96,8 +107,8 @@ class RsiTemaBb(StrategyBase):
         return {"config": dict(self.context.config), "memories": memories, "orders": self._orders.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Carry on; with other parameters the indicators start cold."""
+        """Carry on; with other parameters or symbols the indicators start cold."""
         self._orders.load_state(state["orders"])
-        if state["config"] == dict(self.context.config):
-            for symbol in self._readings.keys() & state["memories"].keys():
-                self._readings[symbol].remember(state["memories"][symbol])
+        if state["config"] == dict(self.context.config) and state["memories"].keys() == self._readings.keys():
+            for symbol, memory in state["memories"].items():
+                self._readings[symbol].remember(memory)

@@ -1,16 +1,19 @@
-"""Imports the source of a module as it is now, and leaves the old module whole when the new one fails.
+"""Strategy modules: what they define, and how their source is imported as it is now.
 
-``importlib.reload`` executes into the old module, so that a new version that fails half-way damages the
-code that is still running, and it may take cached bytecode of an edit within the same second.
+``importlib.reload`` is not used: it executes into the old module, so that a new version that fails half-way
+damages the code that is still running, and it may take cached bytecode of an edit within the same second.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
+
+from strategies.base import StrategyBase
 
 
 def import_fresh(name: str) -> ModuleType:
@@ -50,3 +53,20 @@ def _load(name: str) -> ModuleType:
     if parent:
         setattr(sys.modules[parent], last, module)
     return module
+
+
+def path_of(strategy_class: type[StrategyBase]) -> str:
+    """The dotted path of a strategy class."""
+    return f"{strategy_class.__module__}.{strategy_class.__qualname__}"
+
+
+def strategies_in(module: ModuleType) -> list[type[StrategyBase]]:
+    """The concrete strategies that a module defines itself, in order."""
+    return [
+        found
+        for found in vars(module).values()
+        if isinstance(found, type)
+        and issubclass(found, StrategyBase)
+        and found.__module__ == module.__name__
+        and not inspect.isabstract(found)
+    ]
