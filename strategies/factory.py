@@ -51,7 +51,7 @@ class StrategyFactory:
             if symbol not in self._instruments:
                 raise ConfigError(
                     f"strategy {entry.id!r}: symbols: expected one of {', '.join(self._instruments)}, got {symbol!r}; "
-                    "add it under `instruments` in config/base.yaml"
+                    "add it under `instruments` in config/base.yaml and restart the strategy_runner"
                 )
         strategy = self._budget.call(strategy_class, self._context(entry))
         strategy.strategy_id = entry.id

@@ -84,15 +84,27 @@ class StrategyManager:
         self._routes = {}
 
     async def reload(self) -> None:
-        """Take the strategies' code and configuration as they are now. What cannot be loaded keeps running as it
-        was and stands in ``failures`` (under ``strategies`` when it is the configuration itself). Positions stay.
+        """Hot-reload strategies and their configuration; see ``renew``. A malformed configuration is logged."""
+        try:
+            self.renew()
+        except ConfigError as error:
+            _log.error("configuration not reloaded, the old one stays in force: %s", error)
+
+    def renew(self) -> None:
+        """Take the strategies' code and configuration as they are now; instruments take a restart.
+
+        What cannot be loaded keeps running as it was and stands in ``failures``, under ``strategies`` when it is
+        the configuration itself. Positions stay; indicators start cold unless the strategy is ``Reloadable``.
+
+        Raises:
+            ConfigError: the configuration is malformed; everything runs on as it was.
         """
         self._registry.refresh()
         try:
             self.install(self._config if self._source is None else self._source())
         except ConfigError as error:
             self.failures["strategies"] = str(error)
-            _log.error("configuration not reloaded, the old one stays: %s", error)
+            raise
 
     def on_event(self, event: Contract) -> list[Contract]:
         """Bring positions and prices up to date, then ask the strategies the event is for.

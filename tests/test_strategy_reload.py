@@ -12,6 +12,7 @@ import pytest
 
 from core.bus import MemoryBus
 from core.contracts import OrderIntent
+from core.errors import ConfigError
 from scripts.regenerate_goldens import FOLDER, read
 from strategies.manager import StrategyManager
 from strategies.registry import StrategyRegistry
@@ -20,6 +21,7 @@ from tests.strategy_cases import INSTRUMENTS, SYMBOL, entry, fill_of, strategy_i
 BUY = "return [OrderIntent(self.strategy_id, event.symbol, 'buy', 'market', {qty})]"
 COUNTING = """
 from core.contracts import OrderIntent
+from core.errors import ConfigError
 from strategies.base import StrategyBase
 
 class Mine(StrategyBase):
@@ -135,6 +137,8 @@ async def test_a_configuration_that_is_malformed_changes_nothing(desk: Desk) -> 
     desk.entries = [{"id": "a"}]
     await manager.reload()
 
+    with pytest.raises(ConfigError, match="Field required"):
+        manager.renew()
     assert "Field required" in manager.failures["strategies"]
     assert desk.quantities() == {"a": 1.0}
 
