@@ -66,8 +66,8 @@ def _forget_replaced(whole: Layer, layer: Layer) -> None:
     """A list is replaced as a whole: where its old items stood means nothing any more."""
     for path, value in leaves(layer.values):
         if not isinstance(value, dict):
-            gone = {old for old in whole.origins if old[: len(path)] == path}
-            whole.hidden -= gone
+            gone = [old for old in whole.origins if old[: len(path)] == path]
+            whole.hidden.difference_update(gone)
             for old in gone:
                 del whole.origins[old]
 

@@ -6,14 +6,13 @@ Redis that does not answer is told apart, because the caller may still know the 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from core.clock import Clock, SystemClock
 from core.errors import BusUnavailableError, FatalError
@@ -25,7 +24,8 @@ DEFAULT_FILE: Final = "/tmp/njord_killswitch"
 DEFAULT_KEY: Final = "njord:killswitch"
 TIMEOUT_S: Final = 2.0  # a switch that takes longer to answer is out of reach
 _REASON_SUFFIX: Final = ":reason"
-_MAX_REASON_BYTES: Final = 4096
+_MAX_REASON: Final = 1000  # characters
+_MAX_REASON_BYTES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +175,14 @@ def _not_done(path: Path, what: str, why: str) -> FatalError:
 
 def _encoded(reason: str, clock: Clock | None) -> bytes:
     ts_ns = (clock or SystemClock()).now_ns()
-    return msgspec.json.encode({"reason": reason[:1000], "ts_ns": ts_ns, "pid": os.getpid()})
+    return json.dumps({"reason": reason[:_MAX_REASON], "ts_ns": ts_ns, "pid": os.getpid()}).encode()
 
 
-def _decoded(raw: Any) -> Trip:
+def _decoded(raw: bytes | str) -> Trip:
+    """What was written with a trip; text that somebody wrote by hand is taken as the reason."""
+    text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     try:
-        return msgspec.json.decode(raw, type=Trip)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Trip(bytes(raw).decode("utf-8", "replace").strip()[:1000] if isinstance(raw, bytes) else str(raw))
+        known = json.loads(text)
+        return Trip(str(known["reason"])[:_MAX_REASON], int(known["ts_ns"]), int(known["pid"]))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return Trip(text.strip()[:_MAX_REASON])

@@ -38,7 +38,7 @@ _IN_TEXT: Final = tuple(
         r"[\"']?\s*[:=]\s*[\"']?)(?!\*\*\*)[^\s\"'&,;})\]]+",
         r"()AGE-SECRET-KEY-(?:PQ-)?1[a-z0-9]+",
         r"()\beyJ[a-z0-9_-]{8,}\.[a-z0-9_-]{8,}\.[a-z0-9_-]*",
-        r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$(?![\s\S]))",
+        r"()-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     )
 )
 
