@@ -88,7 +88,7 @@ class RedisConfig(Section):
     url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0", repr=False, description="Redis server: redis://, rediss:// or unix:// address"
     )
-    key_prefix: Name = Field("njord", description="What the names of all keys, topics and streams in Redis start with")
+    key_prefix: Name = Field("njord", description="What the names of the ledger streams in Redis start with")
     timeout_s: PositiveFloat = Field(5.0, description="How long an answer of Redis may take, in seconds")
 
 
@@ -163,12 +163,12 @@ class PaperConfig(Section):
     """The simulated venue."""
 
     fill_model: Literal["last_trade", "trade_flow"] = Field(
-        "last_trade",
+        "trade_flow",
         description="`last_trade` fills in full at the last price; `trade_flow` fills from the trades that happen",
     )
     starting_cash: PositiveFloat = Field(100_000.0, description="Cash at the start, in quote currency")
     participation: Annotated[float, _Number, Field(gt=0, le=1)] = Field(
-        0.1, description="Share of the traded volume that `trade_flow` may fill, above 0 to 1"
+        0.5, description="Share of the traded volume that `trade_flow` may fill, above 0 to 1"
     )
 
 

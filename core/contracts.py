@@ -21,6 +21,7 @@ Side = Literal["buy", "sell"]
 OrderType = Literal["market", "limit"]
 Liquidity = Literal["maker", "taker"]
 OrderStatus = Literal["open", "partially_filled", "filled", "canceled", "rejected"]
+FeedChannel = Literal["trades", "book"]
 FeedState = Literal["connecting", "live", "stale", "reconnecting", "ended"]
 Level = tuple[float, float]
 
@@ -252,13 +253,14 @@ class FeedGap(Contract):
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus(Contract):
-    """A change in the health of the market data source of one symbol."""
+    """A change in the health of the market data source of one symbol: its trades, or its order book alone."""
 
     symbol: str
     venue: str
     state: FeedState
     ts_changed_ns: int
     detail: str = ""
+    channel: FeedChannel = "trades"
 
     @property
     def ts_ns(self) -> int:

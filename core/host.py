@@ -17,7 +17,7 @@ from typing import Final
 from core import codec, ledger, topics
 from core.clock import EventClock
 from core.component import Component, Durable, Message, Unreadable
-from core.contracts import Contract
+from core.contracts import Contract, KillSwitchEvent
 from core.errors import RejectedError
 from core.journal import NdjsonJournal
 from core.ledger import Cause, Ledger
@@ -103,7 +103,9 @@ class ComponentHost:
         self.counters = HostCounters()
         self.inputs = frozenset(row.contract for row in topics.consumed_by(component.name))
         self._on_error = on_error
-        self._sent: Counter[str] = Counter()  # broadcast sequence by topic
+        self.halted = False  # what the kill switch last said
+        self.pending = False  # something waits for ``commit``
+        self._sent: dict[str, int] = {}  # broadcast sequence by topic
         self._seen: dict[tuple[str, str], int] = {}  # last broadcast sequence by producer and topic
 
     @property
@@ -126,6 +128,8 @@ class ComponentHost:
             cause = transaction.cause
             if cause.entry is not None:
                 self.consumed[cause.stream] = cause.entry
+            elif isinstance(cause.event, KillSwitchEvent):
+                self.halted = cause.event.tripped
             self.clock.advance_to(transaction.ts_ns)
             events = [event for _, event in transaction.events]
             if durable is not None and not transaction.note:
@@ -143,31 +147,43 @@ class ComponentHost:
         """Process one message off the bus; a ledger entry that was processed before answers nothing."""
         event = message.event
         if message.entry == (0, 0):
-            self._watch_sequence(message)
-            return self._process(event, Cause(message.topic, ""), recorded=False)
+            if message.seq:
+                self._watch_sequence(message)
+            answers, note = self._answer(event)
+            return self._record(event, Cause(message.topic, ""), answers, note) if answers else []
         if message.entry <= self.consumed.get(message.producer, (0, 0)):
             self.counters.duplicates += 1
             return []
         self.consumed[message.producer] = message.entry
-        if not isinstance(event, Unreadable) and type(event) not in self.inputs:
-            return []
         place = f"{message.entry[0]}-{message.entry[1]}"
         if isinstance(event, Unreadable):
-            return self._process(event, Cause(message.producer, place), recorded=True)
-        return self._process(event, Cause(message.producer, place, message.topic, event), recorded=True)
+            return self._record(event, Cause(message.producer, place), *self._answer(event), recorded=True)
+        if type(event) not in self.inputs:
+            return []
+        cause = Cause(message.producer, place, message.topic, event)
+        return self._record(event, cause, *self._answer(event), recorded=True)
 
     def handle_local(self, event: Contract) -> list[Message]:
         """Process an event of the daemon's own host: a feed's raw event, the kill switch."""
         topic = f"{ledger.LOCAL}{type(event).__name__}"
-        recorded = topic in ledger.LOCAL_CONTRACTS and self.ledger is not None
-        cause = Cause("local", type(event).__name__, topic if recorded else "", event if recorded else None)
-        return self._process(event, cause, recorded=recorded)
+        if isinstance(event, KillSwitchEvent):
+            self.halted = event.tripped
+        if topic in ledger.LOCAL_CONTRACTS and self.ledger is not None:
+            cause = Cause("local", type(event).__name__, topic, event)
+            return self._record(event, cause, *self._answer(event), recorded=True)
+        answers, note = self._answer(event)
+        return self._record(event, Cause("local", type(event).__name__), answers, note) if answers else []
+
+    def say(self, events: Sequence[Contract]) -> list[Message]:
+        """Answer something without an event: what a daemon has to tell when it starts."""
+        return self._record(events[-1], Cause("local", "start"), events, "") if events else []
 
     def commit(self) -> None:
         """Make everything answered so far durable. Only then may the messages leave. Raises JournalWriteError."""
         if self.ledger is not None:
             self.ledger.commit()
         self.journals.flush()
+        self.pending = False
 
     def close(self) -> None:
         """Commit and release every file."""
@@ -177,51 +193,43 @@ class ComponentHost:
 
     def _watch_sequence(self, message: Message) -> None:
         """Count broadcasts that were lost on the way, by the gap in their producer's sequence."""
-        if message.seq == 0:
-            return
         key = (message.producer, message.topic)
-        last = self._seen.get(key)
+        last = self._seen.get(key, 0)
         self._seen[key] = message.seq
-        # A lower number is a producer that started again.
-        if last is not None and message.seq > last + 1:
+        # A lower number is a producer that started again; the first one seen may be any.
+        if message.seq > last + 1 and last:
             self.counters.lost[f"{message.producer}:{message.topic}"] += message.seq - last - 1
             _log.warning("broadcast lost: %s %s %d..%d", *key, last + 1, message.seq - 1)
 
-    def _process(self, event: Contract, cause: Cause, *, recorded: bool) -> list[Message]:
-        now = self.clock.advance_to(event.ts_ns)
+    def _answer(self, event: Contract) -> tuple[Sequence[Contract], str]:
+        """Ask the component; what it cannot process is set aside, with the reason as the note."""
+        self.clock.advance_to(event.ts_ns)
         self.counters.handled += 1
-        answers: Sequence[Contract]
-        note = ""
         try:
             if isinstance(event, Unreadable):
                 raise RejectedError(event.reason)
-            answers = list(self.component.on_event(event))
+            answers = self.component.on_event(event)
+            return (answers if isinstance(answers, list | tuple) else list(answers)), ""
         except RejectedError as error:
-            answers, note = (), str(error)
-            self._set_aside(event, error, now)
+            self._set_aside(event, error)
+            return (), str(error)
         except Exception as error:  # noqa: BLE001 — a bug in one component must not block the line behind it
-            answers, note = (), f"{type(error).__name__}: {error}"
             _log.error("%s failed on %s: %s", self.name, event, traceback.format_exc())
-            self._set_aside(event, error, now)
-        if not answers and not recorded:
-            return []
-        return self._record(now, event, cause, answers, note, recorded)
+            self._set_aside(event, error)
+            return (), f"{type(error).__name__}: {error}"
 
     def _record(
-        self, now: int, event: Contract, cause: Cause, answers: Sequence[Contract], note: str, recorded: bool
+        self, event: Contract, cause: Cause, answers: Sequence[Contract], note: str, *, recorded: bool = False
     ) -> list[Message]:
+        """Write what was answered to the ledger, if it belongs there, and to the journals; the messages to send."""
+        self.pending = True
+        rows = [topics.BY_CONTRACT.get(type(answer)) for answer in answers]
         seq = 0
-        if self.ledger is not None:
-            durable = recorded or any(
-                topics.BY_CONTRACT[type(answer)].delivery is Delivery.LEDGER for answer in answers
-            )
-            if durable:
-                if not cause.id:
-                    cause = cause._replace(id=identity(event))
-                seq = self.ledger.append(now, cause, answers, note)
+        if self.ledger is not None and (recorded or any(row and row.delivery is Delivery.LEDGER for row in rows)):
+            named = cause if cause.id else cause._replace(id=identity(event))
+            seq = self.ledger.append(self.clock.now_ns(), named, answers, note)
         out: list[Message] = []
-        for index, answer in enumerate(answers):
-            row = topics.BY_CONTRACT.get(type(answer))
+        for index, (row, answer) in enumerate(zip(rows, answers, strict=True)):
             if row is None:  # local to this daemon's host
                 out.append(Message("", answer, self.name))
                 continue
@@ -229,15 +237,17 @@ class ComponentHost:
             if journal is not None:
                 self.journals.append(journal, codec.encode(answer), answer.ts_ns)
             topic = row.name(answer)
-            if row.delivery is Delivery.LEDGER and seq:
+            if seq and row.delivery is Delivery.LEDGER:
                 out.append(Message(topic, answer, self.name, seq, (seq, index)))
             else:
-                self._sent[topic] += 1
-                out.append(Message(topic, answer, self.name, self._sent[topic]))
+                self._sent[topic] = sent = self._sent.get(topic, 0) + 1
+                out.append(Message(topic, answer, self.name, sent))
         self.counters.emitted += len(out)
         return out
 
-    def _set_aside(self, event: Contract, error: Exception, now: int) -> None:
+    def _set_aside(self, event: Contract, error: Exception) -> None:
+        self.pending = True
+        now = self.clock.now_ns()
         self.counters.errors[type(error).__name__] += 1
         line = {
             "ts_ns": now,
@@ -297,10 +307,10 @@ def deliver(hosts: Iterable[ComponentHost], messages: Sequence[Message]) -> list
     """
     answers: list[Message] = []
     for host in hosts:
-        before = len(answers)
+        inputs = host.inputs
         for message in messages:
-            if type(message.event) in host.inputs:
+            if type(message.event) in inputs:
                 answers += host.handle(message)
-        if len(answers) > before or host.ledger is not None:
+        if host.pending:
             host.commit()
     return answers

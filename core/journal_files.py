@@ -101,7 +101,7 @@ def last_line_of(closed: Path) -> bytes | None:
     line = None
     try:
         with open_closed(closed) as file:
-            if not isinstance(file, gzip.GzipFile):
+            if closed.suffix != GZ:
                 return last_line(file.fileno(), os.fstat(file.fileno()).st_size)[1]
             for line in file:  # noqa: B007  # the last one is wanted
                 pass

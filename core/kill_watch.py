@@ -14,14 +14,16 @@ class KillSwitchWatch:
         path: the switch file.
         bus: where the key is asked for; None when there is no Redis (an embedded fleet).
         key: the Redis key.
-        told: what the component knows from its ledger; None makes the first check speak either way.
+
+    Attributes:
+        told: whether the component was last told that the switch is tripped; a host sets it from its ledger.
     """
 
-    def __init__(self, path: str, bus: RedisBus | None = None, key: str = "", *, told: bool | None = False) -> None:
+    def __init__(self, path: str, bus: RedisBus | None = None, key: str = "") -> None:
         self._path = path
         self._bus = bus
         self._key = key
-        self._told = told
+        self.told = False
 
     async def check(self, now_ns: int) -> KillSwitchEvent | None:
         """The change since the last check, or None. Raises BusUnavailableError when the key cannot be asked for."""
@@ -39,7 +41,7 @@ class KillSwitchWatch:
 
     def _change(self, source: str, now_ns: int) -> KillSwitchEvent | None:
         tripped = bool(source)
-        if tripped == self._told:
+        if tripped == self.told:
             return None
-        self._told = tripped
+        self.told = tripped
         return KillSwitchEvent(tripped, source or "cleared", now_ns)

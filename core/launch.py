@@ -16,10 +16,12 @@ import typer
 
 from core.component import Component
 from core.config import Config, load_config
+from core.contracts import Contract
 from core.errors import NjordError
 from core.host import ComponentHost, JournalSet
 from core.ledger import Ledger
 from core.logging import setup_json_logging
+from core.service_settings import ServiceSettings
 from core.topics import FLEET
 
 EXIT_FATAL: Final = 1
@@ -31,7 +33,8 @@ class DaemonSpec:
     """One daemon of the fleet.
 
     ``build`` makes its component; ``ledgered`` daemons keep a ledger; ``guarded`` ones ask the kill switch
-    before every intent and order.
+    before every intent and order; ``catch_up`` lets a component without a ledger learn what it missed from
+    the journals and returns what it has to tell; ``reload`` puts a changed configuration in force (SIGHUP).
     """
 
     name: str
@@ -39,6 +42,8 @@ class DaemonSpec:
     summary: str
     ledgered: bool = True
     guarded: bool = False
+    catch_up: Callable[[Any, Config], Sequence[Contract]] | None = None
+    reload: Callable[[Any, Config], None] | None = None
 
     @property
     def port_offset(self) -> int:
@@ -84,20 +89,28 @@ def launch(spec: DaemonSpec, argv: Sequence[str] | None = None) -> int:
         lockstep: Annotated[bool, typer.Option(help="Take a replay in rounds, as its feed does")] = False,
         port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the registry's")] = None,
     ) -> None:
-        settings = read_config(config_root, config)
-        start(spec, settings, lockstep=lockstep, port=port)
+        start(spec, lambda: read_config(config_root, config), lockstep=lockstep, port=port)
 
     return run_command(app, spec.name, argv)
 
 
-def start(spec: DaemonSpec, config: Config, *, lockstep: bool = False, port: int | None = None) -> None:
-    """Serve the daemon until it ends."""
+def start(spec: DaemonSpec, read: Callable[[], Config], *, lockstep: bool = False, port: int | None = None) -> None:
+    """Serve the daemon until it ends; ``read`` gives the configuration, now and on a reload."""
+    config = read()
     start_logging(spec.name, config)
     host = assemble(spec, config)
-    asyncio.run(_serve(spec, config, host, lockstep, port))
+    renew = spec.reload
+    reload = None if renew is None else lambda: renew(host.component, read())
+    asyncio.run(_serve(spec, config, host, service_settings(spec, config, lockstep, port), reload))
 
 
-async def _serve(spec: DaemonSpec, config: Config, host: ComponentHost, lockstep: bool, port: int | None) -> None:
+async def _serve(
+    spec: DaemonSpec,
+    config: Config,
+    host: ComponentHost,
+    settings: ServiceSettings,
+    reload: Callable[[], None] | None,
+) -> None:
     from core.kill_watch import KillSwitchWatch
     from core.redis_bus import RedisBus
     from core.service import Service
@@ -105,16 +118,15 @@ async def _serve(spec: DaemonSpec, config: Config, host: ComponentHost, lockstep
     bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix)
     watch = None
     if spec.guarded:
-        watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key, told=None)
-    await Service(host, bus, service_settings(spec, config, lockstep, port), kill_switch=watch).run()
+        watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
+    missed = spec.catch_up(host.component, config) if spec.catch_up is not None else ()
+    await Service(host, bus, settings, kill_switch=watch, first_words=missed, reload=reload).run()
 
 
 def service_settings(
     spec: DaemonSpec, config: Config, lockstep: bool, port: int | None, followers: Sequence[str] = ()
-) -> Any:
+) -> ServiceSettings:
     """The service's settings out of the configuration."""
-    from core.service import ServiceSettings
-
     return ServiceSettings(
         bind_host=config.services.bind_host,
         port=config.services.base_port + spec.port_offset if port is None else port,

@@ -103,10 +103,14 @@ class Ledger:
             yield transaction
 
     def append(self, ts_ns: int, cause: Cause, events: Sequence[Contract], note: str = "") -> int:
-        """Add a transaction and return its number. It is durable only after ``commit``."""
-        self.seq += 1
-        line, self._prev = _line(self.seq, ts_ns, cause, events, self._prev, note)
+        """Add a transaction and return its number. It is durable only after ``commit``.
+
+        Raises:
+            JournalWriteError: too much waits for a disk that refuses; the transaction was not taken.
+        """
+        line, digest = _line(self.seq + 1, ts_ns, cause, events, self._prev, note)
         self._journal.append(line, ts_ns)
+        self.seq, self._prev = self.seq + 1, digest
         return self.seq
 
     def commit(self) -> None:

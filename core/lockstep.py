@@ -26,7 +26,9 @@ JOIN_TIMEOUT_S: Final = 30.0  # for every follower to report for the first time
 ROUND_TIMEOUT_S: Final = 30.0
 _RETRY_S: Final = 0.1
 
-Sent = dict[str, int]  # topic -> last broadcast sequence; "" -> last ledger transaction
+Sent = dict[str, int]  # topic -> last broadcast sequence; LEDGER -> place of the last ledger entry
+LEDGER: Final = ""
+_INDEX_BITS: Final = 20  # events in one transaction, more than any component answers
 
 
 class Go(msgspec.Struct):
@@ -47,12 +49,17 @@ class Done(msgspec.Struct):
     sent: Sent
 
 
+def _numbered(message: Message) -> tuple[str, int]:
+    """The channel a message came on and its number there, growing with every message."""
+    transaction, index = message.entry
+    if transaction:
+        return LEDGER, transaction << _INDEX_BITS | index
+    return message.topic, message.seq
+
+
 def sent_by(messages: Iterable[Message]) -> Sent:
-    """The last number of every topic, and of the ledger stream, among the messages."""
-    last: Sent = {}
-    for message in messages:
-        last["" if message.entry != (0, 0) else message.topic] = message.seq
-    return last
+    """The last number on every channel among the messages."""
+    return dict(_numbered(message) for message in messages)
 
 
 class Leader:
@@ -138,8 +145,8 @@ class Follower:
         """Keep what the bus delivered until its round is called."""
         for message in batch:
             self._waiting[message.producer].append(message)
-            ledger = message.entry != (0, 0)
-            self._got[message.producer, "" if ledger else message.topic] = message.seq
+            channel, number = _numbered(message)
+            self._got[message.producer, channel] = number
         self._arrived.set()
 
     async def rounds(self) -> AsyncIterator[list[Message]]:
@@ -171,6 +178,6 @@ class Follower:
         )
 
     def _subscribed(self, producer: str, topic: str) -> bool:
-        if not topic:
+        if topic == LEDGER:
             return producer in self._host.streams
         return row_of(topic).contract in self._host.inputs and row_of(topic).delivery is Delivery.BROADCAST

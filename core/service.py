@@ -27,6 +27,7 @@ from core.kill_watch import KillSwitchWatch
 from core.lockstep import Follower, Leader, sent_by
 from core.redis_bus import RETRY_FIRST_S, RETRY_MAX_S, RedisBus
 from core.service_metrics import ServiceMetrics
+from core.service_settings import ServiceSettings
 from core.topics import Delivery, consumed_by
 
 FEED_BATCH: Final = 512  # raw market events handled between two commits
@@ -35,18 +36,6 @@ LAG_PROBE_S: Final = 0.5
 REFILL_BATCH: Final = 500
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
 _log: Final = logging.getLogger("njord.service")
-
-
-@dataclass(frozen=True)
-class ServiceSettings:
-    """How a daemon runs. ``port`` 0 takes a spare one; ``followers`` names the daemons a lock-step feed waits for."""
-
-    bind_host: str = "127.0.0.1"
-    port: int = 0
-    heartbeat_s: float = 5.0
-    drain_s: float = 10.0
-    lockstep: bool = False
-    followers: Sequence[str] = ()
 
 
 @dataclass
@@ -66,6 +55,7 @@ class Service:
         settings: ports, times, lock-step.
         kill_switch: asked before every intent and order; None for daemons that trade nothing.
         source: the feed of a market data daemon; None for all others.
+        first_words: what the daemon has to tell when it starts.
         reload: called on SIGHUP and ``controller.reload``; raises ConfigError when the new configuration is bad.
     """
 
@@ -79,6 +69,7 @@ class Service:
         kill_switch: KillSwitchWatch | None = None,
         source: Source | None = None,
         reload: Callable[[], None] | None = None,
+        first_words: Sequence[Contract] = (),
     ) -> None:
         self.host = host
         self.bus = bus
@@ -89,6 +80,7 @@ class Service:
         self._kill_switch = kill_switch
         self._source = source
         self._reload = reload
+        self._first_words = first_words
         self._stopping = asyncio.Event()
         self._started_ns = self._clock.now_ns()
         self._ready = False
@@ -103,6 +95,8 @@ class Service:
         """Recover, serve, stop. Raises FatalError when the daemon must not go on."""
         recovered = self.host.recover()
         _log.info("%s recovered %d transactions", self.host.name, recovered)
+        if self._kill_switch is not None:
+            self._kill_switch.told = self.host.halted
         await self.health.start()
         self._handle_signals()
         side = [asyncio.create_task(self._heartbeat()), asyncio.create_task(self._probe_lag())]
@@ -164,6 +158,10 @@ class Service:
 
     async def _work(self) -> None:
         await self._connect()
+        if self._first_words:
+            told = self.host.say(self._first_words)
+            self.host.commit()
+            await self._send(told)
         if self._source is not None:
             await self._serve_source(self._source)
         else:

@@ -49,19 +49,19 @@ class Topic:
         """The journal stream this event is written to, in the form used for files, or None."""
         if self.journal is None or "{" not in self.journal:
             return self.journal
-        return file_symbol(_filled(self.journal, event))
+        return _file_name(_filled(self.journal, event))
 
 
 def _filled(template: str, event: c.Contract) -> str:
-    symbol: str = getattr(event, "symbol", "")
-    if "{timeframe}" in template:
-        return _fill(template, symbol, getattr(event, "timeframe", ""))
-    return _fill(template, symbol, "")
+    return _fill(template, getattr(event, "symbol", ""), getattr(event, "timeframe", ""))
 
 
 @lru_cache(maxsize=4096)
 def _fill(template: str, symbol: str, timeframe: str) -> str:
     return template.format(symbol=symbol, timeframe=timeframe)
+
+
+_file_name = lru_cache(maxsize=4096)(file_symbol)
 
 
 def _glob(template: str) -> str:

@@ -149,7 +149,7 @@ class RiskEngine:
 
     def _on_feed(self, status: FeedStatus) -> Iterable[Contract]:
         market = self._markets.get(status.symbol)
-        if market is not None:
+        if market is not None and status.channel == "trades":
             self._book.advance(status.ts_changed_ns)
             market.feed, market.feed_ts_ns = status.state, status.ts_changed_ns
         return _NOTHING

@@ -90,8 +90,9 @@ class StrategyManager:
         except ConfigError as error:
             _log.error("configuration not reloaded, the old one stays in force: %s", error)
 
-    def renew(self) -> None:
-        """Take the strategies' code and configuration as they are now; instruments take a restart.
+    def renew(self, config: Mapping[str, Any] | None = None) -> None:
+        """Take the strategies' code and configuration as they are now (``config`` if given, else of ``source``);
+        instruments take a restart.
 
         What cannot be loaded keeps running as it was and stands in ``failures``, under ``strategies`` when it is
         the configuration itself. Positions stay; indicators start cold unless the strategy is ``Reloadable``.
@@ -101,7 +102,7 @@ class StrategyManager:
         """
         self._registry.refresh()
         try:
-            self.install(self._config if self._source is None else self._source())
+            self.install(config or (self._config if self._source is None else self._source()))
         except ConfigError as error:
             self.failures["strategies"] = str(error)
             raise

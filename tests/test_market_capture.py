@@ -332,7 +332,7 @@ def _against_book_tickers(path: Path, by_id: dict[int, BookEvent]) -> tuple[int,
     """How many best prices that the venue itself gave at the very update ids of our books agree with them."""
     agreed = compared = 0
     for ticker in _book_tickers(path):
-        book = by_id.get(ticker["u"])
+        book = by_id.get(int(ticker["u"]))
         if book is not None:
             compared += 1
             best = (float(ticker["b"]), float(ticker["B"])), (float(ticker["a"]), float(ticker["A"]))

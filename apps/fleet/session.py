@@ -83,6 +83,7 @@ class Session:
             FatalError: a ledger or journal could not be written, the feed cannot be used.
         """
         self.fleet.recover()
+        self._watch.told = any(host.halted for host in self.fleet.hosts)
         self._look(on_look)
         minder = asyncio.create_task(self._mind(on_look))
         try:

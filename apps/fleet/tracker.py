@@ -78,7 +78,7 @@ class Tracker:
                     self.positions[event.symbol] = event
                 case RiskState():
                     self.state = event.state
-                case FeedStatus():
+                case FeedStatus(channel="trades"):
                     self._market(event.symbol).state = event.state
                 case FeedGap():
                     self.counts["missing trades"] += event.missing

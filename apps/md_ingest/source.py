@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from apps.md_ingest.feeds import DEFAULT_CHANNELS, Feed, OfflineFeed, open_feed
 from apps.md_ingest.replay import MAX_SPEED, PacedFeed
@@ -16,7 +18,14 @@ from core.errors import ConfigError, RejectedError
 from core.host import JournalSet
 from core.instruments import file_symbol
 from core.market.ingest import MarketDataIngest
+from core.market.lines import BadLine
 from core.market.sequence import BackfillRequest, numeric_id
+
+_log: Final = logging.getLogger("njord.md_ingest")
+
+
+def _tell_bad_line(bad: BadLine) -> None:
+    _log.warning("%s: %s", bad.place, bad.reason)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,12 @@ def open_offline(
 ) -> MarketSource:
     """A recording or a synthetic market. Raises ConfigError, UnknownSymbolError."""
     instruments = config.instruments_table()
-    feed = open_feed(spec, instruments, symbols or None, channels)
+    feed = open_feed(spec, instruments, symbols or None, channels, _tell_bad_line)
+    if last_ids:
+        _log.warning(
+            "trades up to %s are journaled already and are left out; for a replay from the start name another folder "
+            "with NJORD_APP__LOG_DIR", ", ".join(f"{id_} of {symbol}" for symbol, id_ in last_ids.items()),
+        )  # fmt: skip
     ingest = MarketDataIngest(instruments, feed.symbols, backfill=False, last_ids=last_ids)
     return MarketSource(PacedFeed(feed, speed), ingest, feed)
 

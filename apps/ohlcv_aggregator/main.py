@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from apps.ohlcv_aggregator.catch_up import catch_up_from_journals
 from core.bars import BarAggregator
 from core.config import Config
+from core.contracts import Contract
 from core.launch import DaemonSpec, launch
 
 
@@ -12,11 +16,17 @@ def build(config: Config) -> BarAggregator:
     return BarAggregator(config.bars.timeframes, config.bars.grace_ms)
 
 
+def catch_up(aggregator: BarAggregator, config: Config) -> Sequence[Contract]:
+    """The bars that became due while the daemon was down."""
+    return catch_up_from_journals(aggregator, config.log_dir, config.instruments)
+
+
 SPEC = DaemonSpec(
     "ohlcv_aggregator",
     build,
     "Trades into bars of several lengths, over Redis.",
     ledgered=False,
+    catch_up=catch_up,
 )
 
 

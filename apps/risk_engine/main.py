@@ -16,11 +16,17 @@ def build(config: Config) -> RiskEngine:
     return RiskEngine(config.instruments_table(), RiskLimits.of(config.risk), venue)
 
 
+def reload(engine: RiskEngine, config: Config) -> None:
+    """Put the configured caps in force."""
+    engine.set_limits(RiskLimits.of(config.risk))
+
+
 SPEC = DaemonSpec(
     "risk_engine",
     build,
     "Decides on every order intent, over Redis.",
     guarded=True,
+    reload=reload,
 )
 
 

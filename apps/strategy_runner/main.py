@@ -46,10 +46,16 @@ def _strategies(config: Config) -> Mapping[str, Any]:
     return {"strategies": config.strategies}
 
 
+def reload(manager: StrategyManager, config: Config) -> None:
+    """Take strategies' code and parameters as they are now. Raises ConfigError."""
+    manager.renew(_strategies(config))
+
+
 SPEC = DaemonSpec(
     "strategy_runner",
     build,
     "Runs the strategies of config/strategies.yaml over Redis.",
+    reload=reload,
 )
 
 

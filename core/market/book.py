@@ -21,7 +21,6 @@ from core.market.binance import VENUE, DepthDiff, DepthSnapshot
 DEPTH: Final = 20  # levels a side in a ``BookEvent``
 MAX_BUFFERED: Final = 1_000  # updates kept while a snapshot is awaited, the latest ones
 SNAPSHOT_PATIENCE: Final = 20  # updates without a snapshot until the book is reported unavailable
-BOOK_STATUS: Final = "order book"  # how the detail of every ``FeedStatus`` about the book begins
 _NEAR: Final = 128  # prices a side that are kept in order; the rest is only looked up
 
 BookState = Literal["waiting", "live", "broken"]
@@ -233,7 +232,7 @@ class BookBuilder:
         if not self._reported:
             return (event,)
         self._reported = False
-        return (FeedStatus(self.symbol, self._venue, "live", ts_ns, f"{BOOK_STATUS}: resynchronised"), event)
+        return (FeedStatus(self.symbol, self._venue, "live", ts_ns, "order book resynchronised", "book"), event)
 
     def _break(self, fault: str, kept: Sequence[DepthDiff]) -> FeedStatus:
         self.state = "broken"
@@ -242,20 +241,16 @@ class BookBuilder:
         for diff in kept:
             self._keep(diff)
         ts_ns = kept[0].ts if kept else 0
-        return FeedStatus(
-            self.symbol, self._venue, "stale", ts_ns, f"{BOOK_STATUS}: {fault}; waiting for a new snapshot"
-        )
+        detail = f"order book: {fault}; waiting for a new snapshot"
+        return FeedStatus(self.symbol, self._venue, "stale", ts_ns, detail, "book")
 
     def _unavailable(self, ts_ns: int) -> FeedStatus:
         self._reported = True
-        return FeedStatus(
-            self.symbol,
-            self._venue,
-            "stale",
-            ts_ns,
-            f"{BOOK_STATUS}: unavailable, {self._waited} updates came and no snapshot that fits them; "
-            "trades are not affected",
+        detail = (
+            f"order book unavailable: {self._waited} updates came and no snapshot that fits them; "
+            "trades are not affected"
         )
+        return FeedStatus(self.symbol, self._venue, "stale", ts_ns, detail, "book")
 
     def _keep(self, diff: DepthDiff) -> None:
         if len(self._buffer) == MAX_BUFFERED:

@@ -1,0 +1,18 @@
+"""How a daemon runs, apart from what it decides: a few numbers without the weight of what uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """How a daemon runs. ``port`` 0 takes a spare one; ``followers`` names the daemons a lock-step feed waits for."""
+
+    bind_host: str = "127.0.0.1"
+    port: int = 0
+    heartbeat_s: float = 5.0
+    drain_s: float = 10.0
+    lockstep: bool = False
+    followers: Sequence[str] = ()
