@@ -73,7 +73,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     console.print()
     console.print("  Try next", style="bold")
     for line, why in _next_steps(outcome):
-        console.print(Text.assemble("    ", (line, "cyan"), f"   {why}"), soft_wrap=True)
+        console.print(Text.assemble("    ", (line, "cyan")), soft_wrap=True)
+        console.print(Text(f"        {why}", style="dim"))
     console.print()
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.layout import Layout
 from rich.panel import Panel
 from rich.table import Table
@@ -18,6 +18,7 @@ from core.clock import NS_PER_S
 from core.contracts import OrderUpdate, RiskDecision, TradingState
 from core.instruments import Instruments
 
+WIDE: Final = 110  # columns from which there are two columns of panels
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _STATE_STYLE: Final = {TradingState.ACTIVE: "green", TradingState.REDUCING: "yellow", TradingState.HALTED: "bold red"}
 
@@ -31,6 +32,16 @@ def money(amount: float) -> Text:
     """An amount of profit or loss, signed and coloured."""
     style = "green" if amount > 0 else "red" if amount < 0 else "dim"
     return Text(f"{amount:+,.2f}", style=style)
+
+
+def words(name: str) -> str:
+    """A status as people write it."""
+    return name.replace("_", " ")
+
+
+def quantity(qty: float) -> str:
+    """A quantity without an exponent and without trailing zeros."""
+    return f"{qty:.8f}".rstrip("0").rstrip(".")
 
 
 def sparkline(market: Market) -> str:
@@ -51,13 +62,19 @@ class Screen:
         self._title = title
         self._instruments: Instruments = session.config.instruments_table()
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         layout = Layout()
         layout.split_column(Layout(self._head(), size=3), Layout(name="body"), Layout(self._foot(), size=3))
-        layout["body"].split_row(Layout(name="left"), Layout(name="right"))
-        layout["left"].split_column(Layout(self._markets(), ratio=1), Layout(self._positions(), ratio=1))
-        layout["right"].split_column(Layout(self._decisions(), ratio=1), Layout(self._orders(), ratio=1))
-        return layout
+        markets = Layout(self._markets(), size=max(6, len(self._tracker.markets) + 3))
+        positions = Layout(self._positions(), size=max(6, len(self._tracker.positions) + 3))
+        decisions, orders = Layout(self._decisions()), Layout(self._orders())
+        if options.max_width >= WIDE:
+            layout["body"].split_row(Layout(name="left"), Layout(name="right"))
+            layout["left"].split_column(markets, positions, Layout(self._fills()))
+            layout["right"].split_column(decisions, orders)
+        else:
+            layout["body"].split_column(markets, positions, decisions, orders)
+        yield layout
 
     def _head(self) -> RenderableType:
         tracker, progress = self._tracker, self._session.progress
@@ -86,7 +103,7 @@ class Screen:
         return Panel(line, box=box.ROUNDED)
 
     def _markets(self) -> RenderableType:
-        table = _table("symbol", ">last", ">change", ">trades", "1m closes")
+        table = _table("=symbol", ">=last", ">=change", ">=trades", "1m closes")
         for symbol, market in sorted(self._tracker.markets.items()):
             change = (market.last / market.first - 1) * 100 if market.first else 0.0
             state = "" if market.state in ("live", "ended") else f" {market.state}"
@@ -100,36 +117,45 @@ class Screen:
         return Panel(table, title="markets", box=box.ROUNDED)
 
     def _positions(self) -> RenderableType:
-        table = _table("symbol", ">position", ">average", ">realised", ">unrealised", ">fees")
+        table = _table("=symbol", ">=position", ">=average", ">=realised", ">=unrealised", ">=fees")
         for symbol, snapshot in sorted(self._tracker.positions.items()):
             position = self._session.venue.position(symbol)
             market = self._tracker.markets.get(symbol)
             open_pnl = position.unrealized_pnl(market.last) if market and market.last else 0.0
             table.add_row(
-                symbol, f"{position.qty:+g}" if position.qty else "flat",
+                symbol, f"{position.qty:+.8f}".rstrip("0").rstrip(".") if position.qty else "flat",
                 self._price(symbol, position.avg_price) if position.qty else "—",
                 money(position.realized_pnl), money(open_pnl), f"{snapshot.fees_paid:,.2f}",
             )  # fmt: skip
         return Panel(table, title="positions", box=box.ROUNDED)
 
     def _decisions(self) -> RenderableType:
-        table = _table("time", "strategy", "intent", "decision")
+        table = _table("=time", "=strategy", "=intent", "decision")
         for decision in reversed(self._tracker.decisions):
             intent = self._tracker.intents.get(decision.intent_id)
-            wish = f"{intent.side} {intent.qty:g} {intent.symbol}" if intent else decision.symbol
+            wish = f"{intent.side} {quantity(intent.qty)} {intent.symbol}" if intent else decision.symbol
             table.add_row(clock(decision.ts_decided_ns), decision.strategy_id, wish, verdict(decision))
         counts = self._tracker.counts
         title = f"risk decisions  {counts['allowed']} allowed, {counts['denied']} denied"
         return Panel(table, title=title, box=box.ROUNDED)
 
     def _orders(self) -> RenderableType:
-        table = _table("time", "order", ">filled", ">average", "status")
+        table = _table("=time", "order", ">=filled", ">=average", "=status")
         for update in reversed(self._tracker.orders):
             table.add_row(
-                clock(update.ts_updated_ns), order_words(update), f"{update.filled_qty:g}",
-                self._price(update.symbol, update.avg_price) if update.filled_qty else "—", update.status,
+                clock(update.ts_updated_ns), order_words(update), quantity(update.filled_qty),
+                self._price(update.symbol, update.avg_price) if update.filled_qty else "—", words(update.status),
             )  # fmt: skip
-        return Panel(table, title=f"orders  {self._tracker.counts['FillEvent']} fills", box=box.ROUNDED)
+        return Panel(table, title=f"orders  {self._tracker.counts['OrderEvent']}", box=box.ROUNDED)
+
+    def _fills(self) -> RenderableType:
+        table = _table("=time", "fill", ">=price", ">=fee", "=as")
+        for fill in reversed(self._tracker.fills):
+            table.add_row(
+                clock(fill.ts_fill_ns), f"{fill.side} {quantity(fill.qty)} {fill.symbol}", self._price(fill.symbol, fill.price),
+                f"{fill.fee:,.2f}", fill.liquidity,
+            )  # fmt: skip
+        return Panel(table, title=f"fills  {self._tracker.counts['FillEvent']}", box=box.ROUNDED)
 
     def _price(self, symbol: str, price: float) -> str:
         instrument = self._instruments.get(symbol)
@@ -140,7 +166,7 @@ class Screen:
 def order_words(update: OrderUpdate) -> str:
     """``buy 0.05 BTC/USDT @ 60,000`` or ``… market``."""
     price = f"@ {update.limit_price:,g}" if update.limit_price is not None else "market"
-    return f"{update.side} {update.qty:g} {update.symbol} {price}"
+    return f"{update.side} {quantity(update.qty)} {update.symbol} {price}"
 
 
 def verdict(decision: RiskDecision) -> Text:
@@ -149,8 +175,9 @@ def verdict(decision: RiskDecision) -> Text:
 
 
 def _table(*columns: str) -> Table:
+    """A bare table; ``>`` aligns a column right, ``=`` keeps its content whole when the screen is narrow."""
     table = Table(box=None, expand=True, header_style="dim", pad_edge=False)
     for column in columns:
-        right = column.startswith(">")
-        table.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=True)
+        right, whole, name = column.startswith(">"), "=" in column[:2], column.lstrip(">=")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True, ratio=None if whole else 1)
     return table
