@@ -1,26 +1,27 @@
 """``njord-ctl``: one command for whoever runs the fleet. Everything heavy is imported inside the command that needs it.
 
-Exit statuses (``controller.terminal.Exit``) are stable: 0 done and sound; 1 bad news, such as a broken ledger, a flawed
-configuration or a tripped kill switch; 2 the command line is wrong or names a file that is not there; 3 it could not be
-done or found out.
+Exit statuses (``controller.terminal.Exit``) are stable: 0 done and sound; 1 not done; 2 the command line is wrong or
+names a file that is not there; 3 done in part, or it could not be found out; 4 bad news, such as a broken ledger, a
+flawed configuration or a tripped kill switch.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
 from controller.kill_commands import kill
 from controller.ledger_commands import ledger
-from controller.options import CONFIG, AsJson, ConfigFile
+from controller.options import AsJson, Root
 from controller.terminal import CommandError, Exit, print_json, print_line, print_table, print_warning
 
 app = typer.Typer(
     name="njord-ctl",
     help="Run and inspect the Njord trading fleet.",
-    epilog="Exit status: 0 done, 1 bad news, 2 wrong command line, 3 could not be done.",
+    epilog="Exit status: 0 done, 1 not done, 2 wrong command line, 3 in part or unknown, 4 bad news.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # ruled help costs a quarter of a second of imports
@@ -46,7 +47,7 @@ def run(context: typer.Context) -> None:
 
 @config.command("check")
 def config_check(
-    file: ConfigFile = CONFIG,
+    root: Root = Path(),
     as_json: AsJson = False,
 ) -> None:
     """Read the configuration as the daemons do and say what is wrong with it."""
@@ -54,7 +55,7 @@ def config_check(
     from core.errors import ConfigError
 
     try:
-        loaded = load_config(base=file)
+        loaded = load_config(root)
     except ConfigError as error:
         if not as_json:
             raise
@@ -118,20 +119,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         app(args=arguments, prog_name="njord-ctl")
     except SystemExit as done:
-        return done.code if isinstance(done.code, int) else int(Exit.UNAVAILABLE)
+        return done.code if isinstance(done.code, int) else int(Exit.FAILED)
     except CommandError as error:
         print_warning(f"error: {error.reason}")
         return error.status
     except OSError as error:
         print_warning(f"error: {error}")
-        return Exit.UNAVAILABLE
+        return Exit.FAILED
     except Exception as error:
         status = _status_of(error)
         if status is None:
             raise
         print_warning(f"error: {error}")
         return status
-    return Exit.OK
+    return Exit.DONE
 
 
 def _status_of(error: Exception) -> Exit | None:
@@ -141,5 +142,5 @@ def _status_of(error: Exception) -> Exit | None:
     if isinstance(error, ConfigError | LedgerCorruptError):
         return Exit.BAD
     if isinstance(error, JournalWriteError | FatalError):
-        return Exit.UNAVAILABLE
-    return Exit.UNAVAILABLE if isinstance(error, NjordError) else None
+        return Exit.FAILED
+    return Exit.FAILED if isinstance(error, NjordError) else None

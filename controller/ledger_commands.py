@@ -24,7 +24,7 @@ _SHOWN_HASH = 16  # characters of a hash that tell two apart at a glance
 def verify(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Ledger files.")], as_json: AsJson = False
 ) -> None:
-    """Check every line and the whole hash chain. Exits with 1 when any of the ledgers is broken."""
+    """Check every line and the whole hash chain. Exits with 4 when any of the ledgers is broken."""
     from core.errors import LedgerCorruptError
     from core.ledger import verify as verify_chain
 

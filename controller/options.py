@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
-ConfigFile = Annotated[Path, typer.Option("--config", help="The configuration's main file.")]
-
-CONFIG: Final = Path("config/base.yaml")
+Root = Annotated[Path, typer.Option("--root", help="The project's folder, which holds config/.")]

@@ -20,14 +20,16 @@ _RESET: Final = "\033[0m"
 class Exit(IntEnum):
     """The exit statuses of every command; they are public surface and do not change."""
 
-    OK = 0
+    DONE = 0
     """Done; what was asked about is sound."""
-    BAD = 1
-    """The answer is bad news: a broken ledger, a flawed configuration, a tripped kill switch."""
+    FAILED = 1
+    """It was not done: the disk refuses, a server does not answer."""
     USAGE = 2
     """The command line cannot be understood, or names a file that is not there."""
-    UNAVAILABLE = 3
-    """It could not be done or found out: Redis does not answer, the disk refuses."""
+    PARTLY = 3
+    """Done in part, or it could not be found out."""
+    BAD = 4
+    """The answer is bad news: a broken ledger, a flawed configuration, a tripped kill switch."""
 
 
 class CommandError(Exception):

@@ -26,7 +26,6 @@ DECISION_CODE: Final = ("core", "strategies", "risk", "execution", "portfolio")
 EXEMPT: Final = {
     "core/clock.py": "the machine's clock, injected from here",
     "core/config.py": "files and the environment",
-    "core/config_layers.py": "files and the environment; its sets are never shown in their order",
     "core/kill_switch.py": "a file and a Redis key, switched by people",
     "core/logging.py": "log lines carry the machine's time",
     "core/rotation.py": "closed files, by their age",

@@ -30,7 +30,7 @@ def test_trip_status_clear_on_both_switches(file: str, redis_url: str) -> None:
     assert invoked("status", file, redis_url)[0] == Exit.DONE
     assert invoked("trip", file, redis_url, "--reason", "test")[0] == Exit.DONE
     code, answer = invoked("status", file, redis_url)
-    assert code == answer["exit"] == Exit.TRIPPED
+    assert code == answer["exit"] == Exit.BAD
     assert [(s["switch"], s["tripped"], s["reason"]) for s in answer["switches"]] == [
         ("file", True, "test"),
         ("redis", True, "test"),
@@ -46,7 +46,7 @@ def test_without_redis_the_file_is_tripped_all_the_same(file: str) -> None:
     assert code == Exit.PARTLY
     assert [s["tripped"] for s in answer["switches"]] == [True, None]
     assert kill_switch.file_tripped(file)
-    assert invoked("status", file, nowhere)[0] == Exit.TRIPPED
+    assert invoked("status", file, nowhere)[0] == Exit.BAD
     assert invoked("clear", file, nowhere)[0] == Exit.PARTLY
     assert invoked("trip", file, nowhere, "--target", "redis")[0] == Exit.FAILED
 

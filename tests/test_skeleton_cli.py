@@ -13,12 +13,10 @@ import pytest
 from controller.cli import main
 from controller.terminal import Exit
 from core.contracts import OrderCancel
-from core.kill_switch import file_tripped
 from core.ledger import Cause, Ledger
 from core.topics import TABLE
 
 ROOT = Path(__file__).resolve().parent.parent
-NOBODY = "redis://127.0.0.1:1/0"
 TS = 1_723_075_200_000_000_123
 
 
@@ -34,13 +32,11 @@ def ledger_file(tmp_path: Path) -> Path:
     return path
 
 
-def configuration(folder: Path, redis_url: str) -> Path:
-    """A configuration of its own, so that no test touches the machine's kill switch."""
-    path = folder / "base.yaml"
-    path.write_text(
-        f"app: {{env: paper}}\nredis: {{url: '{redis_url}'}}\nrisk: {{kill_switch_file: '{folder / 'killswitch'}'}}\n"
-    )
-    return path
+def installation(folder: Path, base: str) -> str:
+    """A folder with the given configuration, as the value of --root."""
+    (folder / "config").mkdir()
+    (folder / "config" / "base.yaml").write_text(base)
+    return str(folder)
 
 
 def answer(capsys: pytest.CaptureFixture[str]) -> Any:
@@ -49,7 +45,7 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == Exit.OK
+    assert main(["--help"]) == Exit.DONE
     text = capsys.readouterr().out
     assert all(f"\n  {name} " in text for name in ("run", "topics", "version", "ledger", "kill", "config"))
 
@@ -74,7 +70,7 @@ def test_run_replaces_itself_with_the_fleet_and_hands_on_every_option(monkeypatc
 
 
 def test_a_sound_ledger_is_reported_with_its_last_hash(ledger_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ledger", "verify", str(ledger_file), "--json"]) == Exit.OK
+    assert main(["ledger", "verify", str(ledger_file), "--json"]) == Exit.DONE
     (report,) = answer(capsys)
     assert (report["ok"], report["transactions"], report["events"]) == (True, 3, 3)
     assert len(report["last_hash"]) == 64
@@ -102,7 +98,7 @@ def test_a_ledger_that_is_not_there_is_a_usage_error(command: str, capsys: pytes
 
 
 def test_showing_a_ledger_prints_cause_and_answers(ledger_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ledger", "show", str(ledger_file), "--last", "1"]) == Exit.OK
+    assert main(["ledger", "show", str(ledger_file), "--last", "1"]) == Exit.DONE
     first, second = capsys.readouterr().out.splitlines()
     assert first == "#3  2024-08-08T00:00:00.000000126Z  <- md.trades.BTC/USDT 3"
     assert second.startswith('    orders.cancel  {"order_id":"o-3"')
@@ -123,77 +119,41 @@ def test_showing_a_broken_ledger_is_bad_news(ledger_file: Path, capsys: pytest.C
     assert "does not match its own hash" in capsys.readouterr().err
 
 
-def test_tripping_stops_by_file_and_key_and_clearing_lets_go(
+def test_the_kill_switch_is_tripped_shown_and_cleared(
     tmp_path: Path, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = ["--config", str(configuration(tmp_path, redis_url)), "--json"]
-    assert main(["kill", "status", *config]) == Exit.OK
-    assert answer(capsys)["tripped"] is False
-
-    assert main(["kill", "trip", "--reason", "fat finger", *config]) == Exit.OK
-    tripped = answer(capsys)
-    assert [(s["tripped"], s["reason"]) for s in tripped["switches"]] == [(True, "fat finger"), (True, "fat finger")]
-    assert main(["kill", "status", *config]) == Exit.BAD
-    capsys.readouterr()
-
-    assert main(["kill", "clear", *config]) == Exit.OK
-    assert [s["tripped"] for s in answer(capsys)["switches"]] == [False, False]
-
-
-def test_tripping_without_redis_stops_this_machine_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["kill", "trip", "--config", str(configuration(tmp_path, NOBODY))]) == Exit.OK
-    assert file_tripped(tmp_path / "killswitch")
-    shown = capsys.readouterr()
-    assert "only this machine is stopped" in shown.err
-    assert f"file {tmp_path / 'killswitch'}: TRIPPED" in shown.out
-
-
-def test_a_switch_that_cannot_be_asked_is_not_called_clear(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["kill", "status", "--json", "--config", str(configuration(tmp_path, NOBODY))]) == Exit.UNAVAILABLE
-    assert [switch["tripped"] for switch in answer(capsys)["switches"]] == [False, None]
-
-
-def test_a_broken_configuration_keeps_nobody_from_stopping(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("core.kill_switch.DEFAULT_FILE", str(tmp_path / "default"))
-    monkeypatch.setattr("controller.kill_commands.DEFAULT_URL", NOBODY)
-    broken = tmp_path / "base.yaml"
-    broken.write_text("app: [")
-    assert main(["kill", "trip", "--config", str(broken)]) == Exit.OK
-    assert file_tripped(tmp_path / "default")
-    assert "the default switches are used" in capsys.readouterr().err
+    where = ["--file", str(tmp_path / "switch"), "--redis-url", redis_url, "--key", "k"]
+    statuses = [main(["kill", command, *where]) for command in ("status", "trip", "status", "clear", "status")]
+    assert statuses == [Exit.DONE, Exit.DONE, Exit.BAD, Exit.DONE, Exit.DONE]
+    assert "TRIPPED" in capsys.readouterr().out
 
 
 def test_a_sound_configuration_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "check", "--json", "--config", str(configuration(tmp_path, NOBODY))]) == Exit.OK
+    assert main(["config", "check", "--json", "--root", installation(tmp_path, "app: {env: paper}\n")]) == Exit.DONE
     assert (answer(capsys)["ok"], capsys.readouterr().err) == (True, "")
 
 
 def test_the_configuration_of_the_checkout_is_sound() -> None:
-    assert main(["config", "check", "--config", str(ROOT / "config" / "base.yaml")]) == Exit.OK
+    assert main(["config", "check", "--root", str(ROOT)]) == Exit.DONE
 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_flawed_configuration_is_bad_news(tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "base.yaml"
-    path.write_text("app: {env: papre}\n")
-    assert main(["config", "check", "--config", str(path), *(["--json"] if as_json else [])]) == Exit.BAD
+    root = installation(tmp_path, "app: {env: papre}\n")
+    assert main(["config", "check", "--root", root, *(["--json"] if as_json else [])]) == Exit.BAD
     shown = capsys.readouterr()
     assert "papre" in (json.loads(shown.out)["errors"][0] if as_json else shown.err)
 
 
 def test_topics_are_listed_from_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["topics", "--json"]) == Exit.OK
+    assert main(["topics", "--json"]) == Exit.DONE
     assert [row["topic"] for row in answer(capsys)] == [row.template for row in TABLE]
-    assert main(["topics"]) == Exit.OK
+    assert main(["topics"]) == Exit.DONE
     assert len(capsys.readouterr().out.splitlines()) == len(TABLE) + 1
 
 
 def test_the_version_is_that_of_the_project(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["version", "--json"]) == Exit.OK
+    assert main(["version", "--json"]) == Exit.DONE
     assert f'version = "{answer(capsys)["njord"]}"' in (ROOT / "pyproject.toml").read_text()
 
 
