@@ -30,6 +30,13 @@ GLANCE_S = 0.005  # between looks at what no event announces
 FAST = BackoffPolicy(initial_s=0.02, cap_s=0.1, healthy_after_s=60.0)
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait, with a limit, for what no event announces."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(GLANCE_S)
+
+
 class Venue:
     """A started venue with one symbol and a seeded flow that the test moves by hand."""
 
@@ -78,7 +85,7 @@ class Run:
     def __init__(self, venue: Venue, feed: CcxtFeed) -> None:
         self.venue = venue
         self.feed = feed
-        self.ingest = MarketDataIngest(_instruments())
+        self.ingest = MarketDataIngest(_instruments(feed.symbols))
         self.raw: list[Contract] = []
         self.out: list[Contract] = []
         self.failure: Exception | None = None
@@ -220,5 +227,5 @@ def _covered(events: Iterable[Contract]) -> Iterable[int]:
             yield from range(event.first_id, event.last_id + 1)
 
 
-def _instruments() -> Instruments:
-    return Instruments([Instrument(SYMBOL, Decimal("0.01"), Decimal("0.00001"))])
+def _instruments(symbols: Iterable[str]) -> Instruments:
+    return Instruments([Instrument(s, Decimal("0.01"), Decimal("0.00001")) for s in symbols])

@@ -315,9 +315,11 @@ async def test_a_book_whose_updates_jump_is_taken_anew() -> None:
         venue.server.stream_faults.heal()
         venue.trade(5)
         await run.until(lambda: run.feed.counters.checksum_errors > 0)
-        while run.books[-1].last_id != venue.market.last_update_id:
-            venue.quote()
-            await run.changed()
+        jumped_at = venue.market.last_update_id
+        await run.moving(lambda: run.books[-1].last_id > jumped_at)
+        await run.until(lambda: run.books[-1].last_id == venue.market.last_update_id)
 
+        truth = venue.market.snapshot(20)
+        assert run.books[-1].bids == tuple((float(p), float(q)) for p, q in truth.bids)
         run.assert_no_hole()
         assert run.feed.counters.failures == 0

@@ -100,3 +100,21 @@ async def test_a_reader_that_stands_still_does_not_make_the_feed_stale() -> None
 
         run.assert_no_hole()
         assert run.feed.counters.stale == 0
+
+
+async def test_a_book_that_stands_still_while_trades_come_is_dialled_anew() -> None:
+    async with a_venue() as venue, a_feed(venue, staleness_limit_s=LIMIT_S) as run:
+        await run.live()
+        await run.until(lambda: bool(run.books))
+        venue.server.stream_faults.stalled_streams.add(DEPTH)
+        while "stale" not in run.states:
+            venue.trade()
+            await run.changed()
+        stood_at = venue.market.last_update_id
+        venue.server.stream_faults.heal()
+
+        await run.moving(lambda: run.books[-1].last_id > stood_at and run.states[-1] == "live")
+
+        run.assert_no_hole()
+        details = [e.detail for e in run.out if isinstance(e, FeedStatus) and e.state == "stale"]
+        assert details == ["trades come, the order book stands still"]

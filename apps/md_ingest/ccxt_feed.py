@@ -49,7 +49,8 @@ class CcxtFeed:
 
     A symbol is stale when neither trades nor book moved for ``staleness_limit_s``: a quiet market still
     quotes. A symbol without a trade for ``limits.quiet_check_s`` is checked over REST; a trade stream that is
-    silent while the venue trades is found that way, though the book moves.
+    silent while the venue trades is found that way, though the book moves. A book that stands still while
+    trades come is dialled anew as well.
 
     Args:
         exchange: from ``make_exchange``; the feed owns it and closes it.
@@ -254,6 +255,8 @@ class CcxtFeed:
         trades = await self.exchange.watch_trades(lane.symbol)
         lane.traded_at = self._now()
         lane.behind = 0
+        if lane.unbooked_since is None:
+            lane.unbooked_since = lane.traded_at
         self._on_data(lane, lane.trades)
         if await self._hand_on(lane, self.history.events(lane.symbol, trades)):
             await self._hand_on_cached(lane)
@@ -265,9 +268,9 @@ class CcxtFeed:
             if number is not None and (lane.last_id is None or number > lane.last_id):
                 lane.last_id = number
             self._note_time(trade.ts)
-        lane.blocked = True
+        lane.blocked += 1
         waited = await self._queue.put(trades)
-        lane.blocked = False
+        lane.blocked -= 1
         lane.heard_at = self._now()
         return waited
 
@@ -282,6 +285,7 @@ class CcxtFeed:
     async def _next_book(self, lane: Lane) -> None:
         book = await self.exchange.watch_order_book(lane.symbol)
         lane.book.messages += 1
+        lane.unbooked_since = None
         if lane.book.messages > 1:  # the first one on a socket is made of a snapshot: no proof that the stream moves
             self._on_data(lane, lane.book)
         if lane.trades.sockets and not (lane.trades.up and not lane.catching_up):
@@ -357,6 +361,9 @@ class CcxtFeed:
                 lane.heard_at = now
             elif now - lane.heard_at > self._staleness_limit_s:
                 self._on_silence(lane, f"neither trades nor book for {self._staleness_limit_s:g} s", CHANNELS)
+            elif lane.unbooked_since is not None and now - lane.unbooked_since > self._staleness_limit_s:
+                lane.unbooked_since = None
+                self._on_silence(lane, "trades come, the order book stands still", ("orderbook",))
             elif lane.behind >= BEHIND_LIMIT:
                 lane.behind = 0
                 self._on_silence(lane, "the venue trades, its trade stream is silent", ("trade",))

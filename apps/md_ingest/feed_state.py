@@ -66,7 +66,8 @@ class Lane:
     """One symbol. ``heard_at``, ``traded_at`` and ``checked_at`` are times of the event loop, in seconds.
 
     ``silent``: it was stale and no data has come since. ``behind``: quiet checks in a row that found trades which
-    the stream had not brought. ``blocked``: its trades wait for the reader.
+    the stream had not brought. ``unbooked_since``: when the first trade came after the last book. ``blocked``:
+    tasks whose trades wait for the reader.
     """
 
     symbol: str
@@ -76,10 +77,11 @@ class Lane:
     state: FeedState = "connecting"
     detail: str = ""
     silent: bool = False
-    blocked: bool = False
+    blocked: int = 0
     heard_at: float = 0.0
     traded_at: float = 0.0
     checked_at: float = 0.0
+    unbooked_since: float | None = None
     behind: int = 0
     catching_up: bool = False
     catch_up_again: bool = False

@@ -6,6 +6,7 @@ A flow changes a ``VenueMarket`` step by step and answers the trade it made; it 
 from __future__ import annotations
 
 import gzip
+from collections import deque
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from apps.venue_sim.market import BookSide, VenueMarket, VenueTrade
 from core.errors import CodecError, ConfigError
 
 _DEPTH_EACH_SIDE: Final = 40
+_MAX_EARLY_DIFFS: Final = 1_000  # kept until the capture's snapshot comes
 _MAX_LOTS: Final = 50_000  # of one level or trade
 
 
@@ -33,7 +35,7 @@ class SeededFlow:
     def __init__(self, market: VenueMarket, *, seed: int, mid: Decimal = Decimal(60_000)) -> None:
         self.market = market
         self._random = Random(f"{seed}/{market.symbol.symbol}")
-        self._mid = int(mid / market.symbol.tick)
+        self._mid = max(_DEPTH_EACH_SIDE + 1, int(mid / market.symbol.tick))
         for distance in range(1, _DEPTH_EACH_SIDE + 1):
             market.set_level("bids", self._price(self._mid - distance), self._qty())
             market.set_level("asks", self._price(self._mid + distance), self._qty())
@@ -95,11 +97,12 @@ class CaptureFlow:
     def __init__(self, market: VenueMarket, path: Path) -> None:
         self.market = market
         self._path = path
+        self._snapshot_id: int | None = None
+        self._early: deque[dict[str, Any]] = deque(maxlen=_MAX_EARLY_DIFFS)
 
     def steps(self) -> Iterator[CaptureStep]:
         """Apply the capture line by line. Raises CodecError naming file and line, ConfigError for no such file."""
         with _opened(self._path) as lines:
-            snapshot_id: int | None = None
             for number, line in enumerate(lines, 1):
                 received, _, body = line.partition(b" ")
                 try:
@@ -107,16 +110,25 @@ class CaptureFlow:
                 except (ValueError, msgspec.DecodeError) as error:
                     raise CodecError(f"{self._path}:{number}: expected `receive_ns JSON`, got {error}") from None
                 if "lastUpdateId" in message:
-                    snapshot_id = message["lastUpdateId"]
-                    self.market.apply_depth(snapshot_id, _levels(message["bids"]), _levels(message["asks"]))
-                    continue
-                trade = self._apply(message.get("data", message), snapshot_id)
-                yield CaptureStep(ts_ns, trade)
+                    self._take_snapshot(message)
+                else:
+                    yield CaptureStep(ts_ns, self._take(message.get("data", message)))
 
-    def _apply(self, data: dict[str, Any], snapshot_id: int | None) -> VenueTrade | None:
+    def _take_snapshot(self, message: dict[str, Any]) -> None:
+        """A snapshot, and the diffs that came before it and are newer than it."""
+        self._snapshot_id = message["lastUpdateId"]
+        self.market.apply_depth(self._snapshot_id, _levels(message["bids"]), _levels(message["asks"]))
+        for diff in self._early:
+            self._take(diff)
+        self._early.clear()
+
+    def _take(self, data: dict[str, Any]) -> VenueTrade | None:
         kind = data.get("e")
-        if kind == "depthUpdate" and snapshot_id is not None and data["u"] > snapshot_id:
-            self.market.apply_depth(data["u"], _levels(data["b"]), _levels(data["a"]), first_id=data["U"])
+        if kind == "depthUpdate":
+            if self._snapshot_id is None:
+                self._early.append(data)
+            elif data["u"] > self._snapshot_id:
+                self.market.apply_depth(data["u"], _levels(data["b"]), _levels(data["a"]), first_id=data["U"])
         if kind != "trade":
             return None
         return self.market.trade(

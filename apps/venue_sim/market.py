@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from core.errors import ContractError
-from core.instruments import file_symbol
+from core.instruments import Instrument, file_symbol
 
 BookSide = Literal["bids", "asks"]
 MAX_PAGE: Final = 1000  # rows in one REST answer, as at the venue
@@ -61,12 +61,19 @@ class DepthSnapshot:
 
 @dataclass(frozen=True)
 class VenueSymbol:
-    """What the venue says about a symbol. Sizes in quote (``tick``, ``min_notional``) or base currency (``lot``)."""
+    """What the venue says about a symbol. Sizes in quote (``tick``, ``min_notional``) or base currency (``lot``).
+
+    Raises:
+        ContractError: a name that is not BASE/QUOTE, a size that is not above 0.
+    """
 
     symbol: str
     tick: Decimal = Decimal("0.01")
     lot: Decimal = Decimal("0.00001")
     min_notional: Decimal = Decimal(10)
+
+    def __post_init__(self) -> None:
+        Instrument(self.symbol, self.tick, self.lot, self.min_notional)  # holds it to the same rules
 
     @property
     def venue_name(self) -> str:

@@ -29,13 +29,26 @@ class VenueServer:
         clock: the venue's time.
         port: 0 for any free one; the same one is used again after ``down``.
         key_required: whether ``historicalTrades`` wants an API key, as the venue does.
+        seed: of the faults' randomness; ``drop``, ``duplicate`` and ``reorder`` as in ``StreamFaults``.
+
+    Raises:
+        ConfigError: a fraction outside 0 to 1.
     """
 
     def __init__(
-        self, markets: Iterable[VenueMarket], *, clock: Clock, port: int = 0, key_required: bool = True
+        self,
+        markets: Iterable[VenueMarket],
+        *,
+        clock: Clock,
+        port: int = 0,
+        key_required: bool = True,
+        seed: int = 0,
+        drop: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
     ) -> None:
         self.markets = {m.symbol.venue_name: m for m in markets}
-        self.stream_faults = StreamFaults()
+        self.stream_faults = StreamFaults(seed=seed, drop=drop, duplicate=duplicate, reorder=reorder)
         self.rest_faults = RestFaults()
         self.streams = StreamHub(self.stream_faults)
         self.rest = RestApi(self.markets, self.rest_faults, clock, key_required=key_required)
@@ -111,17 +124,19 @@ class VenueServer:
         """Abort the sockets of all clients, or of those subscribed to a stream; returns how many."""
         return self.streams.cut(stream)
 
-    def publish_trade(self, market: VenueMarket, trade: VenueTrade) -> None:
-        """Send a trade that is on the tape to those who listen."""
+    def publish_trade(self, market: VenueMarket, trade: VenueTrade, sent_ms: int | None = None) -> None:
+        """Send a trade that is on the tape to those who listen; ``sent_ms`` is the event time, now if left out."""
         stream = f"{market.symbol.venue_name.lower()}@{wire.TRADE_STREAM}"
-        self.streams.publish(stream, wire.trade_frame(market.symbol, trade, self._now_ms()), trade.id)
+        self.streams.publish(
+            stream, wire.trade_frame(market.symbol, trade, self._now_ms() if sent_ms is None else sent_ms), trade.id
+        )
 
-    def publish_depth(self, market: VenueMarket) -> None:
+    def publish_depth(self, market: VenueMarket, sent_ms: int | None = None) -> None:
         """Send what the book has changed since the last time; nothing when it stood still."""
         diff = market.take_diff()
         if diff is None:
             return
-        frame = wire.depth_frame(market.symbol, diff, self._now_ms())
+        frame = wire.depth_frame(market.symbol, diff, self._now_ms() if sent_ms is None else sent_ms)
         for kind in wire.DEPTH_STREAMS:
             self.streams.publish(f"{market.symbol.venue_name.lower()}@{kind}", frame)
 
