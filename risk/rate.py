@@ -73,7 +73,7 @@ class RateLimiter:
     def __init__(self, symbol: str, cap_per_min: int, clock: Clock | None = None) -> None:
         self.symbol = symbol
         self.bucket = TokenBucket(cap_per_min)
-        self._clock = clock if clock is not None else SystemClock()  # ambient: a stand-alone limiter; the engine uses the bucket
+        self._clock = clock if clock is not None else SystemClock()  # ambient: outside the engine only
 
     async def acquire(self) -> bool:
         """Take one token now; False when there is none. Never waits."""
