@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from core.config import catalogue as config_keys
 from core.errors import ConfigError
 from core.topics import TABLE, Delivery, Topic
+from risk.catalogue import catalogue as denials
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -76,7 +78,25 @@ def _short(template: str) -> str:
     return template.split(".{")[0]
 
 
+def config_table() -> str:
+    """Every configuration key, one row each."""
+    return markdown_table(
+        ("key", "type", "default", "meaning"),
+        ((f"`{row.key}`", row.type, f"`{row.default}`" if row.default else "—", row.meaning) for row in config_keys()),
+    )
+
+
+def denials_table() -> str:
+    """Every denial code, one row each."""
+    return markdown_table(
+        ("code", "meaning", "numbers"),
+        ((f"`{row.code}`", row.meaning, ", ".join(f"`{name}`" for name in row.numbers) or "—") for row in denials()),
+    )
+
+
 PARTS: Final = (
+    Part("docs/configuration.md", "configuration", config_table),
+    Part("docs/denials.md", "denials", denials_table),
     Part("docs/topics.md", "topics", topics_table),
     Part("docs/topics.md", "wiring", wiring_diagram),
 )
