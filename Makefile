@@ -14,7 +14,7 @@ ARGS ?=
 FLAGS = $(if $(FEED),--feed "$(FEED)") $(if $(VENUE),--venue "$(VENUE)") $(if $(SYMBOL),--symbol "$(SYMBOL)")
 
 .PHONY: help install runtime present fmt lint type test check hooks lock docs bench clean \
-        run run-md run-risk run-paper run-strat run-bars run-kill-trip run-kill-clear check-kill journal
+        run run-redis run-md run-risk run-paper run-strat run-bars run-kill-trip run-kill-clear check-kill journal
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## "; print "usage: make TARGET [FEED=… VENUE=… SYMBOL=… ARGS=\"…\" PYTHON=…]" } \
@@ -65,6 +65,9 @@ check: lint type test ## lint, type and test
 ## Run
 run: runtime ## The whole fleet in one process, without Redis (FEED, VENUE, SYMBOL, ARGS)
 	@$(PY) -m apps.fleet $(FLAGS) $(ARGS)
+
+run-redis: install ## A private Redis on loopback in the foreground, its data in var/redis
+	@$(PY) -m scripts.run_redis
 
 run-md: runtime ## Market data ingestion over Redis
 	@$(PY) -m apps.md_ingest $(FLAGS) $(ARGS)

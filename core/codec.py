@@ -6,7 +6,8 @@ reserved keys ``_producer`` and ``_seq`` (or ``_id`` in a ledger stream), by whi
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, TypeVar
+import json
+from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -30,9 +31,9 @@ class Meta(NamedTuple):
 NO_META: Final = Meta()
 
 
-class _MetaTail(msgspec.Struct):
+class _MetaTail(msgspec.Struct, forbid_unknown_fields=True):
     producer: str = msgspec.field(name="_producer")
-    seq: int = msgspec.field(name="_seq")
+    seq: Annotated[int, msgspec.Meta(ge=0)] = msgspec.field(name="_seq")
 
 
 _tail_decoder: Final = msgspec.json.Decoder(_MetaTail)
@@ -62,7 +63,7 @@ def decode_plain(data: bytes | str) -> Any:
     """Bytes as plain JSON values. Raises CodecError."""
     try:
         return msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise CodecError(f"expected JSON, got {_shown(data)}: {error}") from None
 
 
@@ -77,12 +78,12 @@ def decode(contract: type[C], data: bytes) -> C:
         event = _decoder(contract).decode(data)
     except msgspec.ValidationError as error:
         raise ContractError(f"{contract.__name__}: {error} in {_shown(data)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise CodecError(f"{contract.__name__}: expected a JSON object, got {_shown(data)}: {error}") from None
-    # msgspec skips fields that a dataclass does not know. What we encode ourselves is canonical, so
-    # equal lengths prove that nothing was skipped; anything else is looked at in full.
-    if len(_encoder.encode(event)) != len(data):
-        refuse_unknown_fields(contract, decode_plain(data))
+    # msgspec skips fields that a dataclass does not know and takes the last of two equal keys. What we encode
+    # ourselves is canonical, so equal bytes prove that there was neither; anything else is looked at in full.
+    if _encoder.encode(event) != data:
+        refuse_unknown_fields(contract, json.loads(data, object_pairs_hook=_object))
     return event
 
 
@@ -102,6 +103,16 @@ def decode_message(contract: type[C], data: bytes) -> tuple[C, Meta]:
         # The marker stood inside a string of the event.
         return decode(contract, data), NO_META
     return decode(contract, body + b"}"), Meta(known.producer, known.seq)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, each key once. Raises ContractError."""
+    plain = dict(pairs)
+    if len(plain) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise ContractError(f"expected every field once, got {', '.join(twice)} twice")
+    return plain
 
 
 def _shown(data: bytes | str) -> str:

@@ -7,11 +7,12 @@ profit and loss) in quote currency. Timestamps are UTC epoch nanoseconds. Every 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from math import inf, isfinite
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self, get_args, get_type_hints
 
 import msgspec
 
@@ -28,6 +29,12 @@ Level = tuple[float, float]
 SIDES: Final = ("buy", "sell")
 ORDER_TYPES: Final = ("market", "limit")
 TERMINAL: Final = frozenset({"filled", "canceled", "rejected"})
+ORDER_STATUSES: Final[tuple[str, ...]] = get_args(OrderStatus)
+LIQUIDITIES: Final[tuple[str, ...]] = get_args(Liquidity)
+FEED_STATES: Final[tuple[str, ...]] = get_args(FeedState)
+FEED_CHANNELS: Final[tuple[str, ...]] = get_args(FeedChannel)
+LATEST_NS: Final = 2**63 - 1  # timestamps are int64 wherever they are stored
+MAX_NESTING: Final = 16  # objects within objects in ``meta``, ``inputs`` and ``caps``
 
 
 class DenialCode(StrEnum):
@@ -86,6 +93,25 @@ def _one_of(contract: object, name: str, value: str, allowed: tuple[str, ...]) -
         raise _fail(contract, name, f"one of {', '.join(allowed)}", value)
 
 
+def _time(contract: object, name: str, value: int) -> None:
+    if not 0 <= value <= LATEST_NS:
+        raise _fail(contract, name, "a time in UTC epoch nanoseconds, 0 to 2^63-1", value)
+
+
+def _shallow(contract: object, name: str, value: dict[str, Any]) -> None:
+    """Refuse what a reader or writer of JSON would run out of stack on."""
+    level: list[Any] = [value]
+    for _ in range(MAX_NESTING):
+        level = [each for outer in level for each in _inside(outer) if isinstance(each, dict | list | tuple)]
+        if not level:
+            return
+    raise _fail(contract, name, f"values nested at most {MAX_NESTING} deep", "deeper ones")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
 def _order_shape(contract: OrderIntent | OrderEvent | OrderUpdate) -> None:
     """What intent, order and order update have in common."""
     _named(contract, "symbol", contract.symbol)
@@ -121,21 +147,38 @@ class Contract:
         Raises:
             ContractError: an unknown or missing field, a wrong type, a value outside its range.
         """
+        if not isinstance(payload, Mapping):
+            raise ContractError(f"{cls.__name__}: expected an object, got {type(payload).__name__}")
         refuse_unknown_fields(cls, payload)
         try:
             return msgspec.convert(payload, cls)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, RecursionError) as error:
             raise ContractError(f"{cls.__name__}: {error}") from None
 
 
 def refuse_unknown_fields(contract: type[Contract], payload: Mapping[str, Any]) -> None:
-    """Raise ContractError when the payload has a key that the contract does not know."""
-    allowed = [f.name for f in fields(contract)]
-    unknown = [key for key in payload if key not in allowed]
+    """Raise ContractError when the payload, or a contract within it, has a key that its contract does not know."""
+    known = known_fields(contract)
+    unknown = [str(key) for key in payload if key not in known]
     if unknown:
         raise ContractError(
-            f"{contract.__name__}: unknown field {', '.join(sorted(unknown))}; expected {', '.join(allowed)}"
+            f"{contract.__name__}: unknown field {', '.join(sorted(unknown))}; expected {', '.join(known)}"
         )
+    for name, nested in known.items():
+        if nested is not None and isinstance(payload.get(name), Mapping):
+            refuse_unknown_fields(nested, payload[name])
+
+
+@cache
+def known_fields(contract: type[Contract]) -> Mapping[str, type[Contract] | None]:
+    """The names of a contract's fields in declared order, each with the contract that the field holds, if any."""
+    hints = get_type_hints(contract)
+    return {f.name: _contract_in(hints[f.name]) for f in fields(contract)}
+
+
+def _contract_in(hint: Any) -> type[Contract] | None:
+    found = (each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Contract))
+    return next(found, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +195,12 @@ class TradeEvent(Contract):
     ts_recv_ns: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 < self.price < inf and 0 < self.qty < inf and self.symbol and self.ts > 0):
+        if not (0 < self.price < inf and 0 < self.qty < inf and self.symbol and 0 < self.ts <= LATEST_NS):
             _named(self, "symbol", self.symbol)
             _positive(self, "price", self.price)
             _positive(self, "qty", self.qty)
             _positive(self, "ts", self.ts)
+            _time(self, "ts", self.ts)
         if self.side != "buy" and self.side != "sell":
             raise _fail(self, "side", "one of buy, sell", self.side)
 
@@ -184,6 +228,7 @@ class BookEvent(Contract):
 
     def __post_init__(self) -> None:
         _named(self, "symbol", self.symbol)
+        _time(self, "ts", self.ts)
         if self.bids and self.asks and self.bids[0][0] >= self.asks[0][0]:
             raise _fail(self, "bids", f"a best bid below the best ask {self.asks[0][0]}", self.bids[0][0])
         for name, levels, sign in (("bids", self.bids, -1.0), ("asks", self.asks, 1.0)):
@@ -219,6 +264,7 @@ class TickerEvent(Contract):
         _positive(self, "bid", self.bid)
         _positive(self, "ask", self.ask)
         _not_negative(self, "volume", self.volume)
+        _time(self, "ts", self.ts)
 
     @property
     def ts_ns(self) -> int:
@@ -238,6 +284,7 @@ class FeedGap(Contract):
 
     def __post_init__(self) -> None:
         _named(self, "symbol", self.symbol)
+        _time(self, "ts_detected_ns", self.ts_detected_ns)
         if self.last_id < self.first_id:
             raise _fail(self, "last_id", f"an id of at least {self.first_id}", self.last_id)
 
@@ -262,6 +309,12 @@ class FeedStatus(Contract):
     detail: str = ""
     channel: FeedChannel = "trades"
 
+    def __post_init__(self) -> None:
+        _named(self, "symbol", self.symbol)
+        _one_of(self, "state", self.state, FEED_STATES)
+        _one_of(self, "channel", self.channel, FEED_CHANNELS)
+        _time(self, "ts_changed_ns", self.ts_changed_ns)
+
     @property
     def ts_ns(self) -> int:
         return self.ts_changed_ns
@@ -275,6 +328,7 @@ class ClockTick(Contract):
 
     def __post_init__(self) -> None:
         _positive(self, "ts", self.ts)
+        _time(self, "ts", self.ts)
 
     @property
     def ts_ns(self) -> int:
@@ -301,8 +355,11 @@ class OHLCVBar(Contract):
         _named(self, "symbol", self.symbol)
         if self.ts_close <= self.ts_open:
             raise _fail(self, "ts_close", f"a time after ts_open {self.ts_open}", self.ts_close)
+        _time(self, "ts_open", self.ts_open)
+        _time(self, "ts_close", self.ts_close)
         _positive(self, "low", self.low)
-        if not self.low <= min(self.open, self.close) <= max(self.open, self.close) <= self.high < inf:
+        # Not by min and max, which may drop a NaN.
+        if not (self.low <= self.open <= self.high < inf and self.low <= self.close <= self.high):
             raise _fail(self, "high", "low <= open, close <= high", (self.open, self.high, self.low, self.close))
         _not_negative(self, "volume", self.volume)
 
@@ -331,6 +388,8 @@ class OrderIntent(Contract):
     def __post_init__(self) -> None:
         _named(self, "strategy_id", self.strategy_id)
         _order_shape(self)
+        _time(self, "ts_local_ns", self.ts_local_ns)
+        _shallow(self, "meta", self.meta)
 
     @property
     def ts_ns(self) -> int:
@@ -360,6 +419,10 @@ class RiskDecision(Contract):
         _named(self, "intent_id", self.intent_id)
         if not self.allowed and not self.reason:
             raise _fail(self, "reason", "a reason on a denial", self.reason)
+        for name, cap in self.caps.items():
+            _finite(self, f"caps[{name!r}]", cap)
+        _time(self, "ts_decided_ns", self.ts_decided_ns)
+        _shallow(self, "inputs", self.inputs)
 
     @property
     def ts_ns(self) -> int:
@@ -386,6 +449,8 @@ class OrderEvent(Contract):
     def __post_init__(self) -> None:
         _named(self, "intent_id", self.intent_id)
         _order_shape(self)
+        _time(self, "ts_accepted_ns", self.ts_accepted_ns)
+        _shallow(self, "meta", self.meta)
 
     @property
     def ts_ns(self) -> int:
@@ -404,6 +469,7 @@ class OrderCancel(Contract):
 
     def __post_init__(self) -> None:
         _named(self, "order_id", self.order_id)
+        _time(self, "ts_requested_ns", self.ts_requested_ns)
 
     @property
     def ts_ns(self) -> int:
@@ -432,8 +498,10 @@ class OrderUpdate(Contract):
     def __post_init__(self) -> None:
         _named(self, "order_id", self.order_id)
         _order_shape(self)
+        _one_of(self, "status", self.status, ORDER_STATUSES)
         _not_negative(self, "filled_qty", self.filled_qty)
         _not_negative(self, "avg_price", self.avg_price)
+        _time(self, "ts_updated_ns", self.ts_updated_ns)
 
     @property
     def ts_ns(self) -> int:
@@ -471,6 +539,9 @@ class FillEvent(Contract):
         _positive(self, "qty", self.qty)
         _positive(self, "price", self.price)
         _finite(self, "fee", self.fee)
+        _one_of(self, "liquidity", self.liquidity, LIQUIDITIES)
+        _time(self, "ts_fill_ns", self.ts_fill_ns)
+        _shallow(self, "meta", self.meta)
 
     @property
     def ts_ns(self) -> int:
@@ -500,6 +571,9 @@ class PositionSnapshot(Contract):
         _not_negative(self, "avg_price", self.avg_price)
         _finite(self, "realized_pnl", self.realized_pnl)
         _finite(self, "unrealized_pnl", self.unrealized_pnl)
+        _finite(self, "fees_paid", self.fees_paid)
+        _not_negative(self, "mark_price", self.mark_price)
+        _time(self, "ts_ns", self.ts_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -513,6 +587,10 @@ class RiskState(Contract):
     reason: str
     ts_changed_ns: int
     inputs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _time(self, "ts_changed_ns", self.ts_changed_ns)
+        _shallow(self, "inputs", self.inputs)
 
     @property
     def ts_ns(self) -> int:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Final, NamedTuple, cast
+from typing import IO, Final, NamedTuple
 
 from core.clock import NS_PER_DAY
 from core.codec import decode_plain
@@ -86,14 +86,14 @@ def _scan(folder: Path, stream: str | None) -> Iterator[ClosedFile]:
                 yield closed
 
 
-def open_closed(path: Path) -> IO[bytes]:
+def open_closed(path: Path) -> IO[bytes] | gzip.GzipFile:
     """A rotated file for reading, decompressed; found too when it was compressed a moment ago. Raises OSError."""
     if not path.name.endswith(GZ):
         try:
             return path.open("rb")
         except FileNotFoundError:
             path = path.with_name(path.name + GZ)
-    return cast("IO[bytes]", gzip.open(path))
+    return gzip.open(path)
 
 
 def last_line_of(closed: Path) -> bytes | None:
@@ -101,7 +101,7 @@ def last_line_of(closed: Path) -> bytes | None:
     line = None
     try:
         with open_closed(closed) as file:
-            if closed.suffix != GZ:
+            if not isinstance(file, gzip.GzipFile):
                 return last_line(file.fileno(), os.fstat(file.fileno()).st_size)[1]
             for line in file:  # noqa: B007  # the last one is wanted
                 pass

@@ -115,7 +115,7 @@ async def _serve(
     from core.redis_bus import RedisBus
     from core.service import Service
 
-    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix)
+    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
     watch = None
     if spec.guarded:
         watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)

