@@ -27,13 +27,14 @@ from apps.md_ingest.ccxt_events import Unreadable, book_event
 from apps.md_ingest.ccxt_recovery import Recovery
 from apps.md_ingest.ccxt_trades import TradeHistory
 from apps.md_ingest.feed_queue import FeedQueue
-from apps.md_ingest.feed_state import CHANNELS, Channel, ChannelKind, FeedCounters, FeedLimits, Lane
+from apps.md_ingest.feed_state import CHANNELS, Channel, ChannelKind, FeedCounters, FeedLimits, Lane, new_lane
 from core.backoff import Backoff, BackoffPolicy
 from core.clock import NS_PER_S, Clock
 from core.contracts import ClockTick, Contract, FeedState, FeedStatus, TradeEvent
-from core.market.sequence import BackfillDone, BackfillRequest, numeric_id
+from core.market.sequence import BackfillRequest, numeric_id
 
 BEHIND_LIMIT: Final = 2  # quiet checks in a row that find trades which the stream did not bring
+CLOSE_TIMEOUT_S: Final = 5.0  # for the venue to answer the closing of a socket
 _CHECKS_PER_LIMIT: Final = 5  # how often silence is looked at within the staleness limit
 _log: Final = logging.getLogger("njord.md_ingest.ccxt")
 
@@ -86,15 +87,7 @@ class CcxtFeed:
         self._staleness_limit_s = staleness_limit_s
         self._limits = limits or FeedLimits()
         self._opening = Backoff(policy, random)
-        self._lanes = {
-            s: Lane(
-                s,
-                Channel("trade", s, Backoff(policy, random)),
-                Channel("orderbook", s, Backoff(policy, random)),
-                known.get(s),
-            )
-            for s in self.symbols
-        }
+        self._lanes = {s: new_lane(s, lambda: Backoff(policy, random), known.get(s)) for s in self.symbols}
         self._queue = FeedQueue(self._limits.queue)
         self._recovery = Recovery(
             self.history,
@@ -112,11 +105,6 @@ class CcxtFeed:
         self._market_ts_at = 0.0
         self._started = False
         self._closed = False
-
-    @property
-    def queued(self) -> int:
-        """Events that wait for the reader."""
-        return len(self._queue)
 
     @property
     def waits(self) -> int:
@@ -154,10 +142,6 @@ class CcxtFeed:
         else:
             self._recovery.backfill(self._lanes[request.symbol], request)
 
-    async def fetch_missing(self, request: BackfillRequest) -> tuple[list[TradeEvent], BackfillDone]:
-        """The missing trades in id order and the closing word, without going through ``stream``."""
-        return await self.history.fetch(request)
-
     async def aclose(self) -> None:
         """Stop the tasks, close the sockets, tell the reader that every symbol has ended. Safe to call twice."""
         if self._closed:
@@ -172,7 +156,10 @@ class CcxtFeed:
                 self._recovery.give_up(request, "the feed was closed")
             self._tell(lane, "ended", "the feed was closed")
         self._queue.close()
-        await self.exchange.close()
+        try:
+            await asyncio.wait_for(self.exchange.close(), CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            _log.warning("%s: not closed within %g s; its sockets end with the process", self.name, CLOSE_TIMEOUT_S)
 
     # --- tasks
 

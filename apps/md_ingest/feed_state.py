@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -97,3 +98,8 @@ class Lane:
     def whole(self) -> bool:
         """Both streams are on and nothing that was missed is still on its way."""
         return self.trades.up and self.book.up and not self.catching_up and not self.silent
+
+
+def new_lane(symbol: str, backoff: Callable[[], Backoff], last_id: int | None) -> Lane:
+    """A symbol that is not connected yet; ``last_id`` is the last trade of an earlier run."""
+    return Lane(symbol, Channel("trade", symbol, backoff()), Channel("orderbook", symbol, backoff()), last_id)
