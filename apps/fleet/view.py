@@ -151,10 +151,8 @@ class Screen:
     def _fills(self) -> RenderableType:
         table = _table("=time", "fill", ">=price", ">=fee", "=as")
         for fill in reversed(self._tracker.fills):
-            table.add_row(
-                clock(fill.ts_fill_ns), f"{fill.side} {quantity(fill.qty)} {fill.symbol}", self._price(fill.symbol, fill.price),
-                f"{fill.fee:,.2f}", fill.liquidity,
-            )  # fmt: skip
+            what, price = f"{fill.side} {quantity(fill.qty)} {fill.symbol}", self._price(fill.symbol, fill.price)
+            table.add_row(clock(fill.ts_fill_ns), what, price, f"{fill.fee:,.2f}", fill.liquidity)
         return Panel(table, title=f"fills  {self._tracker.counts['FillEvent']}", box=box.ROUNDED)
 
     def _price(self, symbol: str, price: float) -> str:

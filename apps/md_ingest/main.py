@@ -22,7 +22,7 @@ from core.topics import FLEET
 
 NAME: Final = "md_ingest"
 _log: Final = logging.getLogger("njord.md_ingest")
-_app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def build(config: Config) -> MarketDataIngest:
