@@ -309,7 +309,9 @@ class CcxtFeed:
             self.counters.reconnects += 1
             if lane.state == "live":
                 self._tell(lane, "reconnecting", f"{channel.kind}: the connection was lost unnoticed")
-        if channel is lane.trades and lane.last_id is not None:
+        if channel is lane.book:
+            lane.unbooked_since = None
+        elif lane.last_id is not None:
             self._recovery.catch_up(lane)
         self._settle(lane)
 
