@@ -83,7 +83,7 @@ def decode(contract: type[C], data: bytes) -> C:
     # msgspec skips fields that a dataclass does not know and takes the last of two equal keys. What we encode
     # ourselves is canonical, so equal bytes prove that there was neither; anything else is looked at in full.
     if _encoder.encode(event) != data:
-        refuse_unknown_fields(contract, json.loads(data, object_pairs_hook=_object))
+        refuse_unknown_fields(contract, _each_key_once(contract, data))
     return event
 
 
@@ -105,13 +105,23 @@ def decode_message(contract: type[C], data: bytes) -> tuple[C, Meta]:
     return decode(contract, body + b"}"), Meta(known.producer, known.seq)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, each key once. Raises ContractError."""
-    plain = dict(pairs)
-    if len(plain) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ContractError(f"expected every field once, got {', '.join(twice)} twice")
+def _each_key_once(contract: type[Contract], data: bytes) -> dict[str, Any]:
+    """The plain values of a message. Raises ContractError when a key comes twice, at whatever depth."""
+
+    def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        plain = dict(pairs)
+        if len(plain) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            raise ContractError(f"{contract.__name__}: expected every field once, got {', '.join(twice)} twice")
+        return plain
+
+    try:
+        plain: dict[str, Any] = json.loads(data, object_pairs_hook=checked)
+    except ContractError:
+        raise
+    except (ValueError, RecursionError) as error:  # in a field that the contract does not know
+        raise CodecError(f"{contract.__name__}: {error} in {_shown(data)}") from None
     return plain
 
 

@@ -158,7 +158,7 @@ class Contract:
 
 def refuse_unknown_fields(contract: type[Contract], payload: Mapping[str, Any]) -> None:
     """Raise ContractError when the payload, or a contract within it, has a key that its contract does not know."""
-    known = known_fields(contract)
+    known = known_fields(contract)  # type: ignore[arg-type]  # mypy takes the instances' __hash__ for the class's
     unknown = [str(key) for key in payload if key not in known]
     if unknown:
         raise ContractError(
@@ -195,12 +195,16 @@ class TradeEvent(Contract):
     ts_recv_ns: int = 0
 
     def __post_init__(self) -> None:
-        if not (0 < self.price < inf and 0 < self.qty < inf and self.symbol and 0 < self.ts <= LATEST_NS):
+        if not (
+            (0 < self.price < inf and 0 < self.qty < inf and self.symbol)
+            and (0 < self.ts <= LATEST_NS and 0 <= self.ts_recv_ns <= LATEST_NS)
+        ):
             _named(self, "symbol", self.symbol)
             _positive(self, "price", self.price)
             _positive(self, "qty", self.qty)
             _positive(self, "ts", self.ts)
             _time(self, "ts", self.ts)
+            _time(self, "ts_recv_ns", self.ts_recv_ns)
         if self.side != "buy" and self.side != "sell":
             raise _fail(self, "side", "one of buy, sell", self.side)
 
@@ -229,6 +233,7 @@ class BookEvent(Contract):
     def __post_init__(self) -> None:
         _named(self, "symbol", self.symbol)
         _time(self, "ts", self.ts)
+        _time(self, "ts_recv_ns", self.ts_recv_ns)
         if self.bids and self.asks and self.bids[0][0] >= self.asks[0][0]:
             raise _fail(self, "bids", f"a best bid below the best ask {self.asks[0][0]}", self.bids[0][0])
         for name, levels, sign in (("bids", self.bids, -1.0), ("asks", self.asks, 1.0)):
@@ -265,6 +270,7 @@ class TickerEvent(Contract):
         _positive(self, "ask", self.ask)
         _not_negative(self, "volume", self.volume)
         _time(self, "ts", self.ts)
+        _time(self, "ts_recv_ns", self.ts_recv_ns)
 
     @property
     def ts_ns(self) -> int:

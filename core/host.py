@@ -24,6 +24,7 @@ from core.ledger import Cause, Ledger
 from core.topics import Delivery
 
 REJECTED: Final = "rejected"  # the journal of what could not be processed
+UNKNOWN_TOPIC: Final = "?"  # of an entry that does not name one
 _log: Final = logging.getLogger("njord.host")
 
 
@@ -157,7 +158,8 @@ class ComponentHost:
         self.consumed[message.producer] = message.entry
         place = f"{message.entry[0]}-{message.entry[1]}"
         if isinstance(event, Unreadable):
-            return self._record(event, Cause(message.producer, place), *self._answer(event), recorded=True)
+            cause = Cause(message.producer, place, message.topic or UNKNOWN_TOPIC)
+            return self._record(event, cause, *self._answer(event), recorded=True)
         if type(event) not in self.inputs:
             return []
         cause = Cause(message.producer, place, message.topic, event)

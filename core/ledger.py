@@ -8,6 +8,8 @@ SHA-256 of itself without the hash; the next line repeats it as ``prev``, so an 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +20,21 @@ from core.component import Message
 from core.contracts import Contract
 from core.errors import LedgerCorruptError, RejectedError
 from core.journal import NdjsonJournal
+from core.journal_files import last_line
 from core.topics import Delivery, row_of, topic_of
 
 LOCAL: Final = "local."  # the topic prefix of events that never leave their daemon
 LOCAL_CONTRACTS: Final[dict[str, type[Contract]]] = {LOCAL + "KillSwitchEvent": contracts.KillSwitchEvent}
 _HASH: Final = b',"hash":"'
+_WHOLE: Final = re.compile(rb'(?P<body>\{.*),"hash":"(?P<hash>[0-9a-f]{64})"\}')
+_UNREADABLE: Final = (RejectedError, KeyError, TypeError, ValueError, AttributeError)  # of JSON in another shape
 
 
 class Cause(NamedTuple):
     """What a transaction answers: an entry ``id`` of a producer's ``stream``, with the event when it was durable.
 
-    For market data the stream is the topic and the id names the event; it is not kept.
+    For market data the stream is the topic and the id names the event; neither event nor topic is kept. An
+    entry that was unreadable has its topic and no event.
     """
 
     stream: str
@@ -39,7 +45,7 @@ class Cause(NamedTuple):
     @property
     def entry(self) -> tuple[int, int] | None:
         """The position in a producer's stream, or None when the cause was a broadcast or local."""
-        if self.event is None or self.topic.startswith(LOCAL):
+        if not self.topic or self.topic.startswith(LOCAL):
             return None
         transaction, _, index = self.id.partition("-")
         return int(transaction), int(index)
@@ -58,12 +64,14 @@ class Transaction(NamedTuple):
 
 @dataclass(frozen=True)
 class LedgerReport:
-    """What a verification found in a sound ledger."""
+    """What a verification found in a sound ledger. ``torn_bytes`` at its end are no transaction: a crash cut a
+    write off that was never acknowledged. The daemon moves them aside when it starts."""
 
     path: Path
     transactions: int
     events: int
     last_hash: str
+    torn_bytes: int = 0
 
 
 def genesis(name: str) -> str:
@@ -90,7 +98,12 @@ class Ledger:
         self.path = path
         self.name = path.name.partition(".")[0]
         self._durable = durable
+        tail = torn_tail(path)
         self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False)
+        if self._journal.repaired and _WHOLE.fullmatch(tail):
+            # Only the newline is missing: as good as written, and dropping it would lose what others may have seen.
+            self._journal.append(tail)
+            self._journal.sync()
         self._prev = genesis(self.name)
         self.seq = 0
         self.committed = 0
@@ -143,6 +156,7 @@ def read(path: Path) -> Iterator[Transaction]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):
+                _refuse_changed_tail(path, number, line)
                 return
             transaction = _parse(path, number, line[:-1], prev, expected)
             prev, expected = transaction.hash, expected + 1
@@ -154,7 +168,30 @@ def verify(path: Path) -> LedgerReport:
     count, events, last = 0, 0, genesis(path.name.partition(".")[0])
     for transaction in read(path):
         count, events, last = transaction.seq, events + len(transaction.events), transaction.hash
-    return LedgerReport(path, count, events, last)
+    return LedgerReport(path, count, events, last, len(torn_tail(path)))
+
+
+def torn_tail(path: Path) -> bytes:
+    """What stands behind the last newline of a ledger."""
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        end, _ = last_line(file.fileno(), os.fstat(file.fileno()).st_size)
+        file.seek(end)
+        return file.read()
+
+
+def _refuse_changed_tail(path: Path, number: int, tail: bytes) -> None:
+    """A crash cuts a write short: it never leaves a whole transaction with anything but a newline behind it."""
+    whole = _WHOLE.match(tail)
+    if whole and whole.end() < len(tail) and _digest(whole["body"]) == whole["hash"]:
+        raise LedgerCorruptError(
+            path, number, f"expected a newline behind the transaction, got {tail[whole.end() :]!r}"
+        )
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body + b"}").hexdigest().encode()
 
 
 def messages_after(path: Path, producer: str, after: tuple[int, int]) -> Iterator[Message]:
@@ -175,8 +212,10 @@ def outgoing(producer: str, seq: int, events: Sequence[tuple[str, Contract]]) ->
 
 def _line(seq: int, ts_ns: int, cause: Cause, events: Sequence[Contract], prev: str, note: str) -> tuple[bytes, str]:
     caused: dict[str, Any] = {"stream": cause.stream, "id": cause.id}
+    if cause.topic:
+        caused["topic"] = cause.topic
     if cause.event is not None:
-        caused |= {"topic": cause.topic, "event": cause.event}
+        caused["event"] = cause.event
     body: dict[str, Any] = {
         "seq": seq,
         "ts_ns": ts_ns,
@@ -193,26 +232,27 @@ def _line(seq: int, ts_ns: int, cause: Cause, events: Sequence[Contract], prev: 
 
 def _parse(path: Path, number: int, line: bytes, prev: str, expected: int) -> Transaction:
     body, mark, tail = line.rpartition(_HASH)
-    digest = hashlib.sha256(body + b"}").hexdigest()
-    if not mark or tail != b'%b"}' % digest.encode():
+    digest = _digest(body)
+    if not mark or tail != b'%b"}' % digest:
         raise LedgerCorruptError(path, number, "the line does not match its own hash")
-    plain = codec.decode_plain(line)
-    if plain["prev"] != prev:
-        raise LedgerCorruptError(path, number, f"expected prev {prev[:16]}…, got {plain['prev'][:16]}…")
-    if plain["seq"] != expected:
-        raise LedgerCorruptError(path, number, f"expected transaction {expected}, got {plain['seq']}")
-    caused = plain["cause"]
     try:
-        cause = Cause(
-            caused["stream"],
-            caused["id"],
-            caused.get("topic", ""),
-            _event(caused["topic"], caused["event"]) if "event" in caused else None,
-        )
+        plain = codec.decode_plain(line)
+        if plain["prev"] != prev:
+            raise LedgerCorruptError(path, number, f"expected prev {prev[:16]}…, got {plain['prev'][:16]}…")
+        if plain["seq"] != expected:
+            raise LedgerCorruptError(path, number, f"expected transaction {expected}, got {plain['seq']}")
+        cause = _cause(plain["cause"])
         events = tuple((each["topic"], _event(each["topic"], each["event"])) for each in plain["events"])
-    except RejectedError as error:
-        raise LedgerCorruptError(path, number, f"the chain holds but an event cannot be read: {error}") from error
-    return Transaction(expected, plain["ts_ns"], cause, events, digest, plain.get("note", ""))
+        return Transaction(expected, plain["ts_ns"], cause, events, digest.decode(), plain.get("note", ""))
+    except _UNREADABLE as error:
+        detail = f"the line matches its hash but cannot be read: {type(error).__name__}: {error}"
+        raise LedgerCorruptError(path, number, detail) from error
+
+
+def _cause(plain: dict[str, Any]) -> Cause:
+    topic = plain.get("topic", "")
+    event = _event(topic, plain["event"]) if "event" in plain else None
+    return Cause(plain["stream"], plain["id"], topic, event)
 
 
 def _event(topic: str, payload: dict[str, Any]) -> Contract:

@@ -16,6 +16,7 @@ from core import codec
 from core.bus_protocol import INBOX_LIMIT, Entry, Inbox, Subscription, wire_bytes
 from core.component import Message, Unreadable
 from core.errors import BusUnavailableError, CodecError, RejectedError
+from core.redaction import redact_text
 from core.topics import Delivery, row_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class RedisBus:
         inbox_limit: int = INBOX_LIMIT,
         timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
-        self.url = redis_url
+        self.url = redact_text(redis_url)  # as it may be shown: without its password
+        self._address = redis_url
         self.connected = asyncio.Event()  # every subscription of ``consume`` is in place
         self.reconnects = 0
         self._prefix = prefix
@@ -75,7 +77,7 @@ class RedisBus:
 
             # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
             self._client = Redis.from_url(
-                self.url,
+                self._address,
                 retry=Retry(NoBackoff(), 0),
                 socket_connect_timeout=CONNECT_TIMEOUT_S,
                 socket_timeout=self._timeout_s,

@@ -20,7 +20,7 @@ from core.bus_protocol import Subscription
 from core.clock import NS_PER_S, Clock, SystemClock
 from core.component import Message
 from core.contracts import Contract, OrderEvent, OrderIntent
-from core.errors import BusUnavailableError, FatalError
+from core.errors import BusUnavailableError, NjordError
 from core.health import HealthServer
 from core.host import ComponentHost
 from core.kill_watch import KillSwitchWatch
@@ -114,12 +114,15 @@ class Service:
         finally:
             self._ready = False
             _notify("STOPPING=1")
+            failed = [error for task in side if task.done() and (error := task.exception())]
             for task in side:
                 task.cancel()
             await asyncio.gather(*side, return_exceptions=True)
             await self.health.close()
             await self.bus.close()
             self.host.close()
+        if failed:
+            raise failed[0]
 
     def stop(self) -> None:
         """Ask the daemon to finish what it is doing and end."""
@@ -282,7 +285,8 @@ class Service:
             if self._leader is not None and out:
                 await self._leader.settle(out)
         reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await reading  # a feed that failed says why
         if self._leader is not None:
             await self._leader.end()
 
@@ -296,10 +300,11 @@ class Service:
 
     def _reload_now(self) -> None:
         if self._reload is None:
+            _log.info("nothing to reload: the configuration of %s takes a restart", self.host.name)
             return
         try:
             self._reload()
-        except FatalError as error:
+        except NjordError as error:
             _log.error("configuration not reloaded, the old one stays in force: %s", error)
         else:
             _log.info("configuration reloaded")
