@@ -108,8 +108,8 @@ class ExchangeConfig(Section):
     name: Name = Field("binanceus", description="The venue's ccxt id")
     urls: Mapping[str, HttpUrl] = Field(
         default_factory=dict,
-        description="Addresses that replace ccxt's own, by dotted name such as `ws.spot`; "
-        "what is left out goes to the real venue",
+        description="Addresses in place of all of the venue's, by dotted name such as `ws.spot`, for a venue "
+        "simulator on this machine (`python -m apps.venue_sim` prints them); each must be on loopback",
     )
     staleness_limit_s: PositiveFloat = Field(
         15.0, description="Silence after which a feed counts as stale and is connected anew, in seconds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from core.clock import NS_PER_S
 from core.contracts import BookEvent, ClockTick, Contract, FeedGap, FeedStatus, TickerEvent, TradeEvent
 from core.errors import ContractError, RejectedError, UnknownSymbolError
 from core.instruments import Instrument, Instruments
-from core.market.ingest import MAX_AHEAD_NS, MarketDataIngest
+from core.market.ingest import MAX_AHEAD_NS, MAX_OUTAGE_NS, MarketDataIngest
 from core.market.sequence import BackfillDone, BackfillRequest
 
 INSTRUMENTS = Instruments(
@@ -168,3 +169,24 @@ def test_tickers_pass() -> None:
     ticker = TickerEvent("BTC/USDT", 0.0, 99.0, 100.0, 0.0, T0)
 
     assert fed(ingest(), ticker) == [ClockTick(T0), ticker]
+
+
+def test_the_clock_waits_for_a_symbol_whose_trades_were_cut_off_but_not_for_ever() -> None:
+    start = 1_700_000_000 * NS_PER_S
+    feed = MarketDataIngest(INSTRUMENTS, ["BTC/USDT", "ETH/USDT"])
+    assert ticks(feed.on_event(ClockTick(start))) == [start]
+    feed.on_event(FeedStatus("BTC/USDT", "v", "reconnecting", start))
+
+    assert ticks(feed.on_event(ClockTick(start + MAX_OUTAGE_NS - NS_PER_S))) == []
+    feed.on_event(FeedStatus("BTC/USDT", "v", "live", start))
+    assert ticks(feed.on_event(ClockTick(start + MAX_OUTAGE_NS))) == [start + MAX_OUTAGE_NS]
+
+    feed.on_event(FeedStatus("BTC/USDT", "v", "stale", start, channel="book"))
+    assert ticks(feed.on_event(ClockTick(start + MAX_OUTAGE_NS + NS_PER_S))) != []
+    feed.on_event(FeedStatus("BTC/USDT", "v", "stale", start))
+    late = start + 3 * MAX_OUTAGE_NS
+    assert ticks(feed.on_event(ClockTick(late))) == [late]
+
+
+def ticks(events: Sequence[Contract]) -> list[int]:
+    return [event.ts for event in events if isinstance(event, ClockTick)]

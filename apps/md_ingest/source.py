@@ -76,9 +76,10 @@ def open_live(
     exchange, instruments = config.exchange, config.instruments_table()
     for symbol in symbols:
         instruments[symbol]
+    key = exchange.api_key  # Binance wants one for trades older than the last thousand
     policy = BackoffPolicy(exchange.backoff_base_s, exchange.backoff_max_s, jitter=exchange.backoff_jitter)
     feed = CcxtFeed(
-        make_exchange(venue, urls=dict(exchange.urls) or None),
+        make_exchange(venue, urls=dict(exchange.urls) or None, api_key=key.get_secret_value() if key else ""),
         symbols,
         venue=venue,
         clock=SystemClock(),

@@ -25,6 +25,7 @@ from core.market.sequence import (
 )
 
 MAX_BACKWARDS_NS: Final = 5 * NS_PER_S  # older than the symbol's trade before it: counted, or rejected without an id
+MAX_OUTAGE_NS: Final = NS_PER_MINUTE  # market time for which the clock waits for a symbol whose trades do not come
 MAX_AHEAD_NS: Final = 5 * NS_PER_MINUTE  # of our clock at receipt: no venue is that far in the future
 
 
@@ -58,6 +59,7 @@ class _Lane:
     sequencer: TradeSequencer
     last_trade_ts: int = 0
     last_book_id: int = 0
+    down_since: int | None = None  # market time at which its trades stopped coming
 
 
 class MarketDataIngest:
@@ -98,6 +100,7 @@ class MarketDataIngest:
             for symbol in (instruments if symbols is None else symbols)
         }
         self._holding = 0
+        self._outages: list[_Lane] = []
         self._now = 0
         self._second_seen = 0
         self._second_told = 0
@@ -210,9 +213,25 @@ class MarketDataIngest:
         lane = self._lane(status.symbol)
         if status.state != "live":
             lane.last_book_id = 0  # the next book starts anew
+        if status.channel == "trades":
+            self._note_outage(lane, status)
         if status.state != "ended":
             return (status,)
         return [*self._leave(lane, lane.sequencer.flush(status.detail or "the feed ended")), status]
+
+    def _note_outage(self, lane: _Lane, status: FeedStatus) -> None:
+        """What a cut stream missed is fetched when it is back: until then no bar may close without it."""
+        if status.state in ("live", "ended"):
+            lane.down_since = None
+        elif lane.down_since is None:
+            lane.down_since = self._now
+        self._outages = [each for each in self._lanes.values() if each.down_since is not None]
+
+    def _waits(self) -> bool:
+        """Whether the clock has to wait for trades that will come."""
+        return bool(self._holding) or any(
+            lane.down_since is not None and self._now - lane.down_since < MAX_OUTAGE_NS for lane in self._outages
+        )
 
     def _pass(self, event: Contract) -> Sequence[Contract]:
         out = self._observe(event.ts_ns)
@@ -253,7 +272,7 @@ class MarketDataIngest:
 
     def _tell_time(self, ts_ns: int, out: list[Contract]) -> None:
         second = ts_ns // NS_PER_S
-        if second > self._second_told and not self._holding:
+        if second > self._second_told and not self._waits():
             self._second_told = second
             self.counters.ticks += 1
             out.append(ClockTick(second * NS_PER_S))
