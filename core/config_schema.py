@@ -116,7 +116,7 @@ class ExchangeConfig(Section):
     )
     backoff_base_s: PositiveFloat = Field(0.5, description="First wait before connecting again, in seconds")
     backoff_max_s: PositiveFloat = Field(30.0, description="Longest wait before connecting again, in seconds")
-    backoff_jitter: Fraction = Field(0.2, description="Random share added to or taken from each wait, 0 to 1")
+    backoff_jitter: Fraction = Field(1.0, description="Share of each wait that is drawn at random, 0 to 1")
     contiguous_ids: bool = Field(
         True, description="Whether the venue's trade ids count up without holes, so that a hole is a gap"
     )

@@ -174,19 +174,19 @@ def test_tickers_pass() -> None:
 def test_the_clock_waits_for_a_symbol_whose_trades_were_cut_off_but_not_for_ever() -> None:
     start = 1_700_000_000 * NS_PER_S
     feed = MarketDataIngest(INSTRUMENTS, ["BTC/USDT", "ETH/USDT"])
-    assert ticks(feed.on_event(ClockTick(start))) == [start]
+    assert told(feed.on_event(ClockTick(start))) == [start]
     feed.on_event(FeedStatus("BTC/USDT", "v", "reconnecting", start))
 
-    assert ticks(feed.on_event(ClockTick(start + MAX_OUTAGE_NS - NS_PER_S))) == []
+    assert told(feed.on_event(ClockTick(start + MAX_OUTAGE_NS - NS_PER_S))) == []
     feed.on_event(FeedStatus("BTC/USDT", "v", "live", start))
-    assert ticks(feed.on_event(ClockTick(start + MAX_OUTAGE_NS))) == [start + MAX_OUTAGE_NS]
+    assert told(feed.on_event(ClockTick(start + MAX_OUTAGE_NS))) == [start + MAX_OUTAGE_NS]
 
     feed.on_event(FeedStatus("BTC/USDT", "v", "stale", start, channel="book"))
-    assert ticks(feed.on_event(ClockTick(start + MAX_OUTAGE_NS + NS_PER_S))) != []
+    assert told(feed.on_event(ClockTick(start + MAX_OUTAGE_NS + NS_PER_S))) != []
     feed.on_event(FeedStatus("BTC/USDT", "v", "stale", start))
     late = start + 3 * MAX_OUTAGE_NS
-    assert ticks(feed.on_event(ClockTick(late))) == [late]
+    assert told(feed.on_event(ClockTick(late))) == [late]
 
 
-def ticks(events: Sequence[Contract]) -> list[int]:
+def told(events: Sequence[Contract]) -> list[int]:
     return [event.ts for event in events if isinstance(event, ClockTick)]
