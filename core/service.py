@@ -26,12 +26,14 @@ from core.host import ComponentHost
 from core.kill_watch import KillSwitchWatch
 from core.lockstep import Follower, Leader, sent_by
 from core.redis_bus import RETRY_FIRST_S, RETRY_MAX_S, RedisBus
+from core.rotation import compress_closed
 from core.service_metrics import ServiceMetrics
 from core.service_settings import ServiceSettings
 from core.topics import Delivery, consumed_by
 
 FEED_BATCH: Final = 512  # raw market events handled between two commits
 FEED_AHEAD: Final = 4_096  # raw market events read ahead of the one handled
+TIDY_EVERY_S: Final = 600
 LAG_PROBE_S: Final = 0.5
 REFILL_BATCH: Final = 500
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
@@ -99,7 +101,7 @@ class Service:
             self._kill_switch.told = self.host.halted
         await self.health.start()
         self._handle_signals()
-        side = [asyncio.create_task(self._heartbeat()), asyncio.create_task(self._probe_lag())]
+        side = [asyncio.create_task(each) for each in (self._heartbeat(), self._probe_lag(), self._tidy())]
         if self._reload is not None:
             side.append(asyncio.create_task(self._watch_reload()))
         try:
@@ -108,9 +110,6 @@ class Service:
             await asyncio.wait({work, stop, *side}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             await self._drain(work)
-            for task in side:
-                if task.done():
-                    task.result()  # none of them ends by itself: what broke it is told
         finally:
             self._ready = False
             _notify("STOPPING=1")
@@ -322,6 +321,15 @@ class Service:
             _notify("WATCHDOG=1")
             with suppress(BusUnavailableError):
                 await self.bus.publish_json("telemetry.heartbeat", self.report())
+
+    async def _tidy(self) -> None:
+        """Compress rotated journals; the folder's lock sees to it that one daemon at a time does."""
+        while True:
+            await asyncio.sleep(TIDY_EVERY_S)
+            try:
+                await asyncio.to_thread(compress_closed, self.host.journals.folder, older_than_s=TIDY_EVERY_S)
+            except (OSError, NjordError) as error:
+                _log.warning("rotated journals not compressed, tried again in %d s: %s", TIDY_EVERY_S, error)
 
     async def _probe_lag(self) -> None:
         loop = asyncio.get_running_loop()
