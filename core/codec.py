@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from core.contracts import Contract, refuse_unknown_fields
+from core.contracts import Contract, named_after, refuse_unknown_fields
 from core.errors import CodecError, ContractError
 
 C = TypeVar("C", bound=Contract)
@@ -77,7 +77,7 @@ def decode(contract: type[C], data: bytes) -> C:
     try:
         event = _decoder(contract).decode(data)
     except msgspec.ValidationError as error:
-        raise ContractError(f"{contract.__name__}: {error} in {_shown(data)}") from None
+        raise ContractError(f"{named_after(contract, error)} in {_shown(data)}") from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise CodecError(f"{contract.__name__}: expected a JSON object, got {_shown(data)}: {error}") from None
     # msgspec skips fields that a dataclass does not know and takes the last of two equal keys. What we encode

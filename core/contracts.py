@@ -153,7 +153,13 @@ class Contract:
         try:
             return msgspec.convert(payload, cls)
         except (msgspec.ValidationError, RecursionError) as error:
-            raise ContractError(f"{cls.__name__}: {error}") from None
+            raise ContractError(named_after(cls, error)) from None
+
+
+def named_after(contract: type[Contract], error: Exception) -> str:
+    """The error's text, beginning with the contract's name as our own texts do already."""
+    text = str(error)
+    return text if text.startswith(f"{contract.__name__}.") else f"{contract.__name__}: {text}"
 
 
 def refuse_unknown_fields(contract: type[Contract], payload: Mapping[str, Any]) -> None:

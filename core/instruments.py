@@ -152,8 +152,8 @@ class Instruments(Mapping[str, Instrument]):
 
     def _unknown(self, symbol: str) -> str:
         near = difflib.get_close_matches(symbol, [*self._by_symbol, *self._by_venue_name], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else "."
         return (
             f"unknown symbol {symbol!r}: expected one of {', '.join(self._by_symbol) or 'none configured'}{hint} "
-            "Add it under `instruments` in config/base.yaml."
+            "Add it under `instruments` in config/base.yaml"
         )

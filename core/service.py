@@ -144,6 +144,7 @@ class Service:
             "duplicates": counters.duplicates,
             "errors": dict(counters.errors),
             "lost": dict(counters.lost),
+            "backwards": self.host.clock.backwards,
             "shed": self.bus.shed,
             "reconnects": self.bus.reconnects,
             "transactions": self.host.ledger.seq if self.host.ledger else 0,

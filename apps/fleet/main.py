@@ -18,7 +18,7 @@ from rich.live import Live
 from apps.fleet.session import Session, in_folder
 from apps.fleet.summary import Outcome, as_json, print_outcome
 from apps.fleet.tracker import Tracker
-from apps.fleet.trust import book_check, data_check, gap_check, ledger_check, repeat_check
+from apps.fleet.trust import book_check, data_check, gap_check, ledger_check, repeat_check, strategy_check
 from apps.fleet.view import Screen
 from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.source import MarketSource, open_live, open_offline
@@ -71,7 +71,13 @@ def command(
     tracker = Tracker()
     session = Session(moved, source, tracker.observe)
     _watch(session, tracker, console if watched else None)
-    checks = [data_check(session), gap_check(session), ledger_check(moved), book_check(session)]
+    checks = [
+        data_check(session),
+        gap_check(session),
+        strategy_check(session),
+        ledger_check(moved),
+        book_check(session),
+    ]
     if again and not session.stopped:
         with console.status("running the same input a second time…") if watched else nullcontext():
             checks.append(repeat_check(session, reopen, settings, folder))

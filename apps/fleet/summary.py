@@ -67,9 +67,6 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     console.print()
     console.print(f"  journals  {outcome.folder / 'journals'}", soft_wrap=True, highlight=False)
     console.print(f"  ledgers   {outcome.folder / 'ledgers'}", soft_wrap=True, highlight=False)
-    if session.strategies.failures:
-        for name, why in session.strategies.failures.items():
-            console.print(Text(f"  strategy {name} did not load: {why}", style="red"))
     console.print()
     console.print("  Try next", style="bold")
     for line, why in _next_steps(outcome):

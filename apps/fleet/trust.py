@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
 
-from apps.fleet.session import Session, fingerprint, in_folder
+from apps.fleet.session import APP_LOG, Session, fingerprint, in_folder
 from apps.md_ingest.source import MarketSource
 from core import ledger
 from core.config import Config
@@ -37,7 +37,28 @@ def data_check(session: Session) -> Check:
     rejected = sum(tally.rejected.values()) + (offline.rejected if offline else 0)
     what = f"sha256 {offline.checksum()[:16]}…" if offline else f"live from {session.source.feed.name}"
     detail = f"{what}, {tally.accepted:,} trades, {tally.duplicates} duplicates dropped, {rejected} rejected"
+    if rejected:
+        detail += f"; each is told in {session.config.json_dir / APP_LOG}"
+    if tally.backwards:
+        detail += f"; {tally.backwards} trades were older than the one before, ids gave the order"
     return Check("data", "PASS" if not rejected else "FAIL", detail)
+
+
+def strategy_check(session: Session) -> Check:
+    """Whether every configured strategy loaded and none had to be stopped."""
+    manager = session.strategies
+    wrong = [f"{name} did not load: {why}" for name, why in manager.failures.items()]
+    wrong += [
+        f"{each.strategy_id} was stopped after {each.stopped}: {each.last_error}"
+        for each in manager.status()
+        if each.stopped
+    ]
+    if wrong:
+        told = f"mend it in its module or config/strategies.yaml; details in {session.config.json_dir / APP_LOG}"
+        return Check("strategies", "FAIL", "; ".join([*wrong, told]))
+    troubled = [f"{each.strategy_id}: {each.errors + each.rejected}" for each in manager.status() if each.last_error]
+    failed = f", failed calls {', '.join(troubled)}" if troubled else ""
+    return Check("strategies", "PASS", f"{len(manager.status())} ran to the end{failed}")
 
 
 def gap_check(session: Session) -> Check:
