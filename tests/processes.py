@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from tests.conftest import ROOT
+from tests.redis_server import spare_port
 
 DAEMONS = ("ohlcv_aggregator", "strategy_runner", "risk_engine", "paper_trader")
 
 
 class Processes:
-    """Daemons that write below ``folder`` and talk over one server."""
+    """Daemons that write below ``folder`` and talk over one server; ``config_root`` holds their configuration."""
 
-    def __init__(self, redis_url: str, folder: Path, **overrides: str) -> None:
+    def __init__(self, redis_url: str, folder: Path, config_root: Path = ROOT, **overrides: str) -> None:
         self.folder = folder
+        self.killswitch = folder / "killswitch"
         self.journals = folder / "journals"
         self.ledgers = folder / "ledgers"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self._config_root = config_root
+        self._ports: dict[str, int] = {}
         self._environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("NJORD_")},
             "NJORD_REDIS__URL": redis_url,
@@ -31,20 +39,50 @@ class Processes:
             "NJORD_APP__LOG_DIR": str(self.journals),
             "NJORD_APP__LEDGER_DIR": str(self.ledgers),
             "NJORD_LOGGING__JSON_DIR": str(folder),
-            "NJORD_RISK__KILL_SWITCH_FILE": str(folder / "killswitch"),
+            "NJORD_RISK__KILL_SWITCH_FILE": str(self.killswitch),
             **overrides,
         }
 
     def start(self, name: str, *options: str) -> subprocess.Popen[bytes]:
         """Start one daemon; its stderr goes to a file beside the journals."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._ports[name] = spare_port()
+        base = ["--config-root", str(self._config_root), "--port", str(self._ports[name])]
         with (self.folder / f"{name}.stderr").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", f"apps.{name}", "--config-root", str(ROOT), "--port", "0", *options],
+                [sys.executable, "-m", f"apps.{name}", *base, *options],
                 cwd=ROOT, env=self._environ, stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
         self.running[name] = process
         return process
+
+    def health(self, name: str) -> dict[str, Any]:
+        """What a daemon says of itself; empty while it does not answer."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self._ports[name]}/health", timeout=2) as answer:
+                report: dict[str, Any] = json.load(answer)
+        except HTTPError as error:  # it answers, and says that it is not ready
+            with error:
+                report = json.load(error)
+        except OSError:
+            return {}
+        return report
+
+    def start_ready(self, *names: str) -> None:
+        """Start daemons and wait until each takes messages."""
+        for name in names:
+            self.start(name)
+        for name in names:
+            self.wait_ready(name)
+
+    def wait_ready(self, name: str) -> None:
+        """Wait until a daemon takes messages."""
+        wait_until(lambda: self.health(name).get("ready", False), what=f"{name} is ready")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: the daemon ends as when the machine takes it away."""
+        self.running[name].kill()
+        self.running[name].wait()
 
     def stderr(self, name: str) -> str:
         """What a daemon said."""
@@ -74,10 +112,9 @@ class Processes:
             process.wait()
 
 
-def wait_until(holds: object, timeout_s: float = 20.0) -> None:
+def wait_until(holds: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
     """Wait for a condition of the outside world: processes have no clock that a test could drive."""
-    assert callable(holds)
     deadline = time.monotonic() + timeout_s
     while not holds():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
+        assert time.monotonic() < deadline, f"{what}: did not come true in {timeout_s} s"
         time.sleep(0.02)
