@@ -213,6 +213,12 @@ def test_a_feed_that_reports_live_lets_orders_through_again() -> None:
     assert decision_in(risk.on_event(intent(seconds=2))).allowed
 
 
+def test_the_health_of_the_feed_tells_the_time_too() -> None:
+    risk = at_100()
+    risk.on_event(feed("live", 6))
+    assert decision_in(risk.on_event(intent())).code is DenialCode.STALE_PRICE
+
+
 def test_a_price_grows_stale_by_the_clock_alone() -> None:
     risk = at_100()
     risk.on_event(tick(6))

@@ -116,6 +116,12 @@ def test_position_cap(order: OrderIntent, position: float, buys: float, sells: f
     assert code(order, **lots) is (None if allowed else DenialCode.POSITION_CAP)
 
 
+def test_the_position_cap_is_in_dollars_whatever_the_quote_currency() -> None:
+    found = denial(intent(qty=1), ref_price=0.05, min_notional=0.0, position_lots=2_000, usd_per_quote=15_000.0)
+    assert found is not None
+    assert found.reason == "POSITION_CAP: exposure=2250.00 cap=2000.00 position=2.00 working=0.00"
+
+
 @pytest.mark.parametrize(
     ("order", "position", "working_sells", "pnl", "restrictions", "expected"),
     [

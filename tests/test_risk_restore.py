@@ -16,6 +16,7 @@ from risk import RiskEngine
 from tests.risk_builders import (
     BTC,
     LedgerKeeper,
+    at,
     decision_in,
     engine,
     fill,
@@ -139,6 +140,34 @@ def test_before_the_first_trade_after_a_restart_the_recorded_price_counts_with_i
     decision = decision_in(keeper.restored(engine()).on_event(intent(name="i-2", seconds=60)))
     assert decision.inputs["ref_price"] == 100.0
     assert decision.code is DenialCode.STALE_PRICE
+
+
+def test_before_the_first_trade_after_a_restart_positions_stand_where_the_day_opened() -> None:
+    keeper = LedgerKeeper(engine())
+    keeper.feed(trade())
+    keeper.feed(fill(order_in(keeper.feed(intent(qty=10)))))
+    keeper.feed(trade(80.0, NEXT_DAY - 1))
+    keeper.feed(tick(NEXT_DAY))
+    assert keeper.restored(engine()).day_pnl_usd() == 0.0
+
+
+def test_time_goes_on_where_the_ledger_ended() -> None:
+    keeper = LedgerKeeper(engine())
+    keeper.feed(trade())
+    keeper.feed(fill(order_in(keeper.feed(intent())), seconds=3))
+    restored = keeper.restored(engine())
+    assert decision_in(restored.on_event(intent(name="i-2"))).ts_decided_ns == at(3)
+
+
+def test_the_day_after_a_loss_was_forgotten_opens_the_same_with_and_without_a_restart() -> None:
+    keeper = LedgerKeeper(engine())
+    keeper.feed(trade())
+    order = order_in(keeper.feed(intent(qty=10)))
+    keeper.feed(fill(order, fee=600.0))
+    keeper.feed(fill(order_in(keeper.feed(intent("sell", 10, name="i-2")))))
+    for days in (1, 2, 3):
+        keeper.feed(tick(days * NEXT_DAY * 2))
+    assert keeper.restored(engine()).snapshot() == keeper.risk.snapshot()
 
 
 def test_a_repeat_that_was_answered_with_nothing_restores_to_nothing() -> None:
