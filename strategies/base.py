@@ -1,4 +1,4 @@
-"""The one plug-point for trading logic: a strategy takes an event and answers with order intents.
+"""The one plug-point for trading logic: a strategy takes an event and answers with order intents and cancels.
 
 Whoever hosts it (the runner daemon, the embedded fleet, the backtester) injects the context.
 """
@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from core.contracts import OrderIntent
+from core.contracts import OrderCancel, OrderIntent
 
 if TYPE_CHECKING:
     from strategies.context import StrategyContext
@@ -25,8 +25,8 @@ class StrategyBase(ABC):
         self.strategy_id = context.strategy_id
 
     @abstractmethod
-    def on_event(self, event: Any) -> Iterable[OrderIntent]:
-        """Handle one event, yield zero or more intents (an ``OrderCancel`` is taken too).
+    def on_event(self, event: Any) -> Iterable[OrderIntent | OrderCancel]:
+        """Handle one event, yield zero or more intents and cancels of its own orders (``context.orders``).
 
         Plain and synchronous: no I/O, no clock, no randomness; time is ``event.ts_ns``. Market data comes as
         configured; decisions, order updates and fills come when they are the strategy's own.

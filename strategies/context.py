@@ -1,4 +1,4 @@
-"""What a strategy can see: its own positions, last prices, its parameters. Live views, not to be written to."""
+"""What a strategy can see: its positions, open orders and parameters, last prices. Live views, not to be written to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Final
 from core.bus import BusProto
 from core.contracts import PositionSnapshot
 from core.instruments import Instrument, Instruments
+from strategies.open_orders import OpenOrder
 
 OPEN_STEP: Final = Decimal("1E-8")  # tick and lot of a symbol nobody configured
 
@@ -43,6 +44,7 @@ class StrategyContext:
         config: the ``params`` of the configuration.
         symbols: what the strategy may trade.
         instruments: tick and lot sizes.
+        orders: by intent id, this strategy's own that may still fill, oldest first; they survive a restart.
     """
 
     strategy_id: str
@@ -52,3 +54,4 @@ class StrategyContext:
     config: Mapping[str, Any]
     symbols: tuple[str, ...] = ()
     instruments: Instruments = field(default_factory=AnyInstruments)
+    orders: Mapping[str, OpenOrder] = field(default_factory=dict)

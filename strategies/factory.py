@@ -16,6 +16,7 @@ from strategies.books import StrategyBooks
 from strategies.context import StrategyContext
 from strategies.hosted import HostedStrategy, Tally
 from strategies.listening_bus import ListeningBus
+from strategies.open_orders import OpenOrders
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
 
@@ -28,6 +29,7 @@ class StrategyFactory:
         registry: StrategyRegistry,
         bus: BusProto,
         books: StrategyBooks,
+        orders: OpenOrders,
         prices: Mapping[str, float],
         instruments: Instruments,
         budget: TimeBudget,
@@ -35,6 +37,7 @@ class StrategyFactory:
         self._registry = registry
         self._bus = ListeningBus(bus)
         self._books = books
+        self._orders = orders
         self._prices = prices
         self._instruments = instruments
         self._budget = budget
@@ -72,4 +75,5 @@ class StrategyFactory:
             config=MappingProxyType(copy.deepcopy(dict(entry.params))),
             symbols=entry.symbols,
             instruments=self._instruments,
+            orders=self._orders.view(entry.id),
         )

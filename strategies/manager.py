@@ -21,6 +21,7 @@ from strategies.context import AnyInstruments
 from strategies.entries import RUNNER, entries_in, wants
 from strategies.factory import StrategyFactory
 from strategies.hosted import REMEDY, HostedStrategy, StrategyStatus
+from strategies.open_orders import OpenOrders
 from strategies.prices import LastPrices
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
@@ -61,7 +62,10 @@ class StrategyManager:
         self._prices = LastPrices()
         grid = AnyInstruments() if instruments is None else instruments
         self._books = StrategyBooks(grid)
-        self._factory = StrategyFactory(registry, bus, self._books, self._prices.view, grid, TimeBudget(budget_s))
+        self._orders = OpenOrders(grid)
+        self._factory = StrategyFactory(
+            registry, bus, self._books, self._orders, self._prices.view, grid, TimeBudget(budget_s)
+        )
         self._hosted: dict[str, HostedStrategy] = {}
         self._routes: dict[tuple[type[Contract], str, str], tuple[HostedStrategy, ...]] = {}
 
@@ -95,7 +99,8 @@ class StrategyManager:
         instruments take a restart.
 
         What cannot be loaded keeps running as it was and stands in ``failures``, under ``strategies`` when it is
-        the configuration itself. Positions stay; indicators start cold unless the strategy is ``Reloadable``.
+        the configuration itself. Positions and open orders stay; indicators start cold unless the strategy is
+        ``Reloadable``.
 
         Raises:
             ConfigError: the configuration is malformed; everything runs on as it was.
@@ -108,27 +113,30 @@ class StrategyManager:
             raise
 
     def on_event(self, event: Contract) -> list[Contract]:
-        """Bring positions and prices up to date, then ask the strategies the event is for.
+        """Bring positions, orders and prices up to date, then ask the strategies the event is for.
 
         Raises:
-            RejectedError: a fill that does not fit its instrument; nothing was booked.
+            RejectedError: a fill or order update that does not fit its instrument; nothing was booked.
         """
         self._prices.learn(event)
-        if isinstance(event, FillEvent):
-            self._books.book(event)
+        self._book(event)
         answers: list[Contract] = []
         for hosted in self._recipients(event):
-            answers += hosted.answer(event)
+            for answer in hosted.answer(event):
+                self._orders.learn(answer)
+                answers.append(answer)
         return answers
 
     def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
-        """Take back one transaction: positions are the fold of fills, the rest is learnt from the market again."""
-        if isinstance(cause, FillEvent):
-            self._books.book(cause)
+        """Take back one transaction: positions are the fold of fills, open orders of what was answered and what became
+        of it; the rest is learnt from the market again."""
+        self._book(cause)
+        for event in events:
+            self._orders.learn(event)
 
     def snapshot(self) -> dict[str, Any]:
-        """The positions of every strategy."""
-        return {"positions": self._books.snapshot()}
+        """The positions and open orders of every strategy."""
+        return {"positions": self._books.snapshot(), "orders": self._orders.snapshot()}
 
     def status(self) -> tuple[StrategyStatus, ...]:
         """How each loaded strategy is doing, in configured order; what did not load stands in ``failures``."""
@@ -153,6 +161,12 @@ class StrategyManager:
                 continue
             for answer in answers:
                 await self._bus.publish_json(topics.topic_of(answer), answer.to_dict())
+
+    def _book(self, event: Contract | None) -> None:
+        if isinstance(event, FillEvent):
+            self._books.book(event)  # first: it raises before anything has changed
+        if isinstance(event, _PRIVATE):
+            self._orders.learn(event)
 
     def _built(self, entry: StrategyConfig) -> HostedStrategy | None:
         predecessor = self._hosted.get(entry.id)

@@ -1,22 +1,25 @@
-"""From "be long" to the one order that is missing: position and orders under way taken into account, in lots.
+"""From "be long" to the one order that is missing: never more than one under way per symbol, counted in lots.
 
 A strategy that says what it wants to hold, not what it wants to do, cannot buy the same position twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from core import ids
-from core.contracts import Contract, FillEvent, OrderIntent, OrderType, OrderUpdate, RiskDecision
+from core.contracts import Contract, FillEvent, OrderCancel, OrderIntent, OrderType, OrderUpdate, RiskDecision, Side
 from core.errors import ConfigError
 from strategies.context import StrategyContext
 from strategies.identity import identity_of
+from strategies.open_orders import OpenOrder
 
-PENDING_LIMIT: Final = 16  # orders under way per strategy; beyond it nothing is added until one comes to an end
+Direction = Literal[1, 0, -1]
+REASON: Final = "another target"  # what a cancel gives as its reason
 
 
 class TargetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,10 +35,23 @@ class TargetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     period_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Aim:
+    """What a symbol's position is to become. ``price`` in quote currency is where a limit order stands."""
+
+    direction: Direction
+    price: float
+    waits_for: tuple[str, ...] = ()  # intents whose orders lead elsewhere: their end is wanted, not a setback
+    answered: str = ""  # the event last answered: what was answered to it is not among the open orders yet
+
+
 class TargetOrders:
     """Orders that move each symbol's position to plus, minus or no ``qty``.
 
-    What is under way is known by the ids of its intents; it ends with a denial, a last order update or fills.
+    What is held and under way is read from the context. An order that does not lead exactly to the aim is
+    canceled, and the one that is missing then follows only when the canceled one has ended, so that held and
+    open together never exceed ``qty``. An order that is denied, rejected, or canceled by somebody else drops the
+    aim: the next signal sets another.
     """
 
     def __init__(self, context: StrategyContext, params: TargetParams) -> None:
@@ -43,10 +59,10 @@ class TargetOrders:
         self._type: OrderType = params.order_type
         self._lowest = -1 if params.allow_short else 0
         self._lots = {symbol: self._size(symbol, params.qty) for symbol in context.symbols}
-        self._pending: dict[str, tuple[str, int]] = {}  # by intent: symbol, signed lots not filled yet
+        self._aims: dict[str, Aim] = {}
 
-    def aim(self, cause: Contract, symbol: str, direction: Literal[1, 0, -1], price: float) -> list[OrderIntent]:
-        """The order that takes the position in ``symbol`` to ``direction`` times the quantity, if one is missing.
+    def aim(self, cause: Contract, symbol: str, direction: Direction, price: float) -> list[OrderIntent | OrderCancel]:
+        """Aim at ``direction`` times the quantity in ``symbol``: the order that is missing, or the cancel before it.
 
         Args:
             cause: the event that the signal came from; names the intent and gives its time.
@@ -54,51 +70,71 @@ class TargetOrders:
             direction: 1 long, -1 short (flat when shorts are not allowed), 0 flat.
             price: of the signal, in quote currency; where a limit order stands.
         """
-        missing = max(direction, self._lowest) * self._lots[symbol] - self._committed(symbol)
-        if not missing or len(self._pending) >= PENDING_LIMIT:
+        before = self._aims.get(symbol, Aim(0, 0.0))
+        ending = [o.intent_id for o in self._under_way(symbol) if o.cancel_requested or o.intent_id in before.waits_for]
+        self._aims[symbol] = Aim(direction, price, tuple(ending), before.answered)
+        return self._approach(cause, symbol)
+
+    def settle(self, event: Contract) -> list[OrderIntent | OrderCancel]:
+        """What the aim takes now that an order has changed. To be called with every event, before ``aim``."""
+        if not isinstance(event, RiskDecision | OrderUpdate | FillEvent):
             return []
+        aim = self._aims.get(event.symbol)
+        if aim is None:
+            return []
+        if _came_to_nothing(event) and event.intent_id not in aim.waits_for:
+            del self._aims[event.symbol]
+            return []
+        return self._approach(event, event.symbol)
+
+    def state(self) -> dict[str, tuple[Any, ...]]:
+        """The aims by symbol as plain values, for a successor."""
+        return {symbol: dataclasses.astuple(aim) for symbol, aim in self._aims.items()}
+
+    def load_state(self, state: Mapping[str, tuple[Any, ...]]) -> None:
+        """Take over the aims in the symbols that are still traded."""
+        self._aims = {symbol: Aim(*plain) for symbol, plain in state.items() if symbol in self._lots}
+
+    def _approach(self, cause: Contract, symbol: str) -> list[OrderIntent | OrderCancel]:
+        aim, name = self._aims[symbol], identity_of(cause)
+        if aim.answered == name:
+            return []
+        missing = max(aim.direction, self._lowest) * self._lots[symbol] - self._held(symbol)
+        under_way = self._under_way(symbol)
+        answers: list[OrderIntent | OrderCancel] = []
+        if not under_way:
+            answers = [self._order(cause, symbol, missing, aim.price)] if missing else []
+        elif _leads_elsewhere(under_way, missing):
+            unwanted = [order for order in under_way if not (order.cancel_requested or order.ended)]
+            answers = [self._cancel(cause, order) for order in unwanted]
+            aim = dataclasses.replace(aim, waits_for=(*aim.waits_for, *(order.intent_id for order in unwanted)))
+        if answers:
+            self._aims[symbol] = dataclasses.replace(aim, answered=name)
+        return answers
+
+    def _order(self, cause: Contract, symbol: str, lots: int, price: float) -> OrderIntent:
         instrument = self._context.instruments[symbol]
-        side: Literal["buy", "sell"] = "buy" if missing > 0 else "sell"
-        intent = OrderIntent(
+        side: Side = "buy" if lots > 0 else "sell"
+        return OrderIntent(
             strategy_id=self._context.strategy_id,
             symbol=symbol,
             side=side,
             type=self._type,
-            qty=instrument.qty(abs(missing)),
+            qty=instrument.qty(abs(lots)),
             limit_price=instrument.round_price(price, side) if self._type == "limit" else None,
             intent_id=ids.intent_id(self._context.strategy_id, f"{identity_of(cause)}|{symbol}", 0),
             ts_local_ns=cause.ts_ns,
         )
-        self._pending[intent.intent_id] = (symbol, missing)
-        return [intent]
 
-    def settle(self, event: Contract) -> None:
-        """Note what became of an order: to be called with every event, before ``aim``."""
-        match event:
-            case RiskDecision(allowed=False) | OrderUpdate(done=True):
-                self._pending.pop(event.intent_id, None)
-            case FillEvent() if event.intent_id in self._pending:
-                symbol, open_lots = self._pending[event.intent_id]
-                filled = self._context.instruments[symbol].lots(event.qty)
-                open_lots -= filled if event.side == "buy" else -filled
-                if open_lots:
-                    self._pending[event.intent_id] = (symbol, open_lots)
-                else:
-                    del self._pending[event.intent_id]
+    def _cancel(self, cause: Contract, order: OpenOrder) -> OrderCancel:
+        return OrderCancel(order.order_id, order.symbol, self._context.strategy_id, cause.ts_ns, REASON)
 
-    def state(self) -> dict[str, tuple[str, int]]:
-        """What is under way, for a successor."""
-        return dict(self._pending)
+    def _under_way(self, symbol: str) -> list[OpenOrder]:
+        return [order for order in self._context.orders.values() if order.symbol == symbol]
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what is under way."""
-        self._pending = dict(state)
-
-    def _committed(self, symbol: str) -> int:
-        """Signed lots held and under way."""
+    def _held(self, symbol: str) -> int:
         held = self._context.positions.get(symbol)
-        lots = self._context.instruments[symbol].lots(held.qty) if held is not None else 0
-        return lots + sum(lots for of, lots in self._pending.values() if of == symbol)
+        return 0 if held is None else self._context.instruments[symbol].lots(held.qty)
 
     def _size(self, symbol: str, qty: float) -> int:
         instrument = self._context.instruments[symbol]
@@ -109,3 +145,21 @@ class TargetOrders:
                 f"{instrument.lot_size}, got {qty}"
             )
         return lots
+
+
+def _came_to_nothing(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
+    """Whether an order was denied, rejected or canceled."""
+    match event:
+        case RiskDecision(allowed=False) | OrderUpdate(status="canceled" | "rejected"):
+            return True
+        case _:
+            return False
+
+
+def _leads_elsewhere(under_way: Iterable[OpenOrder], missing: int) -> bool:
+    """Whether the orders are anything but the one that is missing."""
+    match list(under_way):
+        case [OpenOrder(cancel_requested=False) as only]:
+            return only.signed_lots != missing
+        case _:
+            return True

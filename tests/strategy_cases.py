@@ -9,11 +9,22 @@ from typing import Any
 
 from core import ids
 from core.bus import MemoryBus
-from core.contracts import Contract, FillEvent, OrderIntent, TradeEvent
+from core.contracts import (
+    Contract,
+    FillEvent,
+    OrderCancel,
+    OrderIntent,
+    OrderStatus,
+    OrderUpdate,
+    RiskDecision,
+    TradeEvent,
+)
 from core.instruments import Instrument, Instruments
 from strategies.base import StrategyBase
+from strategies.entries import params_of
 from strategies.manager import StrategyManager
 from strategies.registry import StrategyRegistry
+from strategies.target_orders import Direction, TargetOrders, TargetParams
 
 SYMBOL = "ATOM/USDT"
 INSTRUMENTS = Instruments(
@@ -43,6 +54,29 @@ class Remembers(StrategyBase):
     def on_event(self, event: Any) -> Iterable[OrderIntent]:
         self.seen.append(event)
         return ()
+
+
+class Aims(StrategyBase):
+    """Aims at what a test wants, on the next trade."""
+
+    strategy_id = "aims"
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        self.orders = TargetOrders(context, params_of(context, TargetParams))
+        self.wanted: tuple[Direction, float] | None = None
+
+    def on_event(self, event: Any) -> Iterable[OrderIntent | OrderCancel]:
+        yield from self.orders.settle(event)
+        if isinstance(event, TradeEvent) and self.wanted is not None:
+            (direction, price), self.wanted = self.wanted, None
+            yield from self.orders.aim(event, event.symbol, direction, price)
+
+    def state(self) -> Any:
+        return self.orders.state()
+
+    def load_state(self, state: Any) -> None:
+        self.orders.load_state(state)
 
 
 def entry(strategy_class: type[StrategyBase] | str, **changes: Any) -> dict[str, Any]:
@@ -80,6 +114,29 @@ def fill_of(intent: Any, price: float = 7.0, qty: float | None = None, count: in
         order, intent.symbol, intent.side, qty or intent.qty, price, 0.0, 10_000_000_000 + count,
         fill_id=ids.fill_id(order, count), intent_id=intent.intent_id, strategy_id=intent.strategy_id,
     )  # fmt: skip
+
+
+def update_of(intent: Any, status: OrderStatus = "open", filled_qty: float = 0.0) -> OrderUpdate:
+    """The state of an intent's order at the venue."""
+    return OrderUpdate(
+        ids.order_id(intent.intent_id), intent.intent_id, intent.strategy_id, "paper", intent.symbol, intent.side,
+        intent.type, intent.qty, intent.limit_price, status, filled_qty, 7.0 if filled_qty else 0.0, 9,
+    )  # fmt: skip
+
+
+def denial_of(intent: Any) -> RiskDecision:
+    """The risk engine's refusal of an intent."""
+    return RiskDecision(
+        intent.intent_id, False, "halted", {}, strategy_id=intent.strategy_id, symbol=intent.symbol
+    )  # fmt: skip
+
+
+def filled_at_once(manager: StrategyManager, event: TradeEvent) -> list[OrderIntent]:
+    """The intents that a trade is answered with, each filled in full at the trade's price."""
+    intents = [answer for answer in manager.on_event(event) if isinstance(answer, OrderIntent)]
+    for intent in intents:
+        manager.on_event(fill_of(intent, event.price))
+    return intents
 
 
 def write_strategy(folder: Path, name: str, body: str, class_name: str = "Mine") -> str:

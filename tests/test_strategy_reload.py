@@ -16,7 +16,7 @@ from core.errors import ConfigError
 from scripts.regenerate_goldens import FOLDER, read
 from strategies.manager import StrategyManager
 from strategies.registry import StrategyRegistry
-from tests.strategy_cases import INSTRUMENTS, SYMBOL, entry, fill_of, strategy_in, trade, write_strategy
+from tests.strategy_cases import INSTRUMENTS, SYMBOL, entry, fill_of, filled_at_once, strategy_in, trade, write_strategy
 
 BUY = "return [OrderIntent(self.strategy_id, event.symbol, 'buy', 'market', {qty})]"
 COUNTING = """
@@ -208,7 +208,7 @@ async def test_a_sample_that_is_reloaded_half_way_answers_as_if_it_had_not_been(
             if number == reload_at:
                 await manager.reload()
                 assert manager.failures == {}
-            found += manager.on_event(event)
+            found += filled_at_once(manager, event)
         return found
 
     assert len(await answers(-1)) > 2

@@ -14,7 +14,7 @@ from core.config_model import Config
 from core.contracts import OrderIntent, TradeEvent
 from core.market.capture import Recording, RecordingReader
 from tests.conftest import ROOT
-from tests.strategy_cases import trade
+from tests.strategy_cases import filled_at_once, trade
 
 BREAKOUT: dict[str, Any] = {
     "id": "breakout",
@@ -84,7 +84,7 @@ def test_recorded_trades_give_a_handful_of_intents_and_the_same_ones_every_time(
 
     def run() -> list[bytes]:
         manager = build(config, budget_s=None)
-        return [codec.encode(answer) for event in trades for answer in manager.on_event(event)]
+        return [codec.encode(answer) for event in trades for answer in filled_at_once(manager, event)]
 
     first = run()
     assert 3 <= len(first) <= 30

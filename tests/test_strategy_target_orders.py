@@ -1,149 +1,225 @@
-"""Aiming at a position: the order that is missing and never more, whatever became of those before."""
+"""Aiming at a position: one order under way at most, and the order that is missing once it has ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from core import ids
-from core.bus import MemoryBus
-from core.contracts import FillEvent, OHLCVBar, OrderIntent, OrderUpdate, RiskDecision
+from core.contracts import Contract, FillEvent, OHLCVBar, OrderCancel, OrderIntent, RiskDecision
 from core.errors import ConfigError
-from strategies.books import StrategyBooks
-from strategies.context import StrategyContext
-from strategies.entries import params_of
 from strategies.sampling import PriceSampler
-from strategies.target_orders import PENDING_LIMIT, TargetOrders, TargetParams
-from tests.strategy_cases import INSTRUMENTS, SYMBOL, fill_of, trade
+from strategies.target_orders import Direction
+from tests.strategy_cases import SYMBOL, Aims, denial_of, entry, fill_of, manager_of, strategy_in, trade, update_of
 
-Direction = Literal[1, 0, -1]
+Answers = list[OrderIntent | OrderCancel]
 
 
 class Desk:
-    """Orders of one strategy with the books behind them."""
+    """One aiming strategy as it is hosted; ``aim`` and ``tell`` give what it answers."""
 
     def __init__(self, **params: Any) -> None:
-        self.books = StrategyBooks(INSTRUMENTS)
-        self.context = StrategyContext(
-            "s", MemoryBus(), self.books.view("s", [SYMBOL]), {}, {"qty": 1.0} | params, (SYMBOL,), INSTRUMENTS
-        )
-        self.orders = TargetOrders(self.context, params_of(self.context, TargetParams))
+        self.entry = entry(Aims, id="s", params={"qty": 1.0} | params)
+        self.manager = manager_of(self.entry)
+        if self.manager.failures:
+            raise ConfigError(self.manager.failures["s"])
         self.number = 0
 
-    def aim(self, direction: Direction, price: float = 7.0) -> OrderIntent | None:
+    @property
+    def context(self) -> Any:
+        return strategy_in(self.manager, "s").context
+
+    @property
+    def held(self) -> float:
+        return float(self.context.positions[SYMBOL].qty)
+
+    def aim(self, direction: Direction, price: float = 7.0) -> Answers:
         self.number += 1
-        intents = self.orders.aim(trade(self.number), SYMBOL, direction, price)
-        return intents[0] if intents else None
+        strategy_in(self.manager, "s").wanted = (direction, price)
+        return self.tell(trade(self.number, price))
 
-    def fill(self, intent: OrderIntent, qty: float | None = None, count: int = 1) -> None:
-        fill = fill_of(intent, qty=qty, count=count)
-        self.books.book(fill)
-        self.orders.settle(fill)
+    def tell(self, event: Contract) -> Answers:
+        answers = self.manager.on_event(event)
+        assert self.manager.status()[0].last_error == ""
+        return [answer for answer in answers if isinstance(answer, OrderIntent | OrderCancel)]
 
-    def deny(self, intent: OrderIntent) -> None:
-        self.orders.settle(RiskDecision(intent.intent_id, False, "halted", {}, strategy_id="s"))
-
-    def cancel(self, intent: OrderIntent, filled: float = 0.0) -> None:
-        order = ids.order_id(intent.intent_id)
-        update = OrderUpdate(
-            order, intent.intent_id, "s", "paper", SYMBOL, intent.side, intent.type, intent.qty, intent.limit_price,
-            "canceled", filled, 7.0, 9,
-        )  # fmt: skip
-        self.orders.settle(update)
+    def open(self, direction: Direction, price: float = 7.0) -> OrderIntent:
+        """Aim where one order is missing."""
+        (order,) = self.aim(direction, price)
+        assert isinstance(order, OrderIntent)
+        return order
 
 
-def signed(intent: OrderIntent | None) -> float:
-    assert intent is not None
-    return intent.qty if intent.side == "buy" else -intent.qty
+def sent(answers: Answers) -> list[float | str]:
+    """Signed quantities of orders, order ids of cancels."""
+    return [
+        a.order_id if isinstance(a, OrderCancel) else (a.qty if a.side == "buy" else -a.qty) for a in answers
+    ]  # fmt: skip
 
 
 def test_the_first_signal_opens_and_the_opposite_one_turns_the_position_round() -> None:
     desk = Desk()
-    opening = desk.aim(1)
-    assert opening is not None
-    desk.fill(opening)
+    opening = desk.open(1)
+    desk.tell(fill_of(opening))
 
-    assert signed(opening) == 1.0
-    assert signed(desk.aim(-1)) == -2.0
+    assert sent([opening]) == [1.0]
+    assert sent(desk.aim(-1)) == [-2.0]
 
 
-def test_an_order_under_way_counts_as_done() -> None:
+def test_an_order_that_leads_to_the_aim_is_left_alone() -> None:
+    desk = Desk(order_type="limit")
+    opening = desk.open(1)
+
+    assert desk.aim(1, price=6.5) == []
+    assert desk.tell(fill_of(opening, qty=0.3)) == []
+    assert desk.aim(1) == []
+
+
+def test_a_resting_order_that_leads_elsewhere_is_canceled_once_and_nothing_is_added_to_it() -> None:
+    desk = Desk(order_type="limit", qty=0.8)
+    desk.tell(fill_of(desk.open(1)))
+    selling = desk.open(-1)
+    assert sent([selling]) == [-1.6]
+
+    canceled = desk.aim(1)
+
+    assert sent(canceled) == [update_of(selling).order_id]
+    assert desk.aim(1) == []
+    assert desk.tell(fill_of(selling, qty=0.1, count=2)) == []
+    assert sent(desk.tell(update_of(selling, "canceled", filled_qty=0.1))) == [0.1]
+
+
+def test_what_crosses_the_cancel_is_made_good_by_the_order_after_it() -> None:
+    desk = Desk(order_type="limit", qty=0.8)
+    selling = desk.open(-1, price=8.0)
+    desk.aim(1, price=6.0)
+
+    (buying,) = desk.tell(fill_of(selling))
+
+    assert isinstance(buying, OrderIntent)
+    assert (buying.side, buying.qty, buying.limit_price) == ("buy", 1.6, 6.0)
+    assert desk.tell(update_of(selling, "filled", filled_qty=0.8)) == []
+
+
+def test_a_canceled_order_whose_fills_are_yet_to_arrive_is_waited_for() -> None:
     desk = Desk()
+    first = desk.open(1)
+    desk.aim(-1)
 
-    assert signed(desk.aim(1)) == 1.0
-    assert desk.aim(1) is None
-    assert signed(desk.aim(-1)) == -2.0
+    assert desk.tell(update_of(first, "canceled", filled_qty=0.4)) == []
+    assert sent(desk.tell(fill_of(first, qty=0.4))) == [-1.4]
 
 
-@pytest.mark.parametrize("ending", [Desk.deny, Desk.cancel])
-def test_an_order_that_came_to_nothing_is_placed_again_at_the_next_signal(
-    ending: Callable[[Desk, OrderIntent], None],
-) -> None:
+def test_the_aim_that_counts_is_the_last_one_when_the_order_ends() -> None:
     desk = Desk()
-    first = desk.aim(1)
-    assert first is not None
+    first = desk.open(1)
+    desk.aim(-1)
+    desk.aim(1)
 
-    ending(desk, first)
-    second = desk.aim(1)
+    assert sent(desk.tell(update_of(first, "canceled"))) == [1.0]
 
-    assert signed(second) == 1.0
-    assert second is not None
+
+def test_an_aim_that_is_met_when_the_order_ends_takes_no_order() -> None:
+    desk = Desk()
+    first = desk.open(1)
+    desk.aim(0)
+
+    assert desk.tell(update_of(first, "canceled")) == []
+
+
+@pytest.mark.parametrize(
+    "came_to_nothing", [denial_of, lambda i: update_of(i, "rejected"), lambda i: update_of(i, "canceled")]
+)
+def test_an_order_that_somebody_else_ended_is_placed_again_at_the_next_signal_only(came_to_nothing: Any) -> None:
+    desk = Desk()
+    first = desk.open(1)
+
+    assert desk.tell(came_to_nothing(first)) == []
+    second = desk.open(1)
+
+    assert sent([second]) == [1.0]
     assert second.intent_id != first.intent_id
+
+
+def test_a_denial_of_the_order_that_was_to_be_canceled_is_its_end_like_any_other() -> None:
+    desk = Desk()
+    first = desk.open(1)
+    desk.aim(-1)
+
+    (second,) = desk.tell(denial_of(first))
+    assert isinstance(second, OrderIntent)
+
+    assert sent([second]) == [-1.0]
+    assert desk.tell(denial_of(second)) == []
 
 
 def test_after_a_partial_fill_and_a_cancel_only_the_rest_is_missing() -> None:
     desk = Desk()
-    first = desk.aim(1)
-    assert first is not None
+    first = desk.open(1)
 
-    desk.fill(first, qty=0.3)
-    desk.cancel(first, filled=0.3)
+    desk.tell(fill_of(first, qty=0.3))
+    desk.tell(update_of(first, "canceled", filled_qty=0.3))
 
-    assert signed(desk.aim(1)) == 0.7
+    assert sent(desk.aim(1)) == [0.7]
 
 
 def test_without_shorts_a_sell_signal_means_flat() -> None:
     desk = Desk(allow_short=False)
-    assert desk.aim(-1) is None
-    opening = desk.aim(1)
-    assert opening is not None
-    desk.fill(opening)
+    assert desk.aim(-1) == []
+    desk.tell(fill_of(desk.open(1)))
 
-    assert signed(desk.aim(-1)) == -1.0
+    assert sent(desk.aim(-1)) == [-1.0]
 
 
 def test_a_limit_order_stands_on_the_grid_at_a_price_no_worse_than_the_signals() -> None:
-    buy, sell = Desk(order_type="limit").aim(1, 7.00056), Desk(order_type="limit").aim(-1, 7.00056)
+    buy, sell = Desk(order_type="limit").open(1, 7.00056), Desk(order_type="limit").open(-1, 7.00056)
 
-    assert buy is not None
-    assert sell is not None
     assert (buy.type, buy.limit_price, sell.limit_price) == ("limit", 7.0, 7.001)
-    assert Desk().aim(1) == OrderIntent(
+    assert Desk().open(1) == OrderIntent(
         "s", SYMBOL, "buy", "market", 1.0, intent_id=buy.intent_id, ts_local_ns=trade(1).ts_ns
     )
 
 
 def test_what_others_filled_for_the_strategy_counts_too() -> None:
     desk = Desk()
-    desk.books.book(FillEvent("o-other", SYMBOL, "buy", 0.4, 7.0, 0.0, 5, strategy_id="s"))
+    desk.tell(FillEvent("o-other", SYMBOL, "buy", 0.4, 7.0, 0.0, 5, strategy_id="s"))
 
-    assert signed(desk.aim(1)) == 0.6
+    assert sent(desk.aim(1)) == [0.6]
 
 
-def test_orders_that_never_end_are_limited() -> None:
+def test_a_trade_that_is_delivered_twice_is_answered_once() -> None:
     desk = Desk()
+    desk.open(1)
+    strategy_in(desk.manager, "s").wanted = (-1, 7.0)
 
-    placed = [desk.aim(1 if number % 2 else -1) for number in range(PENDING_LIMIT + 5)]
-
-    assert sum(intent is not None for intent in placed) == PENDING_LIMIT
+    assert desk.tell(trade(desk.number)) == []
 
 
-def test_a_quantity_below_one_lot_is_refused_and_one_off_the_grid_is_rounded_down() -> None:
-    assert signed(Desk(qty=0.119).aim(1)) == 0.11
+def test_orders_of_before_a_restart_are_canceled_before_anything_is_added() -> None:
+    desk, later = Desk(order_type="limit"), Desk(order_type="limit")
+    resting = desk.open(1)
+    later.manager.restore(None, [resting])
+    later.number = 1
+
+    assert sent(later.aim(-1)) == [update_of(resting).order_id]
+    assert sent(later.tell(update_of(resting, "canceled"))) == [-1.0]
+
+
+async def test_a_hot_reload_keeps_the_aim_that_waits() -> None:
+    desk = Desk(order_type="limit")
+    resting = desk.open(1, price=6.0)
+    desk.aim(-1, price=8.0)
+    before = strategy_in(desk.manager, "s")
+
+    desk.manager.install({"strategies": [desk.entry]})
+    (order,) = desk.tell(update_of(resting, "canceled"))
+
+    assert strategy_in(desk.manager, "s") is not before
+    assert isinstance(order, OrderIntent)
+    assert (order.side, order.limit_price) == ("sell", 8.0)
+
+
+def test_a_quantity_below_one_lot_cannot_be_configured() -> None:
     with pytest.raises(ConfigError, match=r"params\.qty: expected at least one lot of ATOM/USDT, 0\.01, got 0\.001"):
         Desk(qty=0.001)
 
@@ -160,36 +236,6 @@ def test_a_quantity_below_one_lot_is_refused_and_one_off_the_grid_is_rounded_dow
 def test_parameters_are_refused_by_name_with_what_was_expected(params: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         Desk(**params)
-
-
-STEPS = st.lists(st.tuples(st.sampled_from(["aim", "fill", "deny", "cancel"]), st.integers(-1, 40)), max_size=60)
-
-
-@given(STEPS)
-def test_each_signal_commits_exactly_its_target_whatever_became_of_the_orders_before(
-    steps: list[tuple[str, int]],
-) -> None:
-    desk = Desk()
-    under_way: list[tuple[OrderIntent, int]] = []  # with the signed lots that are still open
-    for count, (what, number) in enumerate(steps, 1):
-        if what == "aim":
-            direction: Direction = -1 if number < 0 else 1 if number else 0
-            if (intent := desk.aim(direction)) is not None:
-                under_way.append((intent, round(signed(intent) * 100)))
-                assert sum(lots for _, lots in under_way) + _held(desk) == direction * 100
-        elif under_way:
-            intent, lots = under_way.pop(number % len(under_way))
-            if what == "fill":
-                part = min(abs(lots), abs(number) + 1)
-                desk.fill(intent, qty=part / 100, count=count)
-                if rest := lots - (part if lots > 0 else -part):
-                    under_way.append((intent, rest))
-            else:
-                (desk.deny if what == "deny" else desk.cancel)(intent)
-
-
-def _held(desk: Desk) -> int:
-    return round(desk.context.positions[SYMBOL].qty * 100)
 
 
 def test_trades_are_sampled_once_a_period_and_bars_each_time() -> None:

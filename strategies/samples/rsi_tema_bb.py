@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from core.contracts import Contract, OrderIntent
+from core.contracts import Contract, OrderCancel, OrderIntent
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
@@ -87,9 +87,11 @@ class RsiTemaBb(StrategyBase):
         self._orders = TargetOrders(context, self._params)
         self._readings = {symbol: Readings(self._params) for symbol in context.symbols}
 
-    def on_event(self, event: Contract) -> Iterable[OrderIntent]:
-        """At most one intent, when a symbol's signal newly appears."""
-        self._orders.settle(event)
+    def on_event(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
+        """At most one order under way per symbol, sent when its signal newly appears."""
+        return [*self._orders.settle(event), *self._follow(event)]
+
+    def _follow(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
         price = self._sampler.price(event)
         if price is None:
             return []
@@ -102,7 +104,7 @@ class RsiTemaBb(StrategyBase):
         return self._orders.aim(event, symbol, signal, price)
 
     def state(self) -> dict[str, Any]:
-        """The orders under way, and the indicators for a successor with the same parameters."""
+        """The aims, and the indicators for a successor with the same parameters."""
         memories = {symbol: readings.memory() for symbol, readings in self._readings.items()}
         return {"config": dict(self.context.config), "memories": memories, "orders": self._orders.state()}
 

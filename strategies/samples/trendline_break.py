@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from core.contracts import Contract, OrderIntent
+from core.contracts import Contract, OrderCancel, OrderIntent
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
@@ -39,9 +39,11 @@ class TrendlineBreak(StrategyBase):
         self._windows = {symbol: self._window() for symbol in context.symbols}
         self._signals: dict[str, Signal] = {}
 
-    def on_event(self, event: Contract) -> Iterable[OrderIntent]:
-        """At most one intent, when a symbol's price newly breaks out of its corridor."""
-        self._orders.settle(event)
+    def on_event(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
+        """At most one order under way per symbol, sent when its price newly breaks out of its corridor."""
+        return [*self._orders.settle(event), *self._follow(event)]
+
+    def _follow(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
         price = self._sampler.price(event)
         if price is None:
             return []
@@ -55,7 +57,7 @@ class TrendlineBreak(StrategyBase):
         return self._orders.aim(event, symbol, signal, price)
 
     def state(self) -> dict[str, Any]:
-        """Windows, signals and orders under way."""
+        """Windows, signals and aims."""
         windows = {symbol: list(window) for symbol, window in self._windows.items()}
         return {"windows": windows, "signals": dict(self._signals), "orders": self._orders.state()}
 
