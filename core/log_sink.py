@@ -9,7 +9,9 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 FILE_NAME: Final = "app.ndjson"
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -17,7 +19,7 @@ _NOWHERE: Final = -1
 
 
 class LogSink:
-    """Appends lines to a file, and to stderr as well with ``stream``.
+    """Appends lines to a file, and to stderr as well with ``stream``: for people where that is a terminal.
 
     ``written`` and ``lost`` count lines of the file. A file that was moved away (by log rotation) is opened anew.
     """
@@ -40,7 +42,7 @@ class LogSink:
             except OSError as error:
                 self._lose(f"{self.path}: {error.strerror or error}")
         if self._stream:
-            _to_stderr(line)
+            _to_stderr(for_people(line) if _on_terminal() else line)
 
     def lose(self, reason: str) -> None:
         """Count a line that never became one, and say so the first time."""
@@ -83,6 +85,24 @@ class LogSink:
             self._complained = True
             text = f"njord: log line lost: {reason}. Further losses are counted, not reported."
             _to_stderr(text.encode("utf-8", "backslashreplace"))
+
+
+def for_people(line: bytes) -> bytes:
+    """A log line as it is shown on a terminal: time, level, service, what happened, then the other fields."""
+    fields: dict[str, Any] = msgspec.json.decode(line)
+    time, level, service = fields.pop("timestamp")[11:19], fields.pop("level").upper(), fields.pop("service")
+    fields.pop("logger")
+    text = f"{time} {level:<7} {service}  {fields.pop('event')}"
+    trace = fields.pop("exception", "")
+    rest = " ".join(f"{name}={value}" for name, value in fields.items())
+    return "\n".join(part for part in (f"{text}  {rest}".rstrip(), trace) if part).encode()
+
+
+def _on_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):  # none at all, or closed
+        return False
 
 
 def _to_stderr(line: bytes) -> None:

@@ -34,6 +34,7 @@ from core.topics import Delivery, consumed_by
 FEED_BATCH: Final = 512  # raw market events handled between two commits
 FEED_AHEAD: Final = 4_096  # raw market events read ahead of the one handled
 TIDY_EVERY_S: Final = 600
+TELL_EVERY: Final = 12  # tries to reach Redis between two words about it: a minute
 LAG_PROBE_S: Final = 0.5
 REFILL_BATCH: Final = 500
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
@@ -164,27 +165,34 @@ class Service:
 
     async def _work(self) -> None:
         await self._connect()
+        if self._stopping.is_set():
+            return
         if self._first_words:
             told = self.host.say(self._first_words)
             self.host.commit()
             await self._send(told)
-        if self._source is not None:
-            await self._serve_source(self._source)
-        else:
-            await self._serve_bus()
+        try:
+            await (self._serve_bus() if self._source is None else self._serve_source(self._source))
+        except BusUnavailableError:
+            if not self._stopping.is_set():
+                raise
 
     async def _connect(self) -> None:
         """Wait for Redis, then give it what it lacks of our stream."""
-        pause = RETRY_FIRST_S
+        pause, attempt = RETRY_FIRST_S, 0
         while not self._stopping.is_set():
             self._waiting_for = f"Redis at {self.bus.url}"
             try:
                 await self.bus.ping()
                 await self._refill()
                 self._waiting_for = ""
+                if attempt:
+                    _log.info("Redis at %s answers", self.bus.url)
                 return
             except BusUnavailableError as error:
-                _log.warning("%s; trying again in %.2f s", error, pause)
+                if attempt % TELL_EVERY == 0:
+                    _log.warning("%s", error)
+                attempt += 1
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
                 pause = min(pause * 2, RETRY_MAX_S)
@@ -225,8 +233,12 @@ class Service:
         self._waiting_for = "subscriptions"
         await self.bus.connected.wait()
         self._waiting_for = ""
+        self._now_ready()
+
+    def _now_ready(self) -> None:
         self._ready = True
         _notify("READY=1")
+        _log.info("%s is ready; %s/health, %s/metrics", self.host.name, self.health.url, self.health.url)
 
     async def _handle(self, batch: Sequence[Message]) -> list[Message]:
         """Process a batch, make it durable, send what it answered."""
@@ -245,6 +257,8 @@ class Service:
             try:
                 change = await self._kill_switch.check(self.host.clock.now_ns())
             except BusUnavailableError:
+                if self._stopping.is_set():
+                    raise  # the batch comes again after the restart
                 await self._connect()  # no decision without knowing
                 continue
             return [] if change is None else self.host.handle_local(change)
@@ -267,8 +281,7 @@ class Service:
         reading = asyncio.create_task(_read(source.events, waiting))
         if self._leader is not None:
             await self._leader.start()
-        self._ready = True
-        _notify("READY=1")
+        self._now_ready()
         while not self._stopping.is_set():
             events = await _next_batch(waiting, 1 if self._leader else FEED_BATCH, self._stopping)
             if not events:
