@@ -22,6 +22,7 @@ from tests.risk_builders import (
     fill,
     hold,
     intent,
+    kill,
     order_in,
     tick,
     trade,
@@ -72,6 +73,21 @@ def test_time_never_goes_back() -> None:
     risk.on_event(tick(3))
     risk.on_event(trade(seconds=2))
     assert decision_in(risk.on_event(intent())).ts_decided_ns == at(3)
+
+
+def test_every_event_tells_the_time() -> None:
+    order = order_in(at_100().on_event(intent(qty=1)))
+    late: list[Contract] = [
+        fill(order, seconds=4),
+        update(order, "canceled", seconds=4),
+        kill(seconds=4),
+        tick(4),
+        feed("live", 4),
+    ]
+    for event in late:
+        risk = at_100()
+        risk.on_event(event)
+        assert decision_in(risk.on_event(intent())).ts_decided_ns == at(4)
 
 
 def test_the_same_intent_delivered_twice_is_answered_once_and_counted() -> None:

@@ -188,3 +188,22 @@ def test_loading_replaces_what_was_there() -> None:
     other.load(one.snapshot())
     assert other.snapshot() == one.snapshot()
     assert other.position(BTC).qty == 3
+    assert decision_in(other.on_event(intent(name="i-2"))).inputs["open_buy_lots"] == 0
+
+
+def test_a_loaded_engine_counts_what_is_left_of_a_working_order() -> None:
+    one, other = engine(), engine()
+    one.on_event(trade())
+    order = order_in(one.on_event(intent(qty=4)))
+    one.on_event(fill(order, qty=1))
+    other.load(one.snapshot())
+    assert other.snapshot() == one.snapshot()
+    assert decision_in(other.on_event(intent(name="i-2", limit=100.0))).inputs["open_buy_lots"] == 3_000
+
+
+def test_a_loaded_engine_that_holds_a_position_opens_the_next_day_with_an_event() -> None:
+    one, other = engine(), engine()
+    one.on_event(trade())
+    hold(one, 1)
+    other.load(one.snapshot())
+    assert len(list(other.on_event(trade(90.0, NEXT_DAY)))) == 1
