@@ -99,6 +99,8 @@ class Ledger:
         self.name = path.name.partition(".")[0]
         self._durable = durable
         tail = torn_tail(path)
+        if tail:
+            _refuse_changed_tail(path, _lines(path) + 1, tail)
         self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False)
         if self._journal.repaired and _WHOLE.fullmatch(tail):
             # Only the newline is missing: as good as written, and dropping it would lose what others may have seen.
@@ -188,6 +190,11 @@ def _refuse_changed_tail(path: Path, number: int, tail: bytes) -> None:
         raise LedgerCorruptError(
             path, number, f"expected a newline behind the transaction, got {tail[whole.end() :]!r}"
         )
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for line in file if line.endswith(b"\n"))
 
 
 def _digest(body: bytes) -> bytes:

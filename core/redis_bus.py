@@ -54,11 +54,16 @@ class RedisBus:
         self.url = redact_text(redis_url)  # as it may be shown: without its password
         self._address = redis_url
         self.connected = asyncio.Event()  # every subscription of ``consume`` is in place
-        self.reconnects = 0
+        self.reconnects = 0  # connections lost, not attempts to get them back
+        self._down = False
+        self._told_until = 0.0  # loop time before which the outage need not be told again
         self._prefix = prefix
         self._timeout_s = timeout_s
         self._block_ms = min(BLOCK_MS, int(timeout_s * 500))  # a blocking read must end before it counts as silence
         self._client = client
+        self._sender = client  # publishes typed messages; apart from the rest, so that each loss is seen by ``publish``
+        self._sent_before = False
+        self._loss_told = False
         self._inbox_limit = inbox_limit
         self._inboxes: list[Inbox] = []
 
@@ -89,8 +94,8 @@ class RedisBus:
         return f"{self._prefix}:ledger:{producer}"
 
     async def ping(self) -> None:
-        """Return when Redis answers. Raises BusUnavailableError."""
-        await self._guarded(self.client.ping())
+        """Return when Redis answers. Raises BusUnavailableError, once too for a connection lost since the last call."""
+        await self._guarded(self.sender.ping())
 
     async def get(self, key: str) -> str | None:
         """The value of a plain key. Raises BusUnavailableError."""
@@ -122,11 +127,12 @@ class RedisBus:
 
         Raises:
             BusUnavailableError: Redis did not confirm; which of the messages arrived is unknown, and
-                repeating ledger entries is harmless.
+                repeating ledger entries is harmless. Also once after every loss of the connection, before
+                anything is sent: Redis may have forgotten earlier entries, see ``last_entry``.
         """
         if not messages:
             return
-        pipeline = self.client.pipeline(transaction=False)
+        pipeline = self.sender.pipeline(transaction=False)
         for message in messages:
             payload = wire_bytes(message)
             if message.entry != (0, 0):
@@ -139,7 +145,7 @@ class RedisBus:
 
     async def last_entry(self, producer: str) -> Entry:
         """The newest entry of a ledger stream, ``(0, 0)`` when Redis has none."""
-        newest = await self._guarded(self.client.xrevrange(self.stream_key(producer), count=1))
+        newest = await self._guarded(self.sender.xrevrange(self.stream_key(producer), count=1))
         return _entry(newest[0][0]) if newest else (0, 0)
 
     async def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
@@ -180,6 +186,7 @@ class RedisBus:
                         if raw["type"] == "psubscribe":
                             awaited -= 1
                             if awaited == 0:
+                                self._down = False
                                 self.connected.set()
                                 pause = RETRY_FIRST_S
                             continue
@@ -199,6 +206,7 @@ class RedisBus:
                 pause = await self._lost(error, pause)
                 continue
             pause = RETRY_FIRST_S
+            self._down = False
             for key, entries in _streams(answer):
                 producer = producers[key]
                 for place, fields in entries:
@@ -206,10 +214,15 @@ class RedisBus:
                     inbox.put(_ledger_message(producer, positions[producer], fields))
 
     async def _lost(self, error: BusUnavailableError, pause: float) -> float:
-        """Say that the connection is gone, wait, and return the next pause."""
+        """Say that the connection is gone, once for all readers, wait, and return the next pause."""
         self.connected.clear()
-        self.reconnects += 1
-        _log.warning("%s; trying again in %.2f s", error, pause)
+        if not self._down:
+            self._down = True
+            self.reconnects += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._told_until:
+            self._told_until = now + pause
+            _log.warning("%s; trying again in %.2f s", error, pause)
         await asyncio.sleep(pause)
         return min(pause * 2, RETRY_MAX_S)
 
@@ -222,7 +235,7 @@ class RedisBus:
             return await call
         except lost as error:
             raise BusUnavailableError(
-                f"Redis at {self.url} does not answer: {error}. Start it, or set redis.url in config/base.yaml; "
+                f"Redis at {self.url} does not answer: {str(error).rstrip('.')}. Start it, or set redis.url in config/base.yaml; "
                 "nothing recorded is lost, the daemon goes on when Redis is back"
             ) from error
 
@@ -234,9 +247,18 @@ class RedisBus:
     async def close(self) -> None:
         """End every subscription and release the connections."""
         self.end_subscriptions()
-        if self._client is not None:
+        for client in {id(each): each for each in (self._client, self._sender) if each is not None}.values():
             with suppress(BusUnavailableError):
-                await self._guarded(self._client.aclose())
+                await self._guarded(client.aclose())
+
+
+def _connection_options() -> dict[str, Any]:
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
+    retry = Retry(NoBackoff(), 0)
+    return {"retry": retry, "socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": ANSWER_TIMEOUT_S}
 
 
 def _entry(place: bytes | str) -> Entry:

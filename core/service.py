@@ -36,9 +36,14 @@ FEED_AHEAD: Final = 4_096  # raw market events read ahead of the one handled
 TIDY_EVERY_S: Final = 600
 TELL_EVERY: Final = 12  # tries to reach Redis between two words about it: a minute
 LAG_PROBE_S: Final = 0.5
+MIND_S: Final = 0.5  # between two looks at the kill switch and at what Redis still has, whether anything happens or not
 REFILL_BATCH: Final = 500
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
 _log: Final = logging.getLogger("njord.service")
+
+
+class _StoppedError(Exception):
+    """The daemon is to stop and cannot learn what it must know first: what it was given is delivered again."""
 
 
 @dataclass
@@ -89,6 +94,7 @@ class Service:
         self._ready = False
         self._waiting_for = "start"
         self._unsent = False  # messages are in the ledger that Redis did not confirm
+        self._turn = asyncio.Lock()  # held from handling to sending: what is sent keeps the ledger's order
         self._leader = Leader(bus, host.name, settings.followers) if settings.lockstep and source else None
         self._follower = Follower(bus, host) if settings.lockstep and not source else None
 
@@ -105,12 +111,17 @@ class Service:
         side = [asyncio.create_task(each) for each in (self._heartbeat(), self._probe_lag(), self._tidy())]
         if self._reload is not None:
             side.append(asyncio.create_task(self._watch_reload()))
+        if self.host.ledger is not None and self._follower is None:
+            side.append(asyncio.create_task(self._mind()))
         try:
             work = asyncio.create_task(self._work())
             stop = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({work, stop, *side}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             await self._drain(work)
+            for task in side:
+                if task.done():
+                    task.result()  # a side task ends only by failing
         finally:
             self._ready = False
             _notify("STOPPING=1")
@@ -158,7 +169,7 @@ class Service:
             _, late = await asyncio.wait({work}, timeout=self.settings.drain_s)
             if late:
                 work.cancel()
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, _StoppedError):
             await work
 
     # ---- work
