@@ -99,7 +99,7 @@ def decode_message(contract: type[C], data: bytes) -> tuple[C, Meta]:
         return decode(contract, data), NO_META
     try:
         known = _tail_decoder.decode(b'{"_producer":' + tail)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         # The marker stood inside a string of the event.
         return decode(contract, data), NO_META
     return decode(contract, body + b"}"), Meta(known.producer, known.seq)
