@@ -77,17 +77,43 @@ class RedisBus:
         """The Redis client; made on first use."""
         if self._client is None:
             from redis.asyncio import Redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
 
-            # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
-            self._client = Redis.from_url(
-                self._address,
-                retry=Retry(NoBackoff(), 0),
-                socket_connect_timeout=CONNECT_TIMEOUT_S,
-                socket_timeout=self._timeout_s,
-            )
+            self._client = Redis.from_url(self._address, **self._connection_options())
         return self._client
+
+    @property
+    def sender(self) -> Redis:
+        """The one connection that typed messages leave by; made on first use."""
+        if self._sender is None:
+            from redis.asyncio import BlockingConnectionPool, Redis
+
+            options = self._connection_options()
+            pool = BlockingConnectionPool.from_url(
+                self._address, max_connections=1, timeout=None, redis_connect_func=self._admit, **options
+            )
+            self._sender = Redis.from_pool(pool)
+        return self._sender
+
+    def _connection_options(self) -> dict[str, Any]:
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
+        retry = Retry(NoBackoff(), 0)
+        return {"retry": retry, "socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": self._timeout_s}
+
+    async def _admit(self, connection: Any) -> None:
+        """Let the sender connect; after a loss only once the loss was told to whoever sends.
+
+        The client would connect again in silence, and messages sent then could follow a hole in what Redis has.
+        """
+        from redis.exceptions import ConnectionError as LostError
+
+        if self._sent_before and not self._loss_told:
+            self._loss_told = True
+            raise LostError("the connection was lost")
+        await connection.on_connect()
+        self._sent_before, self._loss_told = True, False
 
     def stream_key(self, producer: str) -> str:
         """The key of a daemon's ledger stream."""
@@ -235,7 +261,8 @@ class RedisBus:
             return await call
         except lost as error:
             raise BusUnavailableError(
-                f"Redis at {self.url} does not answer: {str(error).rstrip('.')}. Start it, or set redis.url in config/base.yaml; "
+                f"Redis at {self.url} does not answer: {str(error).rstrip('.')}. "
+                "Start it, or set redis.url in config/base.yaml; "
                 "nothing recorded is lost, the daemon goes on when Redis is back"
             ) from error
 
@@ -250,15 +277,6 @@ class RedisBus:
         for client in {id(each): each for each in (self._client, self._sender) if each is not None}.values():
             with suppress(BusUnavailableError):
                 await self._guarded(client.aclose())
-
-
-def _connection_options() -> dict[str, Any]:
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
-    retry = Retry(NoBackoff(), 0)
-    return {"retry": retry, "socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": ANSWER_TIMEOUT_S}
 
 
 def _entry(place: bytes | str) -> Entry:

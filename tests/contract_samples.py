@@ -42,19 +42,40 @@ def _bar(draw: st.DrawFn) -> c.OHLCVBar:
     low, a, b, high = sorted(draw(st.lists(_above_zero, min_size=4, max_size=4)))
     start = draw(st.integers(0, c.LATEST_NS - 1))
     return c.OHLCVBar(
-        draw(_names), "1m", start, start + 1, a, high, low, b, draw(st.floats(0, 1e12)),
-        draw(st.integers(0, 9)), draw(st.booleans()),
-    )  # fmt: skip
+        draw(_names),
+        "1m",
+        start,
+        start + 1,
+        a,
+        high,
+        low,
+        b,
+        draw(st.floats(0, 1e12)),
+        draw(st.integers(0, 9)),
+        draw(st.booleans()),
+    )
 
 
 _order: Final[Mapping[str, st.SearchStrategy[Any]]] = {
-    "symbol": _names, "side": _sides, "type": st.sampled_from(c.ORDER_TYPES), "qty": _above_zero,
+    "symbol": _names,
+    "side": _sides,
+    "type": st.sampled_from(c.ORDER_TYPES),
+    "qty": _above_zero,
     "limit_price": _above_zero,
-}  # fmt: skip
+}
 _denials = st.builds(
-    c.RiskDecision, _names, st.just(False), _names, st.dictionaries(_texts, _money, max_size=3), _texts,
-    st.none() | st.sampled_from(c.DenialCode), _texts, _texts, _times, _meta,
-)  # fmt: skip
+    c.RiskDecision,
+    _names,
+    st.just(False),
+    _names,
+    st.dictionaries(_texts, _money, max_size=3),
+    _texts,
+    st.none() | st.sampled_from(c.DenialCode),
+    _texts,
+    _texts,
+    _times,
+    _meta,
+)
 _decisions = _denials | st.builds(c.RiskDecision, _names, st.just(True), st.just(""), st.just({"cap": 1.0}))
 
 EVENTS: Final[Mapping[type[c.Contract], st.SearchStrategy[c.Contract]]] = {
@@ -69,7 +90,7 @@ EVENTS: Final[Mapping[type[c.Contract], st.SearchStrategy[c.Contract]]] = {
             ts=_times,
             last_id=st.integers(0, 2**53),
             venue=_texts,
-        )  # fmt: skip
+        )
     ),
     c.TickerEvent: st.builds(c.TickerEvent, _names, _above_zero, _above_zero, _above_zero, _above_zero, _times),
     c.FeedGap: st.builds(c.FeedGap, _names, _texts, st.integers(0, 99), st.integers(99, 2**62), _times, _texts),
@@ -93,7 +114,7 @@ EVENTS: Final[Mapping[type[c.Contract], st.SearchStrategy[c.Contract]]] = {
         decision=st.none() | _decisions,
         meta=_meta,
         **_order,
-    ),  # fmt: skip
+    ),
     c.OrderCancel: st.builds(c.OrderCancel, _names, _texts, _texts, _times, _texts),
     c.OrderUpdate: st.builds(
         c.OrderUpdate,
@@ -107,7 +128,7 @@ EVENTS: Final[Mapping[type[c.Contract], st.SearchStrategy[c.Contract]]] = {
         ts_updated_ns=_times,
         reason=_texts,
         **_order,
-    ),  # fmt: skip
+    ),
     c.FillEvent: st.builds(
         c.FillEvent,
         _names,
@@ -124,14 +145,15 @@ EVENTS: Final[Mapping[type[c.Contract], st.SearchStrategy[c.Contract]]] = {
         st.sampled_from(c.LIQUIDITIES),
         _texts,
         _meta,
-    ),  # fmt: skip
+    ),
     c.PositionSnapshot: st.builds(
         c.PositionSnapshot, _names, _money, _above_zero, _money, _times, _texts, _money, _money, _above_zero
     ),
 }
 
+# fmt: off
 SAMPLES: Final[tuple[c.Contract, ...]] = (
-    c.TradeEvent("BTC/USDT", 60_000.5, 0.01, "buy", 1_700_000_000_000_000_000, "17", "binanceus", 1_700_000_000_000_000_001),
+    c.TradeEvent("BTC/USDT", 60_000.5, 0.01, "buy", 1_700_000_000_000_000_000, "17", "v", 1_700_000_000_000_000_001),
     c.BookEvent("BTC/USDT", ((99.0, 1.0), (98.0, 2.0)), ((100.0, 1.0),), 7, 5, 3, "v", 6),
     c.TickerEvent("BTC/USDT", 100.0, 99.0, 101.0, 12.5, 5, "v", 6),
     c.FeedGap("BTC/USDT", "v", 3, 5, 9, "reconnect"),
@@ -152,5 +174,6 @@ SAMPLES: Final[tuple[c.Contract, ...]] = (
     c.OrderUpdate("o-1", "i-1", "s1", "paper", "BTC/USDT", "buy", "market", 0.5, None, "filled", 0.5, 100.0, 6, ""),
     c.FillEvent("o-1", "BTC/USDT", "buy", 0.5, 100.0, 0.05, 6, "f-1", "i-1", "s1", "paper", "maker", "17", {}),
     c.PositionSnapshot("BTC/USDT", -0.5, 100.0, 1.5, 6, "s1", 0.5, 0.05, 99.0),
-)  # fmt: skip
-SAMPLE_OF: Final = {type(sample): sample for sample in SAMPLES}
+)
+# fmt: on
+SAMPLE_OF: Final[Mapping[type[c.Contract], Any]] = {type(sample): sample for sample in SAMPLES}

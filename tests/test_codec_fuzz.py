@@ -116,7 +116,7 @@ def test_a_misspelt_optional_key_with_its_default_is_refused() -> None:
         (TRADE.replace(b'"price":60000.5', b'"price":NaN'), "malformed"),
         (TRADE.replace(b'"price":60000.5', b'"price":Infinity'), "malformed"),
         (TRADE.replace(b'"price":60000.5', b'"price":1e999'), "out of range"),
-        (TRADE.replace(b'"price":60000.5', b'"price":-1'), "TradeEvent.price: expected a finite number above 0, got -1"),
+        (TRADE.replace(b'"price":60000.5', b'"price":-1'), "price: expected a finite number above 0, got -1"),
         (TRADE.replace(b'"price":60000.5', b'"price":"60000.5"'), "Expected `float`, got `str`"),
         (TRADE.replace(b'"price":60000.5', b'"price":null'), "Expected `float`, got `null`"),
         (TRADE.replace(b'"ts":1700000000000000000', b'"ts":1.5'), "Expected `int`, got `float`"),

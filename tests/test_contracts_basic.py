@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from core.contracts import (
-    LATEST_NS, BookEvent, ClockTick, Contract, FeedGap, FeedStatus, OHLCVBar, TickerEvent, TradeEvent, known_fields,
+    LATEST_NS,
+    BookEvent,
+    ClockTick,
+    Contract,
+    FeedGap,
+    FeedStatus,
+    OHLCVBar,
+    TickerEvent,
+    TradeEvent,
+    known_fields,
 )  # fmt: skip
 from core.errors import ContractError, RejectedError
 from tests.contract_samples import CONTRACTS, NAMES, SAMPLE_OF
@@ -23,7 +32,7 @@ BAR = SAMPLE_OF[OHLCVBar]
 @pytest.mark.parametrize("contract", CONTRACTS, ids=NAMES)
 def test_no_field_can_be_set_after_construction(contract: type[Contract]) -> None:
     event = SAMPLE_OF[contract]
-    for each in fields(event):  # type: ignore[arg-type]  # every contract is a dataclass
+    for each in fields(event):
         with pytest.raises(FrozenInstanceError):
             setattr(event, each.name, getattr(event, each.name))
 
@@ -32,7 +41,7 @@ def test_no_field_can_be_set_after_construction(contract: type[Contract]) -> Non
 def test_a_contract_has_slots_and_takes_no_new_attribute(contract: type[Contract]) -> None:
     assert "__slots__" in contract.__dict__
     with pytest.raises((AttributeError, TypeError)):  # a frozen slotted class raises either
-        SAMPLE_OF[contract].surprise = 1  # type: ignore[attr-defined]
+        SAMPLE_OF[contract].surprise = 1
 
 
 @pytest.mark.parametrize("contract", CONTRACTS, ids=NAMES)
@@ -72,7 +81,7 @@ def test_a_key_that_is_no_text_is_refused() -> None:
 @pytest.mark.parametrize("name", ["price", "qty"])
 def test_price_and_quantity_of_a_trade_are_finite_and_above_zero(name: str, wrong: float) -> None:
     with pytest.raises(ContractError, match=rf"TradeEvent\.{name}: expected a finite number above 0, got {wrong}"):
-        replace(TRADE, **{name: wrong})  # type: ignore[type-var]
+        replace(TRADE, **{name: wrong})
 
 
 @pytest.mark.parametrize(
@@ -116,7 +125,7 @@ def test_a_bar_holds_open_and_close_between_low_and_high(name: str, wrong: float
     if (name, wrong) == ("high", 99.0):
         return  # a higher high is fine
     with pytest.raises(ContractError, match=r"OHLCVBar\.(high|low)"):
-        replace(BAR, **{name: wrong})  # type: ignore[type-var]
+        replace(BAR, **{name: wrong})
 
 
 def test_a_refusal_is_a_rejection_and_a_value_error() -> None:

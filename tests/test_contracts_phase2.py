@@ -9,8 +9,19 @@ from typing import Any
 import pytest
 
 from core.contracts import (
-    LATEST_NS, MAX_NESTING, TERMINAL, DenialCode, FeedGap, FillEvent, OrderCancel, OrderEvent, OrderIntent,
-    OrderUpdate, PositionSnapshot, RiskDecision, RiskState,
+    LATEST_NS,
+    MAX_NESTING,
+    TERMINAL,
+    DenialCode,
+    FeedGap,
+    FillEvent,
+    OrderCancel,
+    OrderEvent,
+    OrderIntent,
+    OrderUpdate,
+    PositionSnapshot,
+    RiskDecision,
+    RiskState,
 )  # fmt: skip
 from core.errors import ContractError
 from tests.contract_samples import SAMPLE_OF
@@ -55,7 +66,7 @@ def test_a_value_out_of_range_is_refused_by_its_name(event: Any, name: str, wron
 
 
 def test_a_rebate_is_a_negative_fee_and_a_short_is_a_negative_position() -> None:
-    assert replace(FILL, fee=-0.01).fee == -0.01  # type: ignore[type-var, attr-defined]
+    assert replace(FILL, fee=-0.01).fee == -0.01
     assert POSITION.to_dict()["qty"] == -0.5
 
 
@@ -76,7 +87,7 @@ def test_meta_that_contains_itself_is_refused() -> None:
     loop: dict[str, Any] = {}
     loop["again"] = loop
     with pytest.raises(ContractError, match="nested"):
-        replace(INTENT, meta=loop)  # type: ignore[type-var]
+        replace(INTENT, meta=loop)
 
 
 def test_a_misspelt_key_inside_the_decision_of_an_order_is_refused() -> None:
@@ -93,7 +104,7 @@ def test_a_denial_code_outside_the_catalogue_is_refused() -> None:
 
 
 def test_only_terminal_states_are_done() -> None:
-    done = {state: replace(UPDATE, status=state).done for state in ("open", "partially_filled", *TERMINAL)}  # type: ignore[type-var, attr-defined]
+    done = {state: replace(UPDATE, status=state).done for state in ("open", "partially_filled", *TERMINAL)}
     assert done == {"open": False, "partially_filled": False, "filled": True, "canceled": True, "rejected": True}
 
 
