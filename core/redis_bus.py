@@ -121,7 +121,7 @@ class RedisBus:
 
     async def ping(self) -> None:
         """Return when Redis answers. Raises BusUnavailableError, once too for a connection lost since the last call."""
-        await self._guarded(self.sender.ping())
+        await self._sent(self.sender.ping())
 
     async def get(self, key: str) -> str | None:
         """The value of a plain key. Raises BusUnavailableError."""
@@ -165,13 +165,13 @@ class RedisBus:
                 place = f"{message.entry[0]}-{message.entry[1]}"
                 pipeline.xadd(self.stream_key(message.producer), {"t": message.topic, "e": payload}, id=place)
             pipeline.publish(message.topic, payload)
-        for result in await self._guarded(pipeline.execute(raise_on_error=False)):
+        for result in await self._sent(pipeline.execute(raise_on_error=False)):
             if isinstance(result, Exception) and "equal or smaller" not in str(result):
                 raise BusUnavailableError(f"Redis at {self.url} refused a message: {result}") from result
 
     async def last_entry(self, producer: str) -> Entry:
         """The newest entry of a ledger stream, ``(0, 0)`` when Redis has none."""
-        newest = await self._guarded(self.sender.xrevrange(self.stream_key(producer), count=1))
+        newest = await self._sent(self.sender.xrevrange(self.stream_key(producer), count=1))
         return _entry(newest[0][0]) if newest else (0, 0)
 
     async def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
@@ -265,6 +265,16 @@ class RedisBus:
                 "Start it, or set redis.url in config/base.yaml; "
                 "nothing recorded is lost, the daemon goes on when Redis is back"
             ) from error
+
+    async def _sent(self, call: Any) -> Any:
+        """Await a call of the sender; what fails here has told of the loss."""
+        try:
+            answer = await self._guarded(call)
+        except BusUnavailableError:
+            self._loss_told = True
+            raise
+        self._loss_told = False
+        return answer
 
     def end_subscriptions(self) -> None:
         """Let every consumer finish what it has been given, and no more."""

@@ -42,10 +42,6 @@ GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is as
 _log: Final = logging.getLogger("njord.service")
 
 
-class _StoppedError(Exception):
-    """The daemon is to stop and cannot learn what it must know first: what it was given is delivered again."""
-
-
 @dataclass
 class Source:
     """Where a feed daemon's raw events come from, and who is told of its local answers (back-fill requests)."""
@@ -119,9 +115,6 @@ class Service:
             await asyncio.wait({work, stop, *side}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
             await self._drain(work)
-            for task in side:
-                if task.done():
-                    task.result()  # a side task ends only by failing
         finally:
             self._ready = False
             _notify("STOPPING=1")
@@ -169,7 +162,7 @@ class Service:
             _, late = await asyncio.wait({work}, timeout=self.settings.drain_s)
             if late:
                 work.cancel()
-        with suppress(asyncio.CancelledError, _StoppedError):
+        with suppress(asyncio.CancelledError):
             await work
 
     # ---- work
@@ -253,17 +246,19 @@ class Service:
 
     async def _handle(self, batch: Sequence[Message]) -> list[Message]:
         """Process a batch, make it durable, send what it answered."""
-        out: list[Message] = []
-        if self._kill_switch is not None and any(isinstance(m.event, GUARDED) for m in batch):
-            out += await self._ask_kill_switch()
-        for message in batch:
-            out += self.host.handle(message)
-        self.host.commit()
-        await self._send(out)
-        return out
+        async with self._turn:
+            out: list[Message] = []
+            if any(isinstance(m.event, GUARDED) for m in batch):
+                out += await self._ask_kill_switch()
+            for message in batch:
+                out += self.host.handle(message)
+            self.host.commit()
+            await self._send(out)
+            return out
 
     async def _ask_kill_switch(self) -> list[Message]:
-        assert self._kill_switch is not None
+        if self._kill_switch is None:
+            return []
         while True:
             try:
                 change = await self._kill_switch.check(self.host.clock.now_ns())
@@ -273,6 +268,22 @@ class Service:
                 await self._connect()  # no decision without knowing
                 continue
             return [] if change is None else self.host.handle_local(change)
+
+    async def _mind(self) -> None:
+        """While nothing happens: has the kill switch changed, has Redis lost what waits there for others?"""
+        while not self._stopping.is_set():
+            await asyncio.sleep(MIND_S)
+            if not self._ready:
+                continue
+            async with self._turn:
+                with suppress(BusUnavailableError):  # only when the daemon is to stop
+                    told = await self._ask_kill_switch()
+                    self.host.commit()
+                    await self._send(told)
+                try:
+                    await self.bus.ping()
+                except BusUnavailableError:
+                    await self._connect()
 
     async def _send(self, messages: Sequence[Message]) -> None:
         """Relay what is durable. Broadcasts that Redis does not take are gone, counted; ledgers are refilled."""
