@@ -18,6 +18,7 @@ from rich.table import Table
 
 from benchmarks import server
 from benchmarks.hardware import Hardware, look
+from benchmarks.processes import ProcessError
 from benchmarks.result import Figure, Result, SkippedError, VerificationError
 from benchmarks.workload import Workload
 
@@ -30,6 +31,7 @@ MODULES: Final = {
     "chain": "chain",
     "start": "start",
 }
+_PIPED_WIDTH: Final = 160
 EXIT_MISSED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_WRONG: Final = 3
@@ -48,7 +50,7 @@ def command(
     if unknown:
         print(f"benchmarks: unknown {', '.join(unknown)}: expected some of {', '.join(MODULES)}", file=sys.stderr)
         raise typer.Exit(EXIT_USAGE)
-    console = Console(stderr=output == Path("-"))
+    console = Console(stderr=output == Path("-"), width=None if sys.stdout.isatty() else _PIPED_WIDTH)
     results, skipped, hardware = measure(names or list(MODULES), console, quick=quick)
     console.print(f"\n{hardware}", style="dim", highlight=False)
     for name, reason in skipped.items():
@@ -139,7 +141,7 @@ def main() -> int:
         _app(prog_name="python -m benchmarks")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_WRONG
-    except (VerificationError, server.ServerMissingError) as error:
+    except (VerificationError, ProcessError, server.ServerMissingError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return EXIT_WRONG
     return 0
