@@ -151,8 +151,9 @@ class Instruments(Mapping[str, Instrument]):
         return {file_symbol(s).upper(): i for s, i in self._by_symbol.items()}
 
     def _unknown(self, symbol: str) -> str:
-        near = difflib.get_close_matches(symbol, [*self._by_symbol, *self._by_venue_name], n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
+        known = {**{s: s for s in self._by_symbol}, **{n: i.symbol for n, i in self._by_venue_name.items()}}
+        near = difflib.get_close_matches(symbol.upper(), list(known), n=1)
+        hint = f"; did you mean {known[near[0]]}?" if near else "."
         return (
             f"unknown symbol {symbol!r}: expected one of {', '.join(self._by_symbol) or 'none configured'}{hint} "
             "Add it under `instruments` in config/base.yaml"

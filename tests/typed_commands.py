@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # ships no types
 
 from tests.conftest import ROOT
 from tests.processes import wait_until
@@ -74,6 +74,11 @@ class Running:
     def output(self) -> str:
         """What it has printed so far, on both streams."""
         return self._output.read_text()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
 
     def until_ready(self, port: int) -> None:
         """Wait until its health server says that it is ready."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,15 +13,17 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from apps.fleet.session import Session, in_folder
+from apps.fleet.feed_health import FeedHealth, in_words
+from apps.fleet.session import Session, in_folder, run_session
 from apps.fleet.summary import Outcome, as_json, print_outcome
 from apps.fleet.tracker import Tracker
-from apps.fleet.trust import book_check, data_check, gap_check, ledger_check, repeat_check, strategy_check
-from apps.fleet.view import Screen
+from apps.fleet.trust import book_check, data_check, feed_check, gap_check, ledger_check, repeat_check, strategy_check
+from apps.fleet.view import Screen, clock
 from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core import codec
 from core.config import Config
+from core.contracts import FeedStatus
 from core.errors import ConfigError
 from core.launch import read_config, run_command, start_logging
 
@@ -68,12 +68,14 @@ def command(
         source = open_live(venue, moved, symbols)
     else:
         source, reopen = offline(moved, speed or (WATCHING_SPEED if watched and feed is None else "max")), offline
-    tracker = Tracker()
+    announced = _announce if venue is not None and not watched else lambda _: None
+    tracker = Tracker(FeedHealth(announced))
     session = Session(moved, source, tracker.observe)
     _watch(session, tracker, console if watched else None)
     checks = [
         data_check(session),
         gap_check(session),
+        *([feed_check(tracker.health)] if venue is not None else []),
         strategy_check(session),
         ledger_check(moved),
         book_check(session),
@@ -96,16 +98,15 @@ def _watch(session: Session, tracker: Tracker, console: Console | None) -> None:
     if console is not None:
         screen = Screen(session, tracker, session.source.feed.name)
         live = Live(screen, console=console, screen=True, auto_refresh=False)
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, session.stop)
-        await session.run(live.refresh if live is not None else lambda: None)
-
     context: Any = live if live is not None else nullcontext()
     with context:
-        asyncio.run(serve())
+        run_session(session, live.refresh if live is not None else lambda: None)
+
+
+def _announce(status: FeedStatus) -> None:
+    """Without a screen, a live feed says how it fares while nothing else is printed."""
+    hint = "; Ctrl-C ends" if status.state == "connecting" else ""
+    print(f"{clock(status.ts_changed_ns)}  {status.venue}  {in_words(status)}{hint}", file=sys.stderr, flush=True)
 
 
 def _run_name(source: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import signal
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -17,6 +18,7 @@ from apps.registry import BEHIND_THE_FEED
 from core.config import Config
 from core.contracts import Contract
 from core.embedded import EmbeddedFleet, Observer
+from core.errors import NjordError
 from core.kill_watch import KillSwitchWatch
 from core.launch import assemble
 from execution import PaperVenue
@@ -64,6 +66,7 @@ class Session:
         self._started = time.monotonic()
         self._looked = self._started
         self._ended: float | None = None
+        self._failure: NjordError | None = None
         self._watch = KillSwitchWatch(str(config.kill_switch_file))
 
     @property
@@ -97,16 +100,23 @@ class Session:
             self._ended = time.monotonic()
             on_look()
         finally:
-            minder.cancel()
+            if not self.stopped:  # else it closes the feed, which takes its time
+                minder.cancel()
             await asyncio.gather(minder, return_exceptions=True)
             await self.source.feed.aclose()
             self.fleet.close()
+        if self._failure is not None:
+            raise self._failure
 
     async def _mind(self, on_look: Callable[[], None]) -> None:
         """Look also while a live feed is silent; closing a feed that waits ends its stream."""
         while not self.stopped:
             await asyncio.sleep(CHECK_EVERY_S)
-            self._look(on_look)
+            try:
+                self._look(on_look)
+            except NjordError as error:
+                self._failure = error
+                self.stop()
         await self.source.feed.aclose()
 
     def _take(self, event: Contract) -> None:
@@ -124,6 +134,18 @@ class Session:
             self.interventions += 1
             self.fleet.tell(change)
         on_look()
+
+
+def run_session(session: Session, on_look: Callable[[], None] = lambda: None) -> None:
+    """Run a session in a loop of its own; Ctrl-C and SIGTERM end it cleanly. Raises as ``Session.run``."""
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, session.stop)
+        await session.run(on_look)
+
+    asyncio.run(serve())
 
 
 def in_folder(config: Config, folder: Path) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,14 +57,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """One screen."""
-    session = outcome.session
     console.print()
     console.print(_result(outcome), soft_wrap=True)
     console.print()
-    block = Table.grid(padding=(0, 2))
-    for check in outcome.checks:
-        block.add_row("  ", Text(check.verdict, style=_VERDICT_STYLE[check.verdict]), check.name, check.detail)
-    console.print(block)
+    _print_checks(outcome.checks, console)
     console.print()
     console.print(f"  journals  {outcome.folder / 'journals'}", soft_wrap=True, highlight=False)
     console.print(f"  ledgers   {outcome.folder / 'ledgers'}", soft_wrap=True, highlight=False)
@@ -73,6 +70,20 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print(Text.assemble("    ", (line, "cyan")), soft_wrap=True)
         console.print(Text(f"        {why}", style="dim"))
     console.print()
+
+
+def _print_checks(checks: Sequence[Check], console: Console) -> None:
+    """A table on a terminal, which folds what is too long; a line each for a file or pipe."""
+    if console.is_terminal:
+        block = Table.grid(padding=(0, 2))
+        for check in checks:
+            verdict = Text(check.verdict, style=_VERDICT_STYLE[check.verdict])
+            block.add_row("  ", verdict, check.name, Text(check.detail))
+        console.print(block)
+        return
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        console.print(Text(f"    {check.verdict}  {check.name:{width}}  {check.detail}"), soft_wrap=True)
 
 
 def _result(outcome: Outcome) -> Text:

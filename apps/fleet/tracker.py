@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from apps.fleet.feed_health import FeedHealth
 from core.component import Message
 from core.contracts import (
     FeedGap,
@@ -41,7 +42,8 @@ class Market:
 class Tracker:
     """Listens to an embedded fleet."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: FeedHealth | None = None) -> None:
+        self.health = health or FeedHealth()
         self.markets: dict[str, Market] = {}
         self.positions: dict[str, PositionSnapshot] = {}
         self.orders: deque[OrderUpdate] = deque(maxlen=SHOWN)
@@ -80,6 +82,7 @@ class Tracker:
                     self.state = event.state
                 case FeedStatus(channel="trades"):
                     self._market(event.symbol).state = event.state
+                    self.health.take(event)
                 case FeedGap():
                     self.counts["missing trades"] += event.missing
 

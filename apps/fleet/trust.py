@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
 
-from apps.fleet.session import APP_LOG, Session, fingerprint, in_folder
+from apps.fleet.feed_health import FeedHealth, in_words
+from apps.fleet.session import APP_LOG, Session, fingerprint, in_folder, run_session
+from apps.fleet.view import clock
 from apps.md_ingest.source import MarketSource
 from core import ledger
 from core.config import Config
@@ -36,11 +37,11 @@ def data_check(session: Session) -> Check:
     tally = session.source.ingest.tallies()
     rejected = sum(tally.rejected.values()) + (offline.rejected if offline else 0)
     what = f"sha256 {offline.checksum()[:16]}…" if offline else f"live from {session.source.feed.name}"
-    detail = f"{what}, {tally.accepted:,} trades, {tally.duplicates} duplicates dropped, {rejected} rejected"
+    detail = f"{what}, {tally.accepted:,} trades, {_count(tally.duplicates, 'duplicate')} dropped, {rejected} rejected"
     if rejected:
         detail += f"; each is told in {session.config.json_dir / APP_LOG}"
     if tally.backwards:
-        detail += f"; {tally.backwards} trades were older than the one before, ids gave the order"
+        detail += f"; {_count(tally.backwards, 'time')} a trade was older than the one before, ids gave the order"
     return Check("data", "PASS" if not rejected else "FAIL", detail)
 
 
@@ -64,8 +65,24 @@ def strategy_check(session: Session) -> Check:
 def gap_check(session: Session) -> Check:
     """Whether trades are missing. A hole in a recording is told, it is not the fleet's failure."""
     tally = session.source.ingest.tallies()
-    detail = f"{tally.gaps} gaps, {tally.missing} trades missing"
+    detail = f"{_count(tally.gaps, 'gap')}, {_count(tally.missing, 'trade')} missing"
     return Check("gaps", "PASS" if not tally.gaps else "FAIL", detail)
+
+
+def feed_check(health: FeedHealth) -> Check:
+    """Whether a live feed was connected until the end: what was traded while it was not is nowhere here."""
+    name = "feed"
+    troubles = [
+        f"{in_words(status)}; no trade after {clock(since)} UTC was seen"
+        if (since := health.away_since_ns(status.symbol)) is not None
+        else f"never live: {in_words(status)}"
+        for status in health.troubled
+    ]
+    if troubles:
+        return Check(name, "FAIL", "; ".join(troubles))
+    if not health.interruptions:
+        return Check(name, "PASS", "connected without interruption")
+    return Check(name, "PASS", f"{_count(health.interruptions, 'interruption')}, {health.away_s:.1f} s in all")
 
 
 def ledger_check(config: Config) -> Check:
@@ -99,7 +116,8 @@ def book_check(session: Session) -> Check:
     ]
     if wrong:
         return Check("books", "FAIL", f"positions or cash differ from the {fills} fills in {', '.join(wrong)}")
-    return Check("books", "PASS", f"positions and cash equal the sum of {fills} fills in {len(quantities)} symbols")
+    said = f"positions and cash equal the sum of {_count(fills, 'fill')} in {_count(len(quantities), 'symbol')}"
+    return Check("books", "PASS", said)
 
 
 def repeat_check(
@@ -117,13 +135,19 @@ def repeat_check(
     try:
         first_hash = fingerprint(folder)
         second = Session(moved, reopen(moved), durable=False)
-        asyncio.run(second.run())
+        run_session(second)
+        if second.stopped:
+            return Check(name, "SKIP", "stopped before the second run was through")
         second_hash = fingerprint(again)
     finally:
         shutil.rmtree(again, ignore_errors=True)
     if first_hash != second_hash:
         return Check(name, "FAIL", f"first run sha256 {first_hash[:16]}…, second run {second_hash[:16]}…")
     return Check(name, "PASS", f"a second run wrote the same bytes, sha256 {first_hash[:16]}…")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _decimal(value: float) -> Decimal:

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from apps.fleet.feed_health import in_words
 from apps.fleet.session import Session
 from apps.fleet.tracker import Market, Tracker
 from core.clock import NS_PER_S
@@ -109,12 +110,13 @@ class Screen:
             state = "" if market.state in ("live", "ended") else f" {market.state}"
             table.add_row(
                 Text.assemble(symbol, (state, "yellow")),
-                self._price(symbol, market.last),
-                Text(f"{change:+.2f}%", style="green" if change >= 0 else "red"),
+                self._price(symbol, market.last) if market.trades else "—",
+                Text(f"{change:+.2f}%", style="green" if change >= 0 else "red") if market.trades else "",
                 f"{market.trades:,}",
                 Text(sparkline(market), style="cyan"),
             )
-        return Panel(table, title="markets", box=box.ROUNDED)
+        troubles = "  ".join(in_words(status) for status in self._tracker.health.troubled)
+        return Panel(table, title="markets", subtitle=Text(troubles, style="yellow"), box=box.ROUNDED)
 
     def _positions(self) -> RenderableType:
         table = _table("=symbol", ">=position", ">=average", ">=realised", ">=unrealised", ">=fees")

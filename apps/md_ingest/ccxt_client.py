@@ -125,7 +125,7 @@ def make_exchange(
         near = difflib.get_close_matches(venue, ccxt.pro.exchanges, n=3)
         raise ConfigError(
             f"--venue: expected a venue that ccxt.pro streams, got {venue!r}"
-            f"{'; did you mean ' + ', '.join(near) + '?' if near else ''}"
+            f"{'; did you mean ' + ', '.join(near) + '?' if near else ', not a venue such as binanceus or kraken'}"
         )
     kind = type(venue, (_Observed, getattr(ccxt.pro, venue)), {})
     config: dict[str, Any] = {

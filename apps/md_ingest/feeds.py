@@ -194,6 +194,10 @@ def _paths(spec: str) -> list[Path]:
         found = (
             [Path(name)] if Path(name).is_file() else [Path(p) for p in sorted(glob.glob(name)) if Path(p).is_file()]
         )
+        if not found and Path(name).is_dir():
+            raise ConfigError(
+                f"--feed {name!r}: expected files, got a folder. Name its journals: '{Path(name) / 'md.*.ndjson'}'"
+            )
         if not found:
             raise ConfigError(
                 f"--feed {name!r}: no such file. Expected a raw Binance capture or one of our journals (plain or "

@@ -71,15 +71,19 @@ def open_live(
     from apps.md_ingest.ccxt_feed import CcxtFeed
     from core.backoff import BackoffPolicy
 
-    if not symbols:
-        raise ConfigError("a live venue needs at least one --symbol such as --symbol BTC/USDT")
     exchange, instruments = config.exchange, config.instruments_table()
+    key = exchange.api_key  # Binance wants one for trades older than the last thousand
+    secret = key.get_secret_value() if key else ""
+    client = make_exchange(venue, urls=dict(exchange.urls) or None, api_key=secret)
+    if not symbols:
+        raise ConfigError(
+            f"--venue {venue}: expected a --symbol with it, such as --symbol BTC/USDT (make: SYMBOL=BTC/USDT)"
+        )
     for symbol in symbols:
         instruments[symbol]
-    key = exchange.api_key  # Binance wants one for trades older than the last thousand
     policy = BackoffPolicy(exchange.backoff_base_s, exchange.backoff_max_s, jitter=exchange.backoff_jitter)
     feed = CcxtFeed(
-        make_exchange(venue, urls=dict(exchange.urls) or None, api_key=key.get_secret_value() if key else ""),
+        client,
         symbols,
         venue=venue,
         clock=SystemClock(),

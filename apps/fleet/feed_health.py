@@ -1,0 +1,66 @@
+"""How a live feed fares, from its own words: what the screen says of it, and what a finished run has to admit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.clock import NS_PER_S
+from core.contracts import FeedStatus
+
+
+class FeedHealth:
+    """Follows the status of every symbol's trades.
+
+    Args:
+        on_change: told when a symbol's state is another than before.
+
+    Attributes:
+        latest: the last status of each symbol before the feed was closed.
+        interruptions: how often a symbol that was live no longer was.
+    """
+
+    def __init__(self, on_change: Callable[[FeedStatus], None] = lambda _: None) -> None:
+        self.latest: dict[str, FeedStatus] = {}
+        self.interruptions = 0
+        self._on_change = on_change
+        self._away_ns = 0
+        self._away_since: dict[str, int] = {}
+        self._met: dict[str, None] = {}
+
+    @property
+    def away_s(self) -> float:
+        """How long symbols were away that came back, in seconds by the clock of receipt."""
+        return self._away_ns / NS_PER_S
+
+    @property
+    def troubled(self) -> list[FeedStatus]:
+        """The symbols that are not live."""
+        return [status for status in self.latest.values() if status.state != "live"]
+
+    def was_live(self, symbol: str) -> bool:
+        """Whether the symbol has been live at all."""
+        return symbol in self._met
+
+    def away_since_ns(self, symbol: str) -> int | None:
+        """Since when a symbol that was live is away; None when it is not."""
+        return self._away_since.get(symbol)
+
+    def take(self, status: FeedStatus) -> None:
+        """Take a status in; the end of the feed says nothing of its health."""
+        if status.state == "ended":
+            return
+        before, self.latest[status.symbol] = self.latest.get(status.symbol), status
+        if status.state == "live":
+            self._met[status.symbol] = None
+            since = self._away_since.pop(status.symbol, None)
+            self._away_ns += 0 if since is None else max(0, status.ts_changed_ns - since)
+        elif before is not None and before.state == "live":
+            self.interruptions += 1
+            self._away_since[status.symbol] = status.ts_changed_ns
+        if before is None or before.state != status.state:
+            self._on_change(status)
+
+
+def in_words(status: FeedStatus) -> str:
+    """``BTC/USDT reconnecting: …``."""
+    return f"{status.symbol} {status.state}{': ' if status.detail else ''}{status.detail}"
