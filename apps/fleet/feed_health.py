@@ -25,7 +25,6 @@ class FeedHealth:
         self._on_change = on_change
         self._away_ns = 0
         self._away_since: dict[str, int] = {}
-        self._met: dict[str, None] = {}
 
     @property
     def away_s(self) -> float:
@@ -37,10 +36,6 @@ class FeedHealth:
         """The symbols that are not live."""
         return [status for status in self.latest.values() if status.state != "live"]
 
-    def was_live(self, symbol: str) -> bool:
-        """Whether the symbol has been live at all."""
-        return symbol in self._met
-
     def away_since_ns(self, symbol: str) -> int | None:
         """Since when a symbol that was live is away; None when it is not."""
         return self._away_since.get(symbol)
@@ -51,7 +46,6 @@ class FeedHealth:
             return
         before, self.latest[status.symbol] = self.latest.get(status.symbol), status
         if status.state == "live":
-            self._met[status.symbol] = None
             since = self._away_since.pop(status.symbol, None)
             self._away_ns += 0 if since is None else max(0, status.ts_changed_ns - since)
         elif before is not None and before.state == "live":

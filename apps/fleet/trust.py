@@ -78,6 +78,8 @@ def feed_check(health: FeedHealth) -> Check:
         else f"never live: {in_words(status)}"
         for status in health.troubled
     ]
+    if not health.latest:
+        return Check(name, "FAIL", "stopped before it was connected")
     if troubles:
         return Check(name, "FAIL", "; ".join(troubles))
     if not health.interruptions:

@@ -124,8 +124,8 @@ def make_exchange(
     if venue not in ccxt.pro.exchanges:
         near = difflib.get_close_matches(venue, ccxt.pro.exchanges, n=3)
         raise ConfigError(
-            f"--venue: expected a venue that ccxt.pro streams, got {venue!r}"
-            f"{'; did you mean ' + ', '.join(near) + '?' if near else ', not a venue such as binanceus or kraken'}"
+            f"--venue: expected a venue that ccxt.pro streams, such as binanceus or kraken, got {venue!r}"
+            f"{'; did you mean ' + ', '.join(near) + '?' if near else ''}"
         )
     kind = type(venue, (_Observed, getattr(ccxt.pro, venue)), {})
     config: dict[str, Any] = {

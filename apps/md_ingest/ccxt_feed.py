@@ -387,6 +387,8 @@ class CcxtFeed:
     def _tell(self, lane: Lane, state: FeedState, detail: str) -> None:
         if (lane.state, lane.detail) != (state, detail):
             lane.state, lane.detail = state, detail
+            if state == "live":
+                _log.info("%s %s: live", self.name, lane.symbol)
             self._queue.put_now(self._status(lane))
 
     def _status(self, lane: Lane) -> FeedStatus:

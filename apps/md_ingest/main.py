@@ -47,6 +47,8 @@ def command(
     port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the registry's")] = None,
 ) -> None:
     """Serve one feed until it ends or the daemon is told to stop."""
+    if feed is not None and venue is not None:
+        raise ConfigError("--feed and --venue: expected one of them, got both")
     if lockstep and feed is None:
         raise ConfigError("--lockstep needs --feed: a live venue does not wait")
     settings = read_config(config_root, config)
