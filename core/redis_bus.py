@@ -284,7 +284,7 @@ class RedisBus:
     async def close(self) -> None:
         """End every subscription and release the connections."""
         self.end_subscriptions()
-        for client in {id(each): each for each in (self._client, self._sender) if each is not None}.values():
+        for client in dict.fromkeys(each for each in (self._client, self._sender) if each is not None):
             with suppress(BusUnavailableError):
                 await self._guarded(client.aclose())
 
