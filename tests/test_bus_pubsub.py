@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -184,3 +185,21 @@ async def test_a_consumer_goes_on_when_the_server_comes_back() -> None:
         await sender.close()
         await stream.aclose()
         await receiver.close()
+
+
+async def test_a_loss_between_two_messages_is_told_once_before_anything_follows_the_hole() -> None:
+    with RedisServer() as server:
+        sender = Bus(server.url)
+        await sender.publish([intent(1)])
+        server.kill()
+        await asyncio.to_thread(server.start)  # empty; meanwhile the loop sees the connection end
+
+        with suppress(BusUnavailableError):
+            await sender.get("somebody else's call may be the first to see it")
+        with pytest.raises(BusUnavailableError):
+            await sender.publish([intent(2)])
+
+        assert await sender.last_entry("strategy_runner") == (0, 0)
+        await sender.publish([intent(1), intent(2)])
+        assert await sender.last_entry("strategy_runner") == (2, 0)
+        await sender.close()

@@ -85,7 +85,11 @@ def test_ctrl_c_ends_a_session_in_order_with_whole_files(recorded_data: Path, tm
     assert outcome["stopped"]
     assert {check["verdict"] for check in outcome["checks"]} == {"PASS"}
     assert_hold(out)
-    trades = captures.trades_of(feed["BTC/USDT"])
-    got = [line["trade_id"] for line in journal(out / "journals", "md.trades.BTCUSDT")]
-    assert 0 < len(got) < len(trades)
-    assert got == [trade.trade_id for trade in trades[: len(got)]]
+    journaled = 0
+    for symbol, path in feed.items():
+        trades = captures.trades_of(path)
+        got = [line["trade_id"] for line in journal(out / "journals", f"md.trades.{symbol.replace('/', '')}")]
+        assert 0 < len(got) < len(trades)
+        assert got == [trade.trade_id for trade in trades[: len(got)]]
+        journaled += len(got)
+    assert f" {journaled:,} trades" in outcome["checks"][0]["detail"], "what was taken in is on record, to the last one"

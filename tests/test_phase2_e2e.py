@@ -56,8 +56,8 @@ async def daemons(folder: Path) -> AsyncIterator[MemoryBus]:
         host.close()
 
 
-async def ask(bus: MemoryBus, intent: OrderIntent, number: int = 1) -> None:
-    await bus.publish([Message("strat.intent", intent, "strategy_runner", number, (number, 0))])
+async def ask(bus: MemoryBus, intent: OrderIntent) -> None:
+    await bus.publish([Message("strat.intent", intent, "strategy_runner", 1, (1, 0))])
 
 
 async def first(bus: MemoryBus, contract: type[Contract]) -> Contract:
@@ -98,15 +98,12 @@ async def test_a_denied_intent_goes_no_further(tmp_path: Path) -> None:
     assert (tmp_path / "ledgers" / "paper_trader.ndjson").read_bytes() == b""
 
 
-async def test_the_same_messages_leave_the_same_ledgers_and_a_repeat_leaves_nothing(tmp_path: Path) -> None:
-    for name, times in (("once", 1), ("again", 1), ("twice", 2)):
+async def test_the_same_messages_leave_the_same_ledgers(tmp_path: Path) -> None:
+    for name in ("once", "again"):
         async with daemons(tmp_path / name) as bus:
             await bus.publish_json(f"md.trades.{BTC}", TRADE.to_dict())
-            for _ in range(times):
-                await ask(bus, INTENT)
+            await ask(bus, INTENT)
 
-    def ledgers(name: str) -> list[bytes]:
-        return [path.read_bytes() for path in sorted((tmp_path / name / "ledgers").iterdir())]
-
-    assert all(ledgers("once"))
-    assert ledgers("once") == ledgers("again") == ledgers("twice")
+    once, again = ([p.read_bytes() for p in sorted((tmp_path / n / "ledgers").iterdir())] for n in ("once", "again"))
+    assert all(once)
+    assert once == again
