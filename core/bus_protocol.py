@@ -25,10 +25,14 @@ BATCH_LIMIT: Final = 1_024  # messages handed to a consumer at once
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a consumer wants: broadcast topics as globs, and producers' streams after the given entries."""
+    """What a consumer wants: broadcast topics as globs, and producers' streams after the given entries.
+
+    ``watch`` names a key to be read together with the entries, where the bus has keys.
+    """
 
     patterns: tuple[str, ...] = ()
     streams: Mapping[str, Entry] = field(default_factory=dict)
+    watch: str | None = None
 
 
 class BusProto(Protocol):

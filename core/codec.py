@@ -7,6 +7,7 @@ reserved keys ``_producer`` and ``_seq`` (or ``_id`` in a ledger stream), by whi
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ C = TypeVar("C", bound=Contract)
 
 _encoder: Final = msgspec.json.Encoder()
 _META: Final = b',"_producer":'
+_OURS: Final = re.compile(rb'"([a-z_]{1,64})","_seq":(0|[1-9][0-9]{0,17})\}')  # the tail as this fleet writes it
 _SHOWN: Final = 120  # characters of an unreadable message that an error quotes
 
 
@@ -97,12 +99,15 @@ def decode_message(contract: type[C], data: bytes) -> tuple[C, Meta]:
     body, found, tail = data.rpartition(_META)
     if not found:
         return decode(contract, data), NO_META
+    known = _OURS.fullmatch(tail)
+    if known is not None:
+        return decode(contract, body + b"}"), Meta(known[1].decode(), int(known[2]))
     try:
-        known = _tail_decoder.decode(b'{"_producer":' + tail)
+        foreign = _tail_decoder.decode(b'{"_producer":' + tail)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         # The marker stood inside a string of the event.
         return decode(contract, data), NO_META
-    return decode(contract, body + b"}"), Meta(known.producer, known.seq)
+    return decode(contract, body + b"}"), Meta(foreign.producer, foreign.seq)
 
 
 def _each_key_once(contract: type[Contract], data: bytes) -> dict[str, Any]:

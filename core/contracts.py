@@ -98,6 +98,22 @@ def _time(contract: object, name: str, value: int) -> None:
         raise _fail(contract, name, "a time in UTC epoch nanoseconds, 0 to 2^63-1", value)
 
 
+def _ladder(contract: object, name: str, levels: tuple[Level, ...], *, descending: bool) -> None:
+    """Levels of finite numbers above 0, strictly ordered from the best price outwards."""
+    prices, quantities = [price for price, _ in levels], [qty for _, qty in levels]
+    if not levels or (
+        isfinite(sum(prices) + sum(quantities))  # says no to NaN and infinity anywhere
+        and min(prices) > 0
+        and min(quantities) > 0
+        and sorted(set(prices), reverse=descending) == prices
+    ):
+        return
+    for level in levels:
+        if not all(0 < number < inf for number in level):
+            raise _fail(contract, name, "levels of finite numbers above 0", level)
+    raise _fail(contract, name, "levels ordered from the best price outwards, each once", prices)
+
+
 def _shallow(contract: object, name: str, value: dict[str, Any]) -> None:
     """Refuse what a reader or writer of JSON would run out of stack on."""
     level: list[Any] = [value]
@@ -242,14 +258,8 @@ class BookEvent(Contract):
         _time(self, "ts_recv_ns", self.ts_recv_ns)
         if self.bids and self.asks and self.bids[0][0] >= self.asks[0][0]:
             raise _fail(self, "bids", f"a best bid below the best ask {self.asks[0][0]}", self.bids[0][0])
-        for name, levels, sign in (("bids", self.bids, -1.0), ("asks", self.asks, 1.0)):
-            worst = -inf
-            for price, qty in levels:
-                if not (0 < price < inf and 0 < qty < inf):
-                    raise _fail(self, name, "levels of finite numbers above 0", (price, qty))
-                if sign * price <= worst:
-                    raise _fail(self, name, "levels ordered from the best price outwards", price)
-                worst = sign * price
+        _ladder(self, "bids", self.bids, descending=True)
+        _ladder(self, "asks", self.asks, descending=False)
 
     @property
     def ts_ns(self) -> int:

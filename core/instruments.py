@@ -106,6 +106,9 @@ def _on_grid(steps: float, what: str, value: float, step: Decimal, symbol: str) 
     # Float division is exact to about one part in 10^16; large counts get the room they need.
     if abs(steps - nearest) > max(_GRID_SLACK, abs(steps) * 4e-16):
         raise ContractError(f"{symbol}: expected a {what} in steps of {step}, got {value!r}")
+    if nearest == 0 and value != 0:  # too small for the slack above to tell it from nothing
+        unit = {"price": "tick", "quantity": "lot"}[what]
+        raise ContractError(f"{symbol}: expected a {what} of at least one {unit} of {step}, got {value!r}")
     return nearest
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from core import kill_switch
 from core.bus import RedisBus
 from core.contracts import KillSwitchEvent
+
+FRESH_S: Final = 0.02  # age up to which the key's value that came with the entries is taken for what it is now
 
 
 class KillSwitchWatch:
@@ -25,11 +29,18 @@ class KillSwitchWatch:
         self._key = key
         self.told = False
 
+    @property
+    def key(self) -> str | None:
+        """The Redis key, for the bus to read along with what is to be decided; None without Redis."""
+        return self._key if self._bus is not None else None
+
     async def check(self, now_ns: int) -> KillSwitchEvent | None:
         """The change since the last check, or None. Raises BusUnavailableError when the key cannot be asked for."""
         source = self._tripped_file()
-        if not source and self._bus is not None and kill_switch.value_trips(await self._bus.get(self._key)):
-            source = f"key {self._key}"
+        if not source and self._bus is not None:
+            # What came along with an intent was read after the intent was written: it is new enough to decide on.
+            value = await self._bus.get(self._key, max_age_s=FRESH_S)
+            source = f"key {self._key}" if kill_switch.value_trips(value) else ""
         return self._change(source, now_ns)
 
     def check_file(self, now_ns: int) -> KillSwitchEvent | None:

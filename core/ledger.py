@@ -109,6 +109,7 @@ class Ledger:
         self._prev = genesis(self.name)
         self.seq = 0
         self.committed = 0
+        self._answered = False  # something that waits for ``commit`` tells others anything
 
     def replay(self) -> Iterator[Transaction]:
         """Every transaction so far, verified. Read it to the end before the first ``append``."""
@@ -126,20 +127,27 @@ class Ledger:
         line, digest = _line(self.seq + 1, ts_ns, cause, events, self._prev, note)
         self._journal.append(line, ts_ns)
         self.seq, self._prev = self.seq + 1, digest
+        self._answered = self._answered or bool(events)
         return self.seq
 
     def commit(self) -> None:
-        """Make everything appended durable: one write, one fdatasync. Does nothing when nothing waits."""
+        """Make everything appended durable: one write, one fdatasync. Does nothing when nothing waits.
+
+        Transactions that answered nothing are handed to the operating system and synced with the next that did:
+        nobody knows of them, and if the machine loses them their causes are delivered again.
+        """
         if self.committed == self.seq:
             return
-        if self._durable:
+        if self._durable and self._answered:
             self._journal.sync()
         else:
             self._journal.flush()
+        self._answered = False
         self.committed = self.seq
 
     def close(self) -> None:
         """Commit and release the file."""
+        self._answered = True
         self.commit()
         self._journal.close()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ ROUND_TIMEOUT_S: Final = 30.0
 _RETRY_S: Final = 0.1
 
 Sent = dict[str, int]  # topic -> last broadcast sequence; LEDGER -> place of the last ledger entry
+S = TypeVar("S")
 LEDGER: Final = ""
 _INDEX_BITS: Final = 20  # events in one transaction, more than any component answers
 
@@ -47,6 +48,14 @@ class Done(msgspec.Struct):
     step: int
     round: int
     sent: Sent
+
+
+def _understood(payload: dict[str, Any], kind: type[S]) -> S:
+    """A lock-step message. Raises FeedError: who does not understand the others cannot keep step."""
+    try:
+        return msgspec.convert(payload, kind)
+    except msgspec.ValidationError as error:
+        raise FeedError(f"lock-step: expected a {kind.__name__} message, got {payload!r}: {error}") from None
 
 
 def _numbered(message: Message) -> tuple[str, int]:
@@ -120,7 +129,7 @@ class Leader:
 
     async def _listen(self) -> None:
         async for payload in self._bus.subscribe(DONE):
-            self._reports.put_nowait(msgspec.convert(payload, Done))
+            self._reports.put_nowait(_understood(payload, Done))
 
     async def end(self) -> None:
         """Tell the followers that the feed has ended."""
@@ -152,7 +161,7 @@ class Follower:
     async def rounds(self) -> AsyncIterator[list[Message]]:
         """The messages of one round after the other, ordered as the embedded fleet orders them."""
         async for payload in self._bus.subscribe(GO):
-            go = msgspec.convert(payload, Go)
+            go = _understood(payload, Go)
             if go.end:
                 return
             if go.step == 0:
@@ -161,7 +170,13 @@ class Follower:
             self._at = (go.step, go.round)
             while not self._complete(go.sent):
                 self._arrived.clear()
-                await asyncio.wait_for(self._arrived.wait(), ROUND_TIMEOUT_S)
+                try:
+                    await asyncio.wait_for(self._arrived.wait(), ROUND_TIMEOUT_S)
+                except TimeoutError:
+                    raise FeedError(
+                        f"lock-step: {self._host.name} waits for round {go.round} of step {go.step} since "
+                        f"{ROUND_TIMEOUT_S:.0f} s: messages were lost on the way; start the session again"
+                    ) from None
             yield [message for producer in FLEET for message in self._waiting.pop(producer, ())]
 
     async def report(self, sent: Sent) -> None:

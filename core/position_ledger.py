@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from core.contracts import FillEvent
-from core.errors import ConfigError, ContractError
+from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
 
 Method = Literal["fifo", "average"]
@@ -159,11 +159,6 @@ class PositionLedger:
         """
         instrument = self._instruments[fill.symbol]
         lots, ticks = instrument.lots(fill.qty), instrument.ticks(fill.price)
-        if lots < 1 or ticks < 1:
-            raise ContractError(
-                f"{fill.symbol}: expected a fill of at least one lot {instrument.lot_size} at one tick "
-                f"{instrument.tick_size}, got {fill.qty!r} at {fill.price!r} in fill {fill.fill_id or fill.order_id}"
-            )
         account = self._account(instrument)
         account.book(lots if fill.side == "buy" else -lots, ticks, fee_units(fill.fee))
         return account.position()

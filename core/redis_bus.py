@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core import codec
 from core.bus_protocol import INBOX_LIMIT, Entry, Inbox, Subscription, wire_bytes
 from core.component import Message, Unreadable
-from core.errors import BusUnavailableError, CodecError, RejectedError
+from core.errors import BusUnavailableError, CodecError, FatalError, RejectedError
 from core.redaction import redact_text
 from core.topics import Delivery, row_of
 
@@ -64,6 +64,7 @@ class RedisBus:
         self._sender = client  # publishes typed messages; apart from the rest, so that each loss is seen by ``publish``
         self._sent_before = False
         self._loss_told = False
+        self._watched: tuple[str, bytes | None, float] = ("", None, 0.0)  # key, value, loop time
         self._inbox_limit = inbox_limit
         self._inboxes: list[Inbox] = []
 
@@ -88,6 +89,7 @@ class RedisBus:
             from redis.asyncio import BlockingConnectionPool, Redis
 
             options = self._connection_options()
+            options["socket_timeout"] = None  # one time limit around each call costs less than one for every reply
             pool = BlockingConnectionPool.from_url(
                 self._address, max_connections=1, timeout=None, redis_connect_func=self._admit, **options
             )
@@ -123,9 +125,15 @@ class RedisBus:
         """Return when Redis answers. Raises BusUnavailableError, once too for a connection lost since the last call."""
         await self._sent(self.sender.ping())
 
-    async def get(self, key: str) -> str | None:
-        """The value of a plain key. Raises BusUnavailableError."""
-        value = await self._guarded(self.client.get(key))
+    async def get(self, key: str, max_age_s: float = 0.0) -> str | None:
+        """The value of a plain key, or of the watched one as it came with entries no longer ago than ``max_age_s``.
+
+        Raises:
+            BusUnavailableError: Redis does not answer.
+        """
+        known, value, at = self._watched
+        if known != key or asyncio.get_running_loop().time() - at > max_age_s:
+            value = await self._guarded(self.client.get(key))
         return value.decode() if isinstance(value, bytes) else value
 
     async def publish_json(self, topic: str, payload: dict[str, Any]) -> None:
@@ -158,7 +166,9 @@ class RedisBus:
         """
         if not messages:
             return
-        pipeline = self.sender.pipeline(transaction=False)
+        # Entries that belong together become visible together: whoever waits for them wakes up once.
+        entries = sum(1 for message in messages if message.entry != (0, 0))
+        pipeline = self.sender.pipeline(transaction=entries > 1)
         for message in messages:
             payload = wire_bytes(message)
             if message.entry != (0, 0):
@@ -180,7 +190,7 @@ class RedisBus:
         self._inboxes.append(inbox)
         readers = [asyncio.create_task(self._read_broadcasts(wanted.patterns, inbox))] if wanted.patterns else []
         if wanted.streams:
-            readers.append(asyncio.create_task(self._read_streams(dict(wanted.streams), inbox)))
+            readers.append(asyncio.create_task(self._read_streams(dict(wanted.streams), wanted.watch, inbox)))
         if not wanted.patterns:
             self.connected.set()
         for reader in readers:
@@ -220,14 +230,14 @@ class RedisBus:
             except BusUnavailableError as error:
                 pause = await self._lost(error, pause)
 
-    async def _read_streams(self, positions: dict[str, Entry], inbox: Inbox) -> None:
+    async def _read_streams(self, positions: dict[str, Entry], watch: str | None, inbox: Inbox) -> None:
         producers = {self.stream_key(producer).encode(): producer for producer in positions}
         pause = RETRY_FIRST_S
         while not inbox.closed:
             await inbox.room()
             after: dict[Any, Any] = {self.stream_key(p): f"{entry[0]}-{entry[1]}" for p, entry in positions.items()}
             try:
-                answer = await self._guarded(self.client.xread(after, count=STREAM_BATCH, block=self._block_ms))
+                answer = await self._next_entries(after, watch)
             except BusUnavailableError as error:
                 pause = await self._lost(error, pause)
                 continue
@@ -238,6 +248,18 @@ class RedisBus:
                 for place, fields in entries:
                     positions[producer] = _entry(place)
                     inbox.put(_ledger_message(producer, positions[producer], fields))
+            await asyncio.sleep(0)  # the consumer goes first, then the next request
+
+    async def _next_entries(self, after: dict[Any, Any], watch: str | None) -> Any:
+        """The next entries of the streams, and with them the watched key as it stands when they have arrived."""
+        if watch is None:
+            return await self._guarded(self.client.xread(after, count=STREAM_BATCH, block=self._block_ms))
+        pipeline = self.client.pipeline(transaction=False)
+        pipeline.xread(after, count=STREAM_BATCH, block=self._block_ms)
+        pipeline.get(watch)
+        answer, value = await self._guarded(pipeline.execute())
+        self._watched = (watch, value, asyncio.get_running_loop().time())
+        return answer
 
     async def _lost(self, error: BusUnavailableError, pause: float) -> float:
         """Say that the connection is gone, once for all readers, wait, and return the next pause."""
@@ -265,16 +287,28 @@ class RedisBus:
                 "Start it, or set redis.url in config/base.yaml; "
                 "nothing recorded is lost, the daemon goes on when Redis is back"
             ) from error
+        except exceptions.ResponseError as error:
+            raise FatalError(
+                f"Redis at {self.url} refused a command: {error}. Expected keys below {self._prefix}: to be this "
+                "fleet's alone; look at what holds them with TYPE, or set redis.key_prefix in config/base.yaml"
+            ) from error
 
     async def _sent(self, call: Any) -> Any:
         """Await a call of the sender; what fails here has told of the loss."""
         try:
-            answer = await self._guarded(call)
+            answer = await self._guarded(self._in_time(call))
         except BusUnavailableError:
             self._loss_told = True
             raise
         self._loss_told = False
         return answer
+
+    async def _in_time(self, call: Any) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await call
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {self._timeout_s:g} s") from None
 
     def end_subscriptions(self) -> None:
         """Let every consumer finish what it has been given, and no more."""

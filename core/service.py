@@ -20,7 +20,7 @@ from core.bus_protocol import Subscription
 from core.clock import NS_PER_S, Clock, SystemClock
 from core.component import Message
 from core.contracts import Contract, OrderEvent, OrderIntent
-from core.errors import BusUnavailableError, NjordError
+from core.errors import BusUnavailableError, LedgerCorruptError, NjordError
 from core.health import HealthServer
 from core.host import ComponentHost
 from core.kill_watch import KillSwitchWatch
@@ -86,6 +86,7 @@ class Service:
         self._reload = reload
         self._first_words = first_words
         self._stopping = asyncio.Event()
+        self._from_feed: asyncio.Queue[Contract | None] = asyncio.Queue(FEED_AHEAD)
         self._started_ns = self._clock.now_ns()
         self._ready = False
         self._waiting_for = "start"
@@ -99,7 +100,8 @@ class Service:
     async def run(self) -> None:
         """Recover, serve, stop. Raises FatalError when the daemon must not go on."""
         recovered = self.host.recover()
-        _log.info("%s recovered %d transactions", self.host.name, recovered)
+        if self.host.ledger is not None:
+            _log.info("%s recovered %d transactions", self.host.name, recovered)
         if self._kill_switch is not None:
             self._kill_switch.told = self.host.halted
         await self.health.start()
@@ -131,6 +133,8 @@ class Service:
     def stop(self) -> None:
         """Ask the daemon to finish what it is doing and end."""
         self._stopping.set()
+        with suppress(asyncio.QueueFull):  # then nobody waits for the feed either
+            self._from_feed.put_nowait(None)
 
     def report(self) -> dict[str, Any]:
         """The daemon's state, as ``/health`` tells it."""
@@ -206,6 +210,14 @@ class Service:
         if book is None:
             return
         newest = await self.bus.last_entry(self.host.name)
+        if newest[0] > book.seq:
+            raise LedgerCorruptError(
+                book.path,
+                book.seq,
+                f"the ledger ends at transaction {book.seq}, but Redis has its stream up to {newest[0]}: the file was "
+                f"deleted, replaced or is not the newest copy. Or, if it was meant to start anew, delete the key "
+                f"{self.bus.stream_key(self.host.name)} in Redis and the ledgers of all other daemons",
+            )
         batch: list[Message] = []
         for message in ledger.messages_after(book.path, self.host.name, newest):
             batch.append(message)
@@ -217,7 +229,8 @@ class Service:
 
     async def _serve_bus(self) -> None:
         patterns = tuple(r.pattern for r in consumed_by(self.host.name) if r.delivery is Delivery.BROADCAST)
-        stream = self.bus.consume(Subscription(patterns, self.host.streams))
+        key = self._kill_switch.key if self._kill_switch is not None else None
+        stream = self.bus.consume(Subscription(patterns, self.host.streams, key))
         follower = self._follower
         if follower is None:
             watching = asyncio.create_task(self._become_ready())
@@ -299,13 +312,13 @@ class Service:
                 await self._connect()
 
     async def _serve_source(self, source: Source) -> None:
-        waiting: asyncio.Queue[Contract | None] = asyncio.Queue(FEED_AHEAD)
+        waiting = self._from_feed
         reading = asyncio.create_task(_read(source.events, waiting))
         if self._leader is not None:
             await self._leader.start()
         self._now_ready()
         while not self._stopping.is_set():
-            events = await _next_batch(waiting, 1 if self._leader else FEED_BATCH, self._stopping)
+            events = await _next_batch(waiting, 1 if self._leader else FEED_BATCH)
             if not events:
                 break
             out: list[Message] = []
@@ -388,26 +401,17 @@ async def _read(events: AsyncIterator[Contract], waiting: asyncio.Queue[Contract
         await waiting.put(None)
 
 
-async def _next_batch(waiting: asyncio.Queue[Contract | None], limit: int, stopping: asyncio.Event) -> list[Contract]:
+async def _next_batch(waiting: asyncio.Queue[Contract | None], limit: int) -> list[Contract]:
     """What the feed has ready, at least one event; empty when it has ended or the daemon stops."""
-    if waiting.empty():
-        first = asyncio.ensure_future(waiting.get())
-        stop = asyncio.ensure_future(stopping.wait())
-        await asyncio.wait({first, stop}, return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if not first.done():
-            first.cancel()
-            return []
-        event = first.result()
-    else:
-        event = waiting.get_nowait()
+    event = await waiting.get()
     batch: list[Contract] = []
     while event is not None:
         batch.append(event)
         if len(batch) == limit or waiting.empty():
             return batch
         event = waiting.get_nowait()
-    waiting.put_nowait(None)  # the end is seen again by the next call
+    with suppress(asyncio.QueueFull):
+        waiting.put_nowait(None)  # the end is seen again by the next call
     return batch
 
 

@@ -22,7 +22,7 @@ from core.contracts import (
     PositionSnapshot,
     TradeEvent,
 )
-from core.errors import ContractError
+from core.errors import ContractError, RejectedError
 from core.instruments import Instrument, Instruments
 from core.position_ledger import Method, Position, PositionLedger
 from execution.account import AccountSummary, summarize
@@ -105,6 +105,7 @@ class PaperVenue:
 
         Raises:
             UnknownSymbolError, ContractError: a trade of an unknown symbol or off its grid. Nothing changes.
+            RejectedError: an order without the decision that allows it. Its id stays free.
         """
         if isinstance(event, TradeEvent):
             return self._on_trade(event)
@@ -157,7 +158,10 @@ class PaperVenue:
         if self._orders.knows(order_id):
             self.counters.duplicate_orders += 1
             return []
-        reason = refusal(event) or (HALTED if self._halted else "") or _off_grid(event, self._instruments)
+        if forged := refusal(event):
+            # No answer and no memory of its id: the genuine order may still come under it.
+            raise RejectedError(f"order {order_id} refused, {forged}")
+        reason = (HALTED if self._halted else "") or _off_grid(event, self._instruments)
         if reason:
             self._orders.finish(order_id)
             return [order_update(event, event.ts_ns, "rejected", reason)]
@@ -267,11 +271,10 @@ def _off_grid(order: OrderEvent, instruments: Instruments) -> str:
         return f"{DenialCode.UNKNOWN_SYMBOL}: expected one of {', '.join(instruments)}, got {order.symbol!r}"
     code = DenialCode.LOT_SIZE
     try:
-        if instrument.lots(order.qty) < 1:
-            return f"{code}: expected at least one lot of {instrument.lot_size}, got {order.qty!r}"
+        instrument.lots(order.qty)
         code = DenialCode.TICK_SIZE
-        if order.type == "limit" and order.limit_price is not None and instrument.ticks(order.limit_price) < 1:
-            return f"{code}: expected at least one tick of {instrument.tick_size}, got {order.limit_price!r}"
+        if order.type == "limit" and order.limit_price is not None:
+            instrument.ticks(order.limit_price)
     except ContractError as error:
         return f"{code}: {error}"
     return ""

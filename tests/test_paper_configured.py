@@ -16,7 +16,7 @@ def configured(paper: PaperConfig) -> Config:
 
 
 def test_it_starts_with_its_cash_and_goes_by_the_name_of_its_topics() -> None:
-    paper = build(configured(PaperConfig(starting_cash=5_000.0)))
+    paper = build(configured(PaperConfig(starting_cash=5_000.0, fill_model="last_trade")))
 
     assert paper.account("USDT").equity == 5_000.0
     assert isinstance(paper, Durable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from core import ids
 from core.component import Durable
 from core.contracts import ClockTick, Contract, KillSwitchEvent, OrderCancel, OrderEvent, TradeEvent
-from core.errors import ConfigError, ContractError, UnknownSymbolError
+from core.errors import ConfigError, ContractError, RejectedError, UnknownSymbolError
 from execution.paper_venue import PaperVenue
 from tests.paper_orders import feed, fills, order, trade, updates, venue
 
@@ -43,15 +44,13 @@ GOOD = order("buy", 1, limit=100.0)
         (decided(GOOD, strategy_id="someone else"), "decision.strategy_id"),
     ],
 )
-def test_an_order_without_its_allowed_decision_is_rejected(bad: OrderEvent, expected: str) -> None:
+def test_an_order_without_its_allowed_decision_is_refused(bad: OrderEvent, expected: str) -> None:
     paper = venue()
 
-    (update,) = updates(feed(paper, bad))
+    with pytest.raises(RejectedError, match=rf"refused, NO_RISK_DECISION: .*{re.escape(expected)}"):
+        feed(paper, bad)
 
-    assert update.status == "rejected"
-    assert update.reason.startswith("NO_RISK_DECISION: ")
-    assert expected in update.reason
-    assert feed(paper, trade(90.0, ts=5)) == []
+    assert updates(feed(paper, GOOD))[0].status == "open", "its id stays free for the genuine one"
 
 
 @pytest.mark.parametrize(
@@ -59,9 +58,9 @@ def test_an_order_without_its_allowed_decision_is_rejected(bad: OrderEvent, expe
     [
         (order("buy", 1, limit=100.0, symbol="DOGE/USDT"), "UNKNOWN_SYMBOL: expected one of BTC/USDT, ETH/USDT"),
         (order("buy", 0.0005, limit=100.0), "LOT_SIZE: BTC/USDT: expected a quantity in steps of 0.001, got 0.0005"),
-        (order("buy", 1e-12, limit=100.0), "LOT_SIZE: expected at least one lot of 0.001"),
+        (order("buy", 1e-12, limit=100.0), "LOT_SIZE: BTC/USDT: expected a quantity of at least one lot of 0.001"),
         (order("buy", 1, limit=100.005), "TICK_SIZE: BTC/USDT: expected a price in steps of 0.01, got 100.005"),
-        (order("buy", 1, limit=1e-12), "TICK_SIZE: expected at least one tick of 0.01"),
+        (order("buy", 1, limit=1e-12), "TICK_SIZE: BTC/USDT: expected a price of at least one tick of 0.01"),
     ],
 )
 def test_an_order_that_does_not_fit_its_instrument_is_rejected_with_the_step(bad: OrderEvent, expected: str) -> None:

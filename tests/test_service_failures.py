@@ -132,7 +132,8 @@ def test_a_message_that_makes_a_component_fail_is_no_reason_to_stop(redis_url: s
         wait_until(lambda: processes.health("paper_trader").get("transactions", 0) >= 1)
         assert processes.health("paper_trader")["alive"]
         processes.stop()
-    (update,) = [codec.decode_plain(line) for line in JournalReader(tmp_path / "journals").lines("orders.updates")]
-    assert update["status"] == "rejected"
-    assert update["reason"].startswith("NO_RISK_DECISION: expected the decision that allowed i1, got none")
+    lines = JournalReader(tmp_path / "journals").lines("rejected.paper_trader")
+    (refused,) = [codec.decode_plain(line) for line in lines]
+    assert "NO_RISK_DECISION: expected the decision that allowed i1, got none" in refused["reason"]
+    assert not list((tmp_path / "journals").glob("orders.updates*"))
     assert not list((tmp_path / "journals").glob("fills.*"))

@@ -74,5 +74,5 @@ def test_at_full_speed_nothing_is_lost_and_every_order_is_accounted_for(recorded
     for symbol, path in feed.items():
         got = [line["trade_id"] for line in journal(journals, f"md.trades.{symbol.replace('/', '')}")]
         assert got == [trade.trade_id for trade in captures.trades_of(path)]
-    assert len(journal(journals, "strat.intent")) > 100
+    assert len(journal(journals, "strat.intent")) > 20  # how many depends on the pace
     assert len(journal(journals, "fills.BTCUSDT")) > 0

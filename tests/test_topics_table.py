@@ -138,10 +138,8 @@ def allowed(**changed: object) -> c.RiskDecision:
 )
 def test_the_venue_refuses_an_order_without_the_decision_that_allowed_it(order: c.OrderEvent) -> None:
     venue = venue_of(order.symbol)
-    (answer,) = venue.on_event(order)
-    assert isinstance(answer, c.OrderUpdate)
-    assert answer.status == "rejected"
-    assert answer.reason.startswith("NO_RISK_DECISION: expected ")
+    with pytest.raises(RejectedError, match="refused, NO_RISK_DECISION: expected "):
+        venue.on_event(order)
     assert venue.position(order.symbol).qty == 0
 
 
