@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
+from redis import Redis
+
 from benchmarks.processes import Processes
 from benchmarks.result import Budget, Figure, Result, verify
 from benchmarks.workload import ROOT, Workload
@@ -50,6 +52,8 @@ def _ready(work: Workload, name: str, rounds: int, floor: float) -> Figure:
     options = ("--feed", "synthetic:42:1", "--speed", "1x") if name == "md_ingest" else ()
     taken: list[float] = []
     for number in range(rounds):
+        with Redis.from_url(work.server_url) as client:
+            client.flushall()  # new ledgers begin at 1, and so must the streams
         folder = work.folder / f"start-{number}"
         environ = {
             "NJORD_REDIS__URL": work.server_url,
