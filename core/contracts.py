@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
 from math import inf, isfinite
+from operator import gt, lt
 from typing import Any, ClassVar, Final, Literal, Self, get_args, get_type_hints
 
 import msgspec
@@ -100,12 +101,14 @@ def _time(contract: object, name: str, value: int) -> None:
 
 def _ladder(contract: object, name: str, levels: tuple[Level, ...], *, descending: bool) -> None:
     """Levels of finite numbers above 0, strictly ordered from the best price outwards."""
-    prices, quantities = [price for price, _ in levels], [qty for _, qty in levels]
-    if not levels or (
+    if not levels:
+        return
+    prices, quantities = zip(*levels, strict=True)
+    if (
         isfinite(sum(prices) + sum(quantities))  # says no to NaN and infinity anywhere
-        and min(prices) > 0
+        and min(prices[0], prices[-1]) > 0
         and min(quantities) > 0
-        and sorted(set(prices), reverse=descending) == prices
+        and all(map(gt if descending else lt, prices, prices[1:]))
     ):
         return
     for level in levels:
