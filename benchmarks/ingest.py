@@ -25,10 +25,11 @@ from benchmarks.workload import SYMBOL, Workload, bench_config, trade_capture, u
 from core import codec, topics
 from core.config import Config
 from core.contracts import Contract, TradeEvent
+from core.feed_source import Source
 from core.host import ComponentHost
 from core.launch import open_journals
 from core.redis_bus import RedisBus
-from core.service import Service, Source
+from core.service import Service
 from core.service_settings import ServiceSettings
 
 BARE_BATCH: Final = 100

@@ -203,10 +203,11 @@ async def md_source(url: str, folder: str) -> None:
     """``go COUNT GAP_US``: trades into the market data daemon's own service."""
     from apps.md_ingest.main import build
     from benchmarks.workload import bench_config
+    from core.feed_source import Source
     from core.host import ComponentHost
     from core.launch import open_journals
     from core.redis_bus import RedisBus
-    from core.service import Service, Source
+    from core.service import Service
     from core.service_settings import ServiceSettings
 
     config = bench_config(Path(folder))

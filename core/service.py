@@ -12,7 +12,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from core import ledger
@@ -21,6 +20,7 @@ from core.clock import NS_PER_S, Clock, SystemClock
 from core.component import Message
 from core.contracts import Contract, OrderEvent, OrderIntent
 from core.errors import BusUnavailableError, LedgerCorruptError, NjordError
+from core.feed_source import ReadAhead, Source
 from core.health import HealthServer
 from core.host import ComponentHost
 from core.kill_watch import KillSwitchWatch
@@ -32,7 +32,6 @@ from core.service_settings import ServiceSettings
 from core.topics import Delivery, consumed_by
 
 FEED_BATCH: Final = 512  # raw market events handled between two commits
-FEED_AHEAD: Final = 4_096  # raw market events read ahead of the one handled
 TIDY_EVERY_S: Final = 600
 TELL_EVERY: Final = 12  # tries to reach Redis between two words about it: a minute
 LAG_PROBE_S: Final = 0.5
@@ -40,14 +39,6 @@ MIND_S: Final = 0.5  # between two looks at the kill switch and at what Redis st
 REFILL_BATCH: Final = 500
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
 _log: Final = logging.getLogger("njord.service")
-
-
-@dataclass
-class Source:
-    """Where a feed daemon's raw events come from, and who is told of its local answers (back-fill requests)."""
-
-    events: AsyncIterator[Contract]
-    on_local: Callable[[Contract], None] = field(default=lambda _: None)
 
 
 class Service:
@@ -86,7 +77,7 @@ class Service:
         self._reload = reload
         self._first_words = first_words
         self._stopping = asyncio.Event()
-        self._from_feed: asyncio.Queue[Contract | None] = asyncio.Queue(FEED_AHEAD)
+        self._feed = ReadAhead(source.events) if source is not None else None
         self._started_ns = self._clock.now_ns()
         self._ready = False
         self._waiting_for = "start"
@@ -133,8 +124,8 @@ class Service:
     def stop(self) -> None:
         """Ask the daemon to finish what it is doing and end."""
         self._stopping.set()
-        with suppress(asyncio.QueueFull):  # then nobody waits for the feed either
-            self._from_feed.put_nowait(None)
+        if self._feed is not None:
+            self._feed.stop()
 
     def report(self) -> dict[str, Any]:
         """The daemon's state, as ``/health`` tells it."""
@@ -180,7 +171,10 @@ class Service:
             self.host.commit()
             await self._send(told)
         try:
-            await (self._serve_bus() if self._source is None else self._serve_source(self._source))
+            if self._source is not None and self._feed is not None:
+                await self._serve_source(self._source, self._feed)
+            else:
+                await self._serve_bus()
         except BusUnavailableError:
             if not self._stopping.is_set():
                 raise
@@ -311,14 +305,12 @@ class Service:
             if self._source is None:
                 await self._connect()
 
-    async def _serve_source(self, source: Source) -> None:
-        waiting = self._from_feed
-        reading = asyncio.create_task(_read(source.events, waiting))
+    async def _serve_source(self, source: Source, feed: ReadAhead) -> None:
         if self._leader is not None:
             await self._leader.start()
         self._now_ready()
         while not self._stopping.is_set():
-            events = await _next_batch(waiting, 1 if self._leader else FEED_BATCH)
+            events = await feed.batch(1 if self._leader else FEED_BATCH)
             if not events:
                 break
             out: list[Message] = []
@@ -332,9 +324,7 @@ class Service:
             await self._send(out)
             if self._leader is not None and out:
                 await self._leader.settle(out)
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading  # a feed that failed says why
+        await feed.close()  # a feed that failed says why
         if self._leader is not None:
             await self._leader.end()
 
@@ -391,28 +381,6 @@ class Service:
 async def _feed(follower: Follower, stream: AsyncIterator[list[Message]]) -> None:
     async for batch in stream:
         follower.take(batch)
-
-
-async def _read(events: AsyncIterator[Contract], waiting: asyncio.Queue[Contract | None]) -> None:
-    try:
-        async for event in events:
-            await waiting.put(event)
-    finally:
-        await waiting.put(None)
-
-
-async def _next_batch(waiting: asyncio.Queue[Contract | None], limit: int) -> list[Contract]:
-    """What the feed has ready, at least one event; empty when it has ended or the daemon stops."""
-    event = await waiting.get()
-    batch: list[Contract] = []
-    while event is not None:
-        batch.append(event)
-        if len(batch) == limit or waiting.empty():
-            return batch
-        event = waiting.get_nowait()
-    with suppress(asyncio.QueueFull):
-        waiting.put_nowait(None)  # the end is seen again by the next call
-    return batch
 
 
 async def _until(rounds: AsyncIterator[list[Message]], stopping: asyncio.Event) -> AsyncIterator[list[Message]]:

@@ -12,10 +12,11 @@ from core.clock import NS_PER_S
 from core.codec import encode
 from core.contracts import Contract, OrderEvent, TradeEvent
 from core.errors import ConfigError, FeedError
+from core.feed_source import Source
 from core.host import ComponentHost, JournalSet
 from core.journal_reader import JournalReader
 from core.redis_bus import RedisBus
-from core.service import Service, Source
+from core.service import Service
 from core.service_settings import ServiceSettings
 from tests.processes import Processes, wait_until
 

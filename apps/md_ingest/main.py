@@ -67,8 +67,9 @@ def command(
 async def _serve(
     config: Config, source: MarketSource, journals: JournalSet, port: int | None, followers: Sequence[str]
 ) -> None:
+    from core.feed_source import Source
     from core.redis_bus import RedisBus
-    from core.service import Service, Source
+    from core.service import Service
 
     host = ComponentHost(source.ingest, journals)
     bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)

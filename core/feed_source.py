@@ -1,0 +1,68 @@
+"""A feed daemon's way in: raw events read ahead of the work, in batches, until the feed ends or the daemon stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from core.contracts import Contract
+
+FEED_AHEAD: Final = 4_096  # raw market events read ahead of the one handled
+
+
+@dataclass
+class Source:
+    """Where a feed daemon's raw events come from, and who is told of its local answers (back-fill requests)."""
+
+    events: AsyncIterator[Contract]
+    on_local: Callable[[Contract], None] = field(default=lambda _: None)
+
+
+class ReadAhead:
+    """Reads a source in the background and hands out what is ready."""
+
+    def __init__(self, events: AsyncIterator[Contract]) -> None:
+        self._events = events
+        self._waiting: asyncio.Queue[Contract | None] = asyncio.Queue(FEED_AHEAD)
+        self._reading: asyncio.Task[None] | None = None
+
+    async def batch(self, limit: int) -> list[Contract]:
+        """What the feed has ready, one event at least and ``limit`` at most; empty at the end or after ``stop``."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        event = await self._waiting.get()
+        batch: list[Contract] = []
+        while event is not None:
+            batch.append(event)
+            if len(batch) == limit or self._waiting.empty():
+                return batch
+            event = self._waiting.get_nowait()
+        self._end()  # seen again by the next call
+        return batch
+
+    def stop(self) -> None:
+        """Let whoever waits for a batch go on."""
+        self._end()
+
+    async def close(self) -> None:
+        """Stop reading. Raises what the feed failed with."""
+        if self._reading is not None:
+            self._reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reading
+
+    async def _read(self) -> None:
+        try:
+            async for event in self._events:
+                await self._waiting.put(event)
+        finally:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():  # else nobody takes it, and a full queue would wait for ever
+                await self._waiting.put(None)
+
+    def _end(self) -> None:
+        with suppress(asyncio.QueueFull):  # then nobody waits
+            self._waiting.put_nowait(None)
