@@ -146,6 +146,8 @@ def run_command(app: typer.Typer, name: str, argv: Sequence[str] | None = None) 
         return end.code if isinstance(end.code, int) else EXIT_FATAL
     except NjordError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        if "core.logging" in sys.modules:  # otherwise it died before there was a log
+            sys.modules["core.logging"].record_end(str(error))
         return EXIT_FATAL
     except KeyboardInterrupt:
         return 130

@@ -44,6 +44,10 @@ class LogSink:
         if self._stream:
             _to_stderr(for_people(line) if _on_terminal() else line)
 
+    def leave_stderr(self) -> None:
+        """Write to the file alone from now on: what follows is told on stderr in other words."""
+        self._stream = False
+
     def lose(self, reason: str) -> None:
         """Count a line that never became one, and say so the first time."""
         self._lose(reason)

@@ -61,6 +61,15 @@ def setup_json_logging(
     return sink
 
 
+def record_end(reason: str) -> None:
+    """Put into the log why the process ends, for whoever looks there; stderr is told by the command itself."""
+    bridges = [handler for handler in stdlib.getLogger().handlers if isinstance(handler, _Bridge)]
+    for bridge in bridges:
+        bridge.leave_stderr()
+    if bridges:
+        stdlib.getLogger("njord").critical("ended: %s", reason)
+
+
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry ``logger: name``. Before ``setup_json_logging``, warnings and worse go to stderr."""
     if not structlog.is_configured():
@@ -152,6 +161,10 @@ class _Bridge(stdlib.Handler):
             fields |= {"event": str(record.msg), "format_error": type(error).__name__}
         fields |= {"logger": record.name, "exc_info": record.exc_info, "stack_info": record.stack_info}
         self._pipeline.emit(_level_name(record.levelno), fields)
+
+    def leave_stderr(self) -> None:
+        """Log to the file alone from now on."""
+        self._pipeline.sink.leave_stderr()
 
     def close(self) -> None:
         """Close the sink as well."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core import codec
 from core.clock import NS_PER_S
 from core.codec import encode
 from core.contracts import Contract, OrderEvent, TradeEvent
@@ -123,8 +124,6 @@ def test_a_message_that_makes_a_component_fail_is_no_reason_to_stop(redis_url: s
     """The paper trader gets an order with a forged decision off the bus: refused, told, and it lives."""
     from redis import Redis
 
-    from core import codec
-
     forged = OrderEvent("i1", "paper", "BTC/USDT", "buy", "market", 1.0, NOW, order_id="o-1", strategy_id="s")
     with Processes(redis_url, tmp_path) as processes, Redis.from_url(redis_url) as redis:
         processes.start_ready("paper_trader")
@@ -138,3 +137,17 @@ def test_a_message_that_makes_a_component_fail_is_no_reason_to_stop(redis_url: s
     assert "NO_RISK_DECISION: expected the decision that allowed i1, got none" in refused["reason"]
     assert not list((tmp_path / "journals").glob("orders.updates*"))
     assert not list((tmp_path / "journals").glob("fills.*"))
+
+
+def test_why_a_daemon_ended_stands_in_the_log_too(tmp_path: Path) -> None:
+    path = tmp_path / "ledgers" / "risk_engine.ndjson"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b'{"seq":1}\n')
+    with Processes("redis://127.0.0.1:1/0", tmp_path) as processes:
+        processes.start("risk_engine")
+        assert processes.wait("risk_engine") == 1
+        said = processes.stderr("risk_engine")
+    last = codec.decode_plain((tmp_path / "app.ndjson").read_bytes().splitlines()[-1])
+    assert (last["level"], last["service"]) == ("critical", "risk_engine")
+    assert f"{path}:1: " in last["event"]
+    assert said.count(f"{path}:1: ") == 1
