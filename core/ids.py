@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from typing import Final, Protocol
 
 from core.errors import ContractError
 
 _STEM_BYTES: Final = 10  # 16 characters of base 32; collisions are out of reach below 10^10 intents
+_OURS: Final = re.compile(r"(?P<prefix>[a-z])-(?P<stem>[a-z2-7]{16})")
 
 
 def stem(*parts: str) -> str:
@@ -33,27 +35,28 @@ def intent_id(strategy_id: str, cause: str, index: int) -> str:
 
 def decision_id(intent: str) -> str:
     """The id of the one decision on an intent."""
-    return f"d-{_stem_of(intent)}"
+    return f"d-{_stem_of('i', intent)}"
 
 
 def order_id(intent: str) -> str:
     """The id of the one order that an allowed intent becomes; also its client order id at a venue."""
-    return f"o-{_stem_of(intent)}"
+    return f"o-{_stem_of('i', intent)}"
 
 
 def fill_id(order: str, count: int) -> str:
     """The id of the ``count``-th fill (from 1) of an order."""
-    return f"f-{_stem_of(order)}-{count}"
+    return f"f-{_stem_of('o', order)}-{count}"
 
 
-def _stem_of(identity: str) -> str:
-    """The common stem; a foreign id, such as one typed by hand, is hashed into one."""
+def _stem_of(prefix: str, identity: str) -> str:
+    """The stem of one of our ids of that kind; a foreign one, such as one typed by hand, is hashed into one.
+
+    Only what is certainly ours is taken apart: two foreign ids must never end in one order.
+    """
     if not identity:
         raise ContractError("expected a non-empty id to derive from, got ''")
-    prefix, dash, rest = identity.partition("-")
-    if dash and len(prefix) == 1 and len(rest) == 16 and rest.isalnum():
-        return rest
-    return stem(identity)
+    ours = _OURS.fullmatch(identity)
+    return ours["stem"] if ours is not None and ours["prefix"] == prefix else stem(identity)
 
 
 class IdSource(Protocol):

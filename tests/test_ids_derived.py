@@ -47,6 +47,15 @@ def test_an_id_typed_by_hand_becomes_one_that_venues_take(foreign: str) -> None:
     assert ids.order_id(foreign) == ids.order_id(foreign)
 
 
+@pytest.mark.parametrize(
+    "foreign", ["a-0000000000000001", "b-0000000000000001", "i-ABCDEFGHIJKLMNOP", "i-äöüäöüäöüäöüäöüä"]
+)
+def test_an_id_that_only_looks_like_one_of_ours_shares_its_order_with_nobody(foreign: str) -> None:
+    others = {f"{prefix}-{foreign[2:].lower()}" for prefix in "abiox"} - {foreign}
+    assert VENUE_ID.fullmatch(ids.order_id(foreign))
+    assert ids.order_id(foreign) not in {ids.order_id(other) for other in others}
+
+
 def test_nothing_is_derived_from_no_id() -> None:
     with pytest.raises(ContractError, match="non-empty id"):
         ids.order_id("")
