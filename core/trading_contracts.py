@@ -58,7 +58,8 @@ class TradingState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderIntent(Contract):
-    """A strategy's wish. ``intent_id`` and ``ts_local_ns`` are filled in by the strategy host when left out.
+    """A strategy's wish. ``intent_id`` and ``ts_local_ns`` are filled in by the strategy host when left out; a time
+    later than the event it answers is brought back to it.
 
     ``meta`` travels with the order to its fills (execution and slice ids, tags).
     """

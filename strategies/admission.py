@@ -52,7 +52,7 @@ class Admission:
                 "add it to the strategy's `symbols` in config/strategies.yaml"
             )
         if isinstance(answer, OrderCancel):
-            return _canonical(dataclasses.replace(answer, ts_requested_ns=answer.ts_requested_ns or cause.ts_ns))
+            return _canonical(dataclasses.replace(answer, ts_requested_ns=_not_after(cause, answer.ts_ns)))
         return self._complete(answer, cause, index)
 
     def _complete(self, intent: OrderIntent, cause: Contract, index: int) -> OrderIntent:
@@ -63,7 +63,7 @@ class Admission:
                     qty=_plain(intent.qty),
                     limit_price=None if intent.limit_price is None else _plain(intent.limit_price),
                     intent_id=intent.intent_id or ids.intent_id(self.strategy_id, identity_of(cause), index),
-                    ts_local_ns=intent.ts_local_ns or cause.ts_ns,
+                    ts_local_ns=_not_after(cause, intent.ts_ns),
                 )
             )
             instrument = self.instruments[complete.symbol]
@@ -75,6 +75,15 @@ class Admission:
                 f"{error}; round with context.instruments[symbol].floor_qty and .round_price, which give floats"
             ) from None
         return complete
+
+
+def _not_after(cause: Contract, ts_ns: int) -> int:
+    """The answer's time, the event's where it was left out or lies ahead of it.
+
+    For everyone who follows, now is the latest time seen. A stamp from the future (a wall clock in a replay, the wrong
+    unit) would end the day with its loss, refill the order rate and make every price stale.
+    """
+    return min(ts_ns or cause.ts_ns, cause.ts_ns)
 
 
 def _plain(number: float) -> float:

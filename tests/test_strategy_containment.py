@@ -269,3 +269,21 @@ def test_a_constructor_that_raises_or_hangs_leaves_the_others_running() -> None:
     assert manager.failures["raises"] == "ValueError: no model file"
     assert "StrategyTimeout" in manager.failures["hangs"]
     assert len(manager.on_event(trade())) == 1
+
+
+def test_no_answer_is_later_than_the_event_it_answers() -> None:
+    """Downstream, the latest time seen is now: one stamp from the future would end the day and refill the rate."""
+    ahead = trade().ts_ns + 86_400 * 10**9
+    manager = manager_doing(lambda strategy, event: [good(ts_local_ns=ahead), OrderCancel("o-1", SYMBOL, "bad", ahead)])
+
+    answers = [answer for answer in manager.on_event(trade()) if answer.strategy_id == "bad"]
+
+    assert [answer.ts_ns for answer in answers] == [trade().ts_ns] * 2
+
+
+def test_an_answer_may_be_dated_back_to_when_its_signal_arose() -> None:
+    manager = manager_doing(lambda strategy, event: [good(ts_local_ns=1)])
+
+    answers = [answer for answer in manager.on_event(trade(5)) if answer.strategy_id == "bad"]
+
+    assert [answer.ts_ns for answer in answers] == [1]
