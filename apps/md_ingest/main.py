@@ -12,7 +12,8 @@ import typer
 
 from apps.md_ingest.feeds import DEFAULT_CHANNELS
 from apps.md_ingest.replay import parse_speed
-from apps.md_ingest.source import MarketSource, journaled_ids, open_live, open_offline
+from apps.md_ingest.resume import last_journaled, trade_ids
+from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core.config import Config
 from core.errors import ConfigError
 from core.host import ComponentHost, JournalSet
@@ -55,12 +56,12 @@ def command(
     start_logging(NAME, settings)
     journals = open_journals(settings)
     symbols = [name for each in symbol or () for name in each.split(",")]
-    known = journaled_ids(journals, symbols or list(settings.instruments))
+    known = last_journaled(journals, symbols or list(settings.instruments))
     if feed is not None:
         wanted = tuple(channels.split(","))
-        source = open_offline(feed, settings, symbols, channels=wanted, speed=parse_speed(speed), last_ids=known)
+        source = open_offline(feed, settings, symbols, channels=wanted, speed=parse_speed(speed), journaled=known)
     else:
-        source = open_live(venue or settings.exchange.name, settings, symbols, last_ids=known)
+        source = open_live(venue or settings.exchange.name, settings, symbols, last_ids=trade_ids(known))
     asyncio.run(_serve(settings, source, journals, port, tuple(followers.split(",")) if lockstep else ()))
 
 
@@ -80,8 +81,10 @@ async def _serve(
         await source.feed.aclose()
     tally = source.ingest.tallies()
     _log.info(
-        "%s ended: %d trades, %d duplicates dropped, %d already journaled, %d gaps with %d trades missing, rejected %s",
-        source.feed.name, tally.accepted, tally.duplicates, tally.late, tally.gaps, tally.missing, dict(tally.rejected),
+        "%s ended: %d trades, %d duplicates dropped, %d came too late, %d events were journaled already, %d gaps with "
+        "%d trades missing, rejected %s",
+        source.feed.name, tally.accepted, tally.duplicates, tally.late,
+        source.journaled.count if source.journaled else 0, tally.gaps, tally.missing, dict(tally.rejected),
     )  # fmt: skip
 
 

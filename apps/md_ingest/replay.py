@@ -12,6 +12,7 @@ from math import inf
 from typing import Final
 
 from apps.md_ingest.feeds import OfflineFeed
+from apps.md_ingest.resume import JournaledPart
 from core.clock import NS_PER_S, Clock, SystemClock
 from core.contracts import Contract
 from core.errors import ConfigError
@@ -38,17 +39,26 @@ def parse_speed(text: str) -> float:
 
 
 async def pace(
-    events: Iterable[Contract], speed: float = 1.0, *, clock: Clock | None = None, sleep: Sleep = asyncio.sleep
+    events: Iterable[Contract],
+    speed: float = 1.0,
+    *,
+    clock: Clock | None = None,
+    sleep: Sleep = asyncio.sleep,
+    journaled: JournaledPart | None = None,
 ) -> AsyncIterator[Contract]:
     """The events, each when its time of receipt has come, ``speed`` times faster than it was recorded.
 
     A consumer that is slow is not waited for twice: a replay that is late catches up. Events that go back in time
-    come at once.
+    come at once. What is ``journaled`` already is left out and takes no time.
     """
     now_ns = (clock or SystemClock()).now_ns
     started = now_ns()
     first = 0
     for count, event in enumerate(events, 1):
+        if journaled is not None and journaled.has(event):
+            if count % _YIELD_EVERY == 0:
+                await sleep(0)
+            continue
         if speed == MAX_SPEED:
             if count % _YIELD_EVERY == 0:
                 await sleep(0)
@@ -69,10 +79,19 @@ def _receipt(event: Contract) -> int:
 
 
 class PacedFeed:
-    """An offline feed as a ``Feed``. Nobody can be asked for missing trades: every request is answered at once."""
+    """An offline feed as a ``Feed``, without what is ``journaled`` already.
+
+    Nobody can be asked for missing trades: every request is answered at once.
+    """
 
     def __init__(
-        self, feed: OfflineFeed, speed: float = 1.0, *, clock: Clock | None = None, sleep: Sleep = asyncio.sleep
+        self,
+        feed: OfflineFeed,
+        speed: float = 1.0,
+        *,
+        clock: Clock | None = None,
+        sleep: Sleep = asyncio.sleep,
+        journaled: JournaledPart | None = None,
     ) -> None:
         self.name = feed.name
         self.symbols = feed.symbols
@@ -80,11 +99,13 @@ class PacedFeed:
         self._speed = speed
         self._clock = clock
         self._sleep = sleep
+        self._journaled = journaled
         self._answers: deque[BackfillDone] = deque()
 
     async def stream(self) -> AsyncGenerator[Contract, None]:
         """The events at their pace; ends with the recording."""
-        async for event in pace(self._feed.events(), self._speed, clock=self._clock, sleep=self._sleep):
+        events = self._feed.events()
+        async for event in pace(events, self._speed, clock=self._clock, sleep=self._sleep, journaled=self._journaled):
             while self._answers:
                 yield self._answers.popleft()
             yield event

@@ -10,16 +10,14 @@ from typing import Final
 
 from apps.md_ingest.feeds import DEFAULT_CHANNELS, Feed, OfflineFeed, open_feed
 from apps.md_ingest.replay import MAX_SPEED, PacedFeed
-from core import codec
+from apps.md_ingest.resume import JournaledPart, LastJournaled, MarketEvent, trade_ids
 from core.clock import SystemClock
 from core.config import Config
-from core.contracts import Contract, TradeEvent
-from core.errors import ConfigError, RejectedError
-from core.host import JournalSet
-from core.instruments import file_symbol
+from core.contracts import BookEvent, Contract, TradeEvent
+from core.errors import ConfigError
 from core.market.ingest import MarketDataIngest
 from core.market.lines import BadLine
-from core.market.sequence import BackfillRequest, numeric_id
+from core.market.sequence import BackfillRequest
 
 _log: Final = logging.getLogger("njord.md_ingest")
 
@@ -30,11 +28,13 @@ def _tell_bad_line(bad: BadLine) -> None:
 
 @dataclass(frozen=True)
 class MarketSource:
-    """A feed and its component; ``offline`` is the same feed when it is a recording or synthetic."""
+    """A feed and its component; ``offline`` is the same feed when it is a recording or synthetic, ``journaled`` what
+    an earlier run had of it."""
 
     feed: Feed
     ingest: MarketDataIngest
     offline: OfflineFeed | None = None
+    journaled: JournaledPart | None = None
 
     def ask(self, request: Contract) -> None:
         """Hand the component's request for missing trades to the feed; the answer comes out of its stream."""
@@ -49,18 +49,33 @@ def open_offline(
     *,
     channels: Sequence[str] = DEFAULT_CHANNELS,
     speed: float = MAX_SPEED,
-    last_ids: Mapping[str, int] | None = None,
+    journaled: LastJournaled | None = None,
 ) -> MarketSource:
-    """A recording or a synthetic market. Raises ConfigError, UnknownSymbolError."""
+    """A recording or a synthetic market, behind what an earlier run ``journaled``.
+
+    Raises ConfigError, UnknownSymbolError.
+    """
     instruments = config.instruments_table()
     feed = open_feed(spec, instruments, symbols or None, channels, _tell_bad_line)
-    if last_ids:
+    last = {place: event for place, event in (journaled or {}).items() if event.symbol in feed.symbols}
+    if last:
         _log.warning(
-            "trades up to %s are journaled already and are left out; for a replay from the start name another folder "
-            "with NJORD_APP__LOG_DIR", ", ".join(f"{id_} of {symbol}" for symbol, id_ in last_ids.items()),
+            "%s goes on behind what is journaled already (%s); for a replay from the start name another folder with "
+            "NJORD_APP__LOG_DIR", feed.name, ", ".join(_in_words(event) for event in last.values()),
         )  # fmt: skip
-    ingest = MarketDataIngest(instruments, feed.symbols, backfill=False, last_ids=last_ids)
-    return MarketSource(PacedFeed(feed, speed), ingest, feed)
+    part = JournaledPart(last)
+    contiguous = config.exchange.contiguous_ids
+    ingest = MarketDataIngest(
+        instruments, feed.symbols, backfill=False, contiguous=contiguous, last_ids=trade_ids(last)
+    )
+    return MarketSource(PacedFeed(feed, speed, journaled=part), ingest, feed, part)
+
+
+def _in_words(event: MarketEvent) -> str:
+    """``BTC/USDT trade 12``, ``BTC/USDT book 34``."""
+    if isinstance(event, TradeEvent):
+        return f"{event.symbol} trade {event.trade_id}"
+    return f"{event.symbol} book {event.last_id}" if isinstance(event, BookEvent) else f"{event.symbol} ticker"
 
 
 def open_live(
@@ -94,22 +109,3 @@ def open_live(
     )
     ingest = MarketDataIngest(instruments, symbols, contiguous=exchange.contiguous_ids, last_ids=last_ids)
     return MarketSource(feed, ingest)
-
-
-def journaled_ids(journals: JournalSet, symbols: Sequence[str]) -> dict[str, int]:
-    """The last trade id that an earlier run journaled, by symbol: the daemon goes on behind it."""
-    found: dict[str, int] = {}
-    for symbol in symbols:
-        stream = f"md.trades.{file_symbol(symbol)}"
-        if not any(journals.folder.glob(f"{stream}.*ndjson*")):
-            continue
-        last = journals.open(stream).last_line
-        if last is None:
-            continue
-        try:
-            number = numeric_id(codec.decode(TradeEvent, last).trade_id)
-        except RejectedError:
-            continue  # a line of something else: the ids of the feed decide alone
-        if number is not None:
-            found[symbol] = number
-    return found
