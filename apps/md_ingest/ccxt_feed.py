@@ -111,11 +111,6 @@ class CcxtFeed:
         """How often trades had to wait because the reader was too slow."""
         return self._queue.waits
 
-    @property
-    def shed_books(self) -> int:
-        """Books that a later one replaced before they were read."""
-        return self._queue.shed
-
     async def stream(self) -> AsyncGenerator[Contract, None]:
         """Raw ``TradeEvent``, ``BookEvent``, ``FeedStatus``, ``BackfillDone`` and, while nothing happens on a
         healthy feed, ``ClockTick`` in the venue's time. Connects on first use; ends after ``aclose``.
@@ -127,13 +122,6 @@ class CcxtFeed:
         while batch := await self._queue.take():
             for event in batch:
                 yield event
-
-    async def batches(self) -> AsyncGenerator[list[Contract], None]:
-        """``stream`` in the batches that are ready, never empty: for a reader that journals and publishes them
-        at once. Raises as ``stream`` does."""
-        self._start()
-        while batch := await self._queue.take():
-            yield batch
 
     def backfill(self, request: BackfillRequest) -> None:
         """Fetch missing trades in the background: they come out of ``stream``, then one ``BackfillDone``."""
