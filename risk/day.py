@@ -24,7 +24,8 @@ class Market:
 
     __slots__ = (
         "cash", "currency", "feed", "feed_ts_ns", "fill_price", "fill_ts_ns", "instrument", "lot_size", "lots",
-        "min_notional", "opening", "price", "price_ts_ns", "rate_market", "symbol", "tick_size", "traded", "usd_par",
+        "min_notional", "opening", "price", "price_ts_ns", "rate_market", "symbol", "tick_size", "trade_ts_ns",
+        "traded", "usd_par",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -38,6 +39,7 @@ class Market:
         self.rate_market: Market | None = None  # where the quote currency itself trades against dollars
         self.price = 0.0
         self.price_ts_ns = 0
+        self.trade_ts_ns = 0  # of the latest trade heard; a price from the record has a time, but was not heard
         self.fill_price = 0.0
         self.fill_ts_ns = 0
         self.feed = FEED_OK
@@ -57,6 +59,13 @@ class Market:
         self.traded = True
         self.lots, self.cash = position.lots, position.cash
 
+    def hear(self, price: float, ts_ns: int) -> bool:
+        """Take over the last price from a trade; returns False for one that is late, which changes nothing."""
+        if ts_ns < self.trade_ts_ns:
+            return False
+        self.price, self.price_ts_ns, self.trade_ts_ns = price, ts_ns, ts_ns
+        return True
+
     @property
     def mark(self) -> float:
         """The price the position is valued at: the last trade, or our own fill when that is newer. 0 if unknown."""
@@ -68,8 +77,12 @@ class Market:
         return self.feed if self.feed in _UNWELL and self.price_ts_ns <= self.feed_ts_ns else FEED_OK
 
     def equity(self) -> float:
-        """Cash plus position at the mark, in quote currency."""
-        return self.cash + self.lots * self.lot_size * self.mark if self.lots else self.cash
+        """Cash plus position at the mark, in quote currency; without any mark, as before the first trade after a
+        snapshot was loaded, nothing has changed since the day opened."""
+        if not self.lots:
+            return self.cash
+        mark = self.mark
+        return self.cash + self.lots * self.lot_size * mark if mark else self.opening
 
     def usd_per_quote(self, rates: Mapping[str, float]) -> float:
         """Dollars per unit of quote currency, 0 if unknown."""

@@ -132,14 +132,11 @@ class RiskEngine:
         if ts > book.now:
             book.now = ts
         if not book.rolls:
-            market.price = trade.price
-            market.price_ts_ns = ts
+            market.hear(trade.price, ts)
             return _NOTHING
         opened = self._open_day(ts)  # at the prices before this trade
         before = market.mark
-        market.price = trade.price
-        market.price_ts_ns = ts
-        if (market.mark - before) * market.lots < 0:
+        if market.hear(trade.price, ts) and (market.mark - before) * market.lots < 0:
             return [*opened, *self._watch_loss()]
         return opened
 

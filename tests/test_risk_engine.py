@@ -259,3 +259,19 @@ def test_a_live_installation_sends_orders_to_its_exchange() -> None:
         {"app": {"env": "live"}, "instruments": {BTC: {"tick_size": "0.01", "lot_size": "0.001"}}}
     )
     assert order_in(build(config).on_event(intent(qty=0.1, limit=100.0))).venue == "binanceus"
+
+
+def test_a_late_trade_leaves_the_last_price_alone() -> None:
+    risk = at_100()
+    risk.on_event(trade(110.0, seconds=4))
+    assert list(risk.on_event(trade(90.0, seconds=2))) == []
+    decision = decision_in(risk.on_event(intent(seconds=4)))
+    assert (decision.inputs["ref_price"], decision.inputs["ref_price_ts_ns"]) == (110.0, at(4))
+
+
+def test_a_late_trade_is_no_loss() -> None:
+    risk = at_100()
+    risk.on_event(fill(order_in(risk.on_event(intent(qty=10)))))
+    risk.on_event(trade(101.0, seconds=4))
+    assert list(risk.on_event(trade(1.0, seconds=2))) == []
+    assert risk.day_pnl_usd() == 10.0

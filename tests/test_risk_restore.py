@@ -207,3 +207,22 @@ def test_a_loaded_engine_that_holds_a_position_opens_the_next_day_with_an_event(
     hold(one, 1)
     other.load(one.snapshot())
     assert len(list(other.on_event(trade(90.0, NEXT_DAY)))) == 1
+
+
+def test_before_the_first_trade_after_a_snapshot_nothing_was_lost() -> None:
+    keeper = LedgerKeeper(engine())
+    keeper.feed(trade())
+    keeper.feed(fill(order_in(keeper.feed(intent(qty=10)))))
+    loaded = engine()
+    loaded.load(keeper.risk.snapshot())
+    assert loaded.day_pnl_usd() == 0.0
+    assert list(loaded.on_event(tick(1))) == []
+
+
+def test_a_market_that_starts_over_after_a_restart_is_believed() -> None:
+    keeper = LedgerKeeper(engine())
+    keeper.feed(trade(100.0, seconds=60))
+    keeper.feed(intent(seconds=60))
+    restored = keeper.restored(engine())
+    restored.on_event(trade(90.0))
+    assert decision_in(restored.on_event(intent(name="i-2"))).inputs["ref_price"] == 90.0
