@@ -31,6 +31,7 @@ from execution.fees import FeeSchedule
 from execution.fill_models import DEFAULT_FILL_MODEL, WorkingOrder, fill_model
 from execution.matching import Execution, MatchingCore
 from execution.order_registry import OpenOrder, OrderRegistry, identity, order_update
+from execution.used_trades import UsedTrades
 
 HALTED = "halted"  # the reason on whatever the kill switch refused or took back
 
@@ -77,6 +78,7 @@ class PaperVenue:
         self._cores = {symbol: MatchingCore(model) for symbol in instruments}
         self._fees = {symbol: FeeSchedule(instrument) for symbol, instrument in instruments.items()}
         self._orders = OrderRegistry()
+        self._used = UsedTrades()
         self._positions = PositionLedger(instruments, method)
         self._starting_cash = dict(starting_cash or {})
         self._halted = False
@@ -101,7 +103,8 @@ class PaperVenue:
         return summarize(currency, self._starting_cash.get(currency, 0.0), positions, marks)
 
     def on_event(self, event: Contract) -> Iterable[Contract]:
-        """Take a trade, order, cancel or the kill switch; anything else answers nothing.
+        """Take a trade, order, cancel or the kill switch; anything else answers nothing. So does a trade that filled
+        something already, or that comes after a later one did: its volume may be used.
 
         Raises:
             UnknownSymbolError, ContractError: a trade of an unknown symbol or off its grid. Nothing changes.
@@ -132,8 +135,13 @@ class PaperVenue:
                 self._finish(event.order_id, event.symbol)
 
     def snapshot(self) -> dict[str, Any]:
-        """Open orders with their fills, ids seen, positions, kill switch."""
-        return {"halted": self._halted, "orders": self._orders.snapshot(), "positions": self._positions.snapshot()}
+        """Open orders with their fills, ids seen, positions, trades used, kill switch."""
+        return {
+            "halted": self._halted,
+            "orders": self._orders.snapshot(),
+            "positions": self._positions.snapshot(),
+            "used_trades": self._used.snapshot(),
+        }
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
         """Become the venue that ``snapshot`` describes. Only for one that has seen nothing yet.
@@ -143,6 +151,7 @@ class PaperVenue:
         """
         self._positions.load(snapshot["positions"])
         self._orders.load(snapshot["orders"], self._instruments)
+        self._used.load(snapshot["used_trades"])
         self._halted = snapshot["halted"]
         for order in self._orders.all_open():
             self._cores[order.event.symbol].restore(_working(order))
@@ -150,6 +159,8 @@ class PaperVenue:
     def _on_trade(self, trade: TradeEvent) -> list[Contract]:
         instrument = self._instruments[trade.symbol]
         ticks, lots = instrument.ticks(trade.price), instrument.lots(trade.qty)
+        if trade in self._used:
+            return []
         executions = self._cores[trade.symbol].on_trade(ticks, lots, trade.side, trade.ts)
         return self._fill_all(executions, trade.trade_id) if executions else []
 
@@ -224,6 +235,7 @@ class PaperVenue:
         order.add(order.instrument.lots(fill.qty), order.instrument.ticks(fill.price))
         if not order.remaining:
             self._orders.finish(fill.order_id)
+        self._used.add(fill.symbol, fill.ts_fill_ns, fill.trade_id)
         return self._positions.apply(fill)
 
     def _position_snapshot(self, position: Position, fill: FillEvent) -> PositionSnapshot:

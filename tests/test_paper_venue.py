@@ -232,3 +232,38 @@ def test_a_fill_of_an_order_that_is_not_open_cannot_be_restored() -> None:
 
     with pytest.raises(ContractError, match="expected it to be open"):
         venue().restore(None, [stray])
+
+
+def test_a_trade_fills_from_its_volume_once_however_often_it_is_delivered() -> None:
+    paper = venue("trade_flow")
+    feed(paper, order("buy", 3, limit=100.0, ts=1))
+    first = trade(99.0, 1.0, "sell", ts=5)
+
+    answers = feed(paper, first, first, trade(99.0, 1.0, "sell", ts=6), first)
+
+    assert [(fill.trade_id, fill.qty) for fill in fills(answers)] == [("t5", 1.0), ("t6", 1.0)]
+
+
+@pytest.mark.parametrize("way", ["ledger", "snapshot"])
+def test_a_feed_that_starts_over_after_a_crash_offers_no_volume_again(way: str) -> None:
+    paper, fresh = venue("trade_flow"), venue("trade_flow")
+    target = order("buy", 3, limit=100.0, ts=1)
+    ledger = [(target, feed(paper, target)), (None, feed(paper, trade(99.0, 1.0, "sell", ts=5)))]
+
+    if way == "ledger":
+        for cause, answers in ledger:
+            fresh.restore(cause, answers)
+    else:
+        fresh.load(paper.snapshot())
+
+    assert fresh.snapshot() == paper.snapshot()
+    assert fills(feed(fresh, trade(99.0, 1.0, "sell", ts=4), trade(99.0, 1.0, "sell", ts=5))) == []
+    assert len(fills(feed(fresh, trade(99.0, 1.0, "sell", ts=6)))) == 1
+
+
+def test_two_trades_of_one_moment_both_fill() -> None:
+    paper = venue("trade_flow")
+    feed(paper, order("buy", 3, limit=100.0, ts=1))
+    one, other = (replace(trade(99.0, 1.0, "sell", ts=5), trade_id=name) for name in ("a", "b"))
+
+    assert [fill.trade_id for fill in fills(feed(paper, one, other))] == ["a", "b"]
