@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controller.options import AsJson
-from controller.terminal import Exit, brief, fail, iso_time, print_json, print_line, print_table, print_warning
+from controller.terminal import Exit, fail, iso_time, print_folded, print_json, print_line, print_table, print_warning
 
 if TYPE_CHECKING:
     from core.ledger import Transaction
@@ -42,6 +42,7 @@ def verify(
                 "transactions": report.transactions,
                 "events": report.events,
                 "last_hash": report.last_hash,
+                "torn_bytes": report.torn_bytes,
             }
         )
     if as_json:
@@ -58,7 +59,10 @@ def show(
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Only the last N transactions; 0 is all.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Print transactions: when, what caused them, what was answered. JSON comes as one object a line."""
+    """Print transactions: when, what caused them, what was answered and on which numbers.
+
+    JSON has every field, one transaction a line.
+    """
     from core.ledger import read
 
     (existing,) = _existing([path])
@@ -75,7 +79,7 @@ def show(
 def _existing(paths: list[Path]) -> list[Path]:
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
-        fail(Exit.USAGE, f"no such ledger: {', '.join(missing)}; daemons keep theirs in their journal folder")
+        fail(Exit.USAGE, f"no such ledger: {', '.join(missing)}; daemons keep theirs in app.ledger_dir, var/ledger")
     return paths
 
 
@@ -86,6 +90,12 @@ def _print_verdicts(answers: list[dict[str, Any]]) -> None:
             ("ledger", "transactions", "events", "last hash"),
             [(a["path"], str(a["transactions"]), str(a["events"]), a["last_hash"][:_SHOWN_HASH]) for a in sound],
         )
+    for answer in sound:
+        if answer["torn_bytes"]:
+            print_line(
+                f"{answer['path']}: {answer['torn_bytes']} bytes behind the last transaction are not counted: a crash "
+                "cut a write short before anybody saw it. The daemon mends that when it starts."
+            )
     for answer in answers:
         if not answer["ok"]:
             print_warning(f"broken: {answer['error']}")
@@ -106,8 +116,16 @@ def _plain(transaction: Transaction) -> dict[str, Any]:
 
 
 def _print_transaction(transaction: Transaction) -> None:
+    from controller.event_words import grounds, words
+
     cause = transaction.cause
-    note = f"  ({transaction.note})" if transaction.note else ""
-    print_line(f"#{transaction.seq}  {iso_time(transaction.ts_ns)}  <- {cause.stream} {cause.id}{note}")
+    caused = f"{cause.stream} {cause.id}"
+    if cause.event is not None:
+        caused += f"  {cause.topic}  {words(cause.event)}"
+    print_folded(f"#{transaction.seq}  {iso_time(transaction.ts_ns)}  <- {caused}", indent=4)
+    if transaction.note:
+        print_folded(f"    not processed: {transaction.note}", indent=8)
     for topic, event in transaction.events:
-        print_line(f"    {topic}  {brief(event.to_dict())}")
+        print_folded(f"    {topic}  {words(event)}", indent=8)
+        for title, said in grounds(event):
+            print_folded(f"        {title}  {said}", indent=12)

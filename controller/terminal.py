@@ -6,13 +6,16 @@ Answers go to standard output, errors to standard error, so that a script may re
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
+from textwrap import TextWrapper
 from typing import Any, Final, NoReturn
 
 NS_PER_S: Final = 1_000_000_000
+_NARROWEST: Final = 40  # columns that a folded line has at least behind its indent
 _RED: Final = "\033[31m"
 _RESET: Final = "\033[0m"
 
@@ -49,6 +52,18 @@ def print_json(value: object) -> None:
 def print_line(text: str) -> None:
     """One line of an answer."""
     sys.stdout.write(text + "\n")
+
+
+def print_folded(text: str, indent: int) -> None:
+    """One line of an answer; on a terminal folded between words, its further lines indented by so many columns."""
+    if not sys.stdout.isatty():
+        print_line(text)
+        return
+    width = max(shutil.get_terminal_size().columns, indent + _NARROWEST)
+    fold = TextWrapper(
+        width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    print_line(fold.fill(text))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from controller.cli import main
+from controller.event_words import words
 from controller.terminal import Exit
-from core.contracts import OrderCancel
+from core.contracts import DenialCode, OrderCancel, OrderIntent, RiskDecision
 from core.ledger import Cause, Ledger
 from core.topics import TABLE
+from tests.contract_samples import SAMPLES
 
 ROOT = Path(__file__).resolve().parent.parent
 TS = 1_723_075_200_000_000_123
@@ -101,7 +103,58 @@ def test_showing_a_ledger_prints_cause_and_answers(ledger_file: Path, capsys: py
     assert main(["ledger", "show", str(ledger_file), "--last", "1"]) == Exit.DONE
     first, second = capsys.readouterr().out.splitlines()
     assert first == "#3  2024-08-08T00:00:00.000000126Z  <- md.trades.BTC/USDT 3"
-    assert second.startswith('    orders.cancel  {"order_id":"o-3"')
+    assert second.startswith("    orders.cancel  ")
+    assert second.endswith("  o-3")
+
+
+def test_a_decision_is_shown_with_what_it_answers_its_reason_and_its_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "risk_engine.ndjson"
+    ledger = Ledger(path)
+    intent = OrderIntent("sma", "BTC/USDT", "buy", "limit", 0.5, 60_000.0, "i-1", TS)
+    reason = "PER_ORDER_CAP: notional=30000.00 cap=5000.00"
+    inputs = {"now_ns": TS, "state": "ACTIVE", "restrictions": [], "ref_price": 60001.5, "kill_switch": ""}
+    denied = RiskDecision(
+        "i-1", False, reason, {"per_order_usd_cap": 5000.0}, "d-1", DenialCode.PER_ORDER_CAP, "sma", "BTC/USDT", TS,
+        inputs,
+    )  # fmt: skip
+    ledger.append(TS, Cause("strategy_runner", "7-0", "strat.intent", intent), [denied])
+    ledger.append(TS, Cause("strategy_runner", "8-0", "strat.intent", intent), [], "expected so, got other")
+    ledger.close()
+
+    assert main(["ledger", "show", str(path)]) == Exit.DONE
+
+    assert capsys.readouterr().out.splitlines() == [
+        "#1  2024-08-08T00:00:00.000000123Z  <- strategy_runner 7-0  strat.intent  "
+        "sma wants to buy 0.5 BTC/USDT at 60,000 or better  i-1",
+        f"    risk.decisions  DENIED {reason}  sma BTC/USDT  i-1",
+        "        numbers  now_ns=2024-08-08T00:00:00.000000123Z  state=ACTIVE  ref_price=60,001.5",
+        "        limits  per_order_usd_cap=5,000",
+        "#2  2024-08-08T00:00:00.000000123Z  <- strategy_runner 8-0  strat.intent  "
+        "sma wants to buy 0.5 BTC/USDT at 60,000 or better  i-1",
+        "    not processed: expected so, got other",
+    ]
+
+
+def test_every_event_that_a_ledger_may_hold_is_shown_in_words() -> None:
+    held = [row.contract for row in TABLE if row.producer in ("strategy_runner", "risk_engine", "paper_trader")]
+    samples = [event for event in SAMPLES if type(event) in held]
+
+    assert {type(event) for event in samples} == set(held)
+    assert not [event for event in samples if words(event).startswith("{")]
+
+
+def test_bytes_that_a_crash_left_behind_the_last_transaction_are_told(
+    ledger_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with ledger_file.open("ab") as file:
+        file.write(b'{"seq":4,"ts_n')
+
+    assert main(["ledger", "verify", str(ledger_file), "--json"]) == Exit.DONE
+    assert answer(capsys)[0]["torn_bytes"] == 14
+    assert main(["ledger", "verify", str(ledger_file)]) == Exit.DONE
+    assert f"{ledger_file}: 14 bytes behind the last transaction are not counted" in capsys.readouterr().out
 
 
 def test_showing_a_ledger_in_json_gives_a_line_per_transaction(
