@@ -19,7 +19,7 @@ from core.component import Message
 Entry = tuple[int, int]
 
 INBOX_LIMIT: Final = 65_536  # broadcast messages that wait for a slow consumer before the oldest is shed
-STREAM_LIMIT: Final = 4_096  # messages that wait before a stream reader pauses
+STREAM_LIMIT: Final = 4_096  # ledger messages that wait before a stream reader pauses
 BATCH_LIMIT: Final = 1_024  # messages handed to a consumer at once
 
 
@@ -92,8 +92,11 @@ class Inbox:
                 return
 
     async def room(self) -> None:
-        """Wait until a stream reader may add more: what is durable upstream need not pile up here."""
-        while len(self._waiting) > STREAM_LIMIT and not self.closed:
+        """Wait until a stream reader may add more: what is durable upstream need not pile up here.
+
+        Broadcasts do not count: a flood of them would keep intents and orders from being read for as long as it lasts.
+        """
+        while len(self._waiting) - self._broadcasts > STREAM_LIMIT and not self.closed:
             self._drained.clear()
             await self._drained.wait()
 
