@@ -10,6 +10,7 @@ from typing import Any
 
 from core.bus_protocol import INBOX_LIMIT, Inbox, Subscription
 from core.component import Message
+from core.errors import RejectedError
 from core.topics import Delivery, row_of
 
 
@@ -30,7 +31,10 @@ class MemoryBus:
     async def publish_json(self, topic: str, payload: dict[str, Any]) -> None:
         """Publish a JSON payload to plain subscribers of the topic; typed consumers get it when it is a broadcast."""
         self._to_plain(topic, payload)
-        row = row_of(topic)
+        try:
+            row = row_of(topic)
+        except RejectedError:
+            return  # nobody's topic, such as the heartbeats: for plain subscribers alone
         if row.delivery is Delivery.BROADCAST:
             self._to_typed(Message(topic, row.contract.from_dict(payload)))
 
