@@ -21,6 +21,7 @@ from core.topics import Delivery, row_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
 STREAM_BATCH: Final = 256  # entries read from the streams at once
 BLOCK_MS: Final = 1_000  # how long one read waits for a new entry
@@ -175,7 +176,7 @@ class RedisBus:
                 place = f"{message.entry[0]}-{message.entry[1]}"
                 pipeline.xadd(self.stream_key(message.producer), {"t": message.topic, "e": payload}, id=place)
             pipeline.publish(message.topic, payload)
-        for result in await self._sent(pipeline.execute(raise_on_error=False)):
+        for result in await self._sent(_results(pipeline)):
             if isinstance(result, Exception) and "equal or smaller" not in str(result):
                 raise BusUnavailableError(f"Redis at {self.url} refused a message: {result}") from result
 
@@ -226,7 +227,7 @@ class RedisBus:
                                 self.connected.set()
                                 pause = RETRY_FIRST_S
                             continue
-                        inbox.put(_broadcast(raw["channel"].decode(), raw["data"]))
+                        inbox.put(_broadcast(raw["channel"].decode("utf-8", "replace"), raw["data"]))
             except BusUnavailableError as error:
                 pause = await self._lost(error, pause)
 
@@ -321,6 +322,17 @@ class RedisBus:
         for client in dict.fromkeys(each for each in (self._client, self._sender) if each is not None):
             with suppress(BusUnavailableError):
                 await self._guarded(client.aclose())
+
+
+async def _results(pipeline: Pipeline) -> list[Any]:
+    """What became of each command; of a transaction refused as a whole (memory or disk full), why it was."""
+    from redis.exceptions import ResponseError
+
+    try:
+        results: list[Any] = await pipeline.execute(raise_on_error=False)
+    except ResponseError as refusal:
+        return [refusal]
+    return results
 
 
 def _entry(place: bytes | str) -> Entry:
