@@ -105,12 +105,19 @@ def crosses_bar(order: WorkingOrder, bar: BarRange) -> bool:
 
 
 def match_bar(queues: Queues, bar: BarRange, slippage_ppm: int) -> list[Match]:
-    """Bars say nothing of volume: market orders fill in full at the close, limits in full at their limit if reached."""
+    """Bars say nothing of volume: what fills, fills in full. Market orders at the close; limits at their limit if the
+    bar reached it, an aggressive one at the close if that is better, and as taker. One not reached rests from then on.
+    """
     matches = []
     for order in (*queues["buy"], *queues["sell"]):
         if order.limit_ticks is None:
             matches.append(Match(order, order.remaining, slipped(bar.close, order.side, slippage_ppm), "taker"))
-        elif crosses_bar(order, bar):
+        elif not crosses_bar(order, bar):
+            order.aggressive = False
+        elif order.aggressive:
+            better = min if order.side == "buy" else max
+            matches.append(Match(order, order.remaining, better(order.limit_ticks, bar.close), "taker"))
+        else:
             matches.append(Match(order, order.remaining, order.limit_ticks, "maker"))
     return matches
 

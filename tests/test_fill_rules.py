@@ -269,6 +269,24 @@ BARS: list[Story] = [
     ("a high one tick below a sell's limit fills nothing", [Order("sell", 5, 106), Bar(95, 105, 101)], []),
 ]
 
+MARKETABLE_BARS: list[Story] = [
+    (
+        "a buy limit above the last price takes at the close, like a market order",
+        [Trade("buy", 100, 1), Order("buy", 5, 110), Bar(95, 105, 104)],
+        [Fill(2, 5, 104, "taker")],
+    ),
+    (
+        "its limit still binds when the bar closes beyond it",
+        [Trade("buy", 100, 1), Order("sell", 5, 98), Bar(90, 101, 91)],
+        [Fill(2, 5, 98, "taker")],
+    ),
+    (
+        "when the price runs away before it could take, it rests",
+        [Trade("buy", 100, 1), Order("buy", 5, 101), Bar(102, 109, 105), Bar(99, 106, 100)],
+        [Fill(3, 5, 101, "maker")],
+    ),
+]
+
 CASES = [
     *(("last_trade", {}, story) for story in LAST_TRADE),
     *(("trade_flow", {}, story) for story in TRADE_FLOW),
@@ -276,6 +294,7 @@ CASES = [
     *(("trade_flow", {"participation": 0.25}, story) for story in PARTICIPATION),
     *(("trade_flow", {"slippage_bps": 100.0}, story) for story in SLIPPAGE),
     *((model, {}, story) for model in ("last_trade", "trade_flow") for story in BARS),
+    *(("trade_flow", {}, story) for story in MARKETABLE_BARS),
 ]
 
 
