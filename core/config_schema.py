@@ -139,12 +139,12 @@ class InstrumentConfig(Section):
 class RiskConfig(Section):
     """What the risk engine lets through."""
 
-    per_order_usd_cap: PositiveFloat = Field(5_000.0, description="Largest notional of one order, in quote currency")
+    per_order_usd_cap: PositiveFloat = Field(5_000.0, description="Largest notional of one order, in US dollars")
     position_usd_cap: PositiveFloat = Field(
-        25_000.0, description="Largest notional of a position that orders may build, per symbol, in quote currency"
+        25_000.0, description="Largest notional of a position that orders may build, per symbol, in US dollars"
     )
     daily_loss_usd_cap: PositiveFloat = Field(
-        1_000.0, description="Loss of the UTC day after which only what reduces a position passes, in quote currency"
+        1_000.0, description="Loss of the UTC day after which only what reduces a position passes, in US dollars"
     )
     orders_per_min_cap: PositiveInt = Field(120, description="Orders per minute and symbol")
     price_collar_bps: PositiveFloat = Field(
