@@ -146,9 +146,10 @@ class Ledger:
         self.committed = self.seq
 
     def close(self) -> None:
-        """Commit and release the file."""
-        self._answered = True
+        """Commit, wait for the disk with what was only handed to the operating system, and release the file."""
         self.commit()
+        if self._durable:
+            self._journal.sync()
         self._journal.close()
 
 

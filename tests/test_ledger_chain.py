@@ -254,3 +254,14 @@ def test_a_commit_whose_sync_failed_never_counts_as_done_later(path: Path, full_
     with pytest.raises(JournalWriteError):
         book.commit()
     assert book.committed == 0
+
+
+def test_closing_waits_for_the_disk_with_what_answered_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    book = Ledger(path)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
+    book.append(1, CAUSE, [])
+    book.commit()
+    assert not synced
+    book.close()
+    assert synced == [path.stat().st_size]
