@@ -58,7 +58,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 def print_outcome(outcome: Outcome, console: Console) -> None:
     """One screen."""
     console.print()
-    console.print(_result(outcome), soft_wrap=True)
+    console.print(_result(outcome), soft_wrap=not console.is_terminal)
     console.print()
     _print_checks(outcome.checks, console)
     console.print()

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.layout import Layout
+from rich.measure import Measurement
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from apps.fleet.feed_health import in_words
 from apps.fleet.session import Session
-from apps.fleet.tracker import Market, Tracker
+from apps.fleet.tracker import Tracker
+from controller.event_words import number
 from core.clock import NS_PER_S
 from core.contracts import OrderUpdate, RiskDecision, TradingState
 from core.instruments import Instruments
 
 WIDE: Final = 110  # columns from which there are two columns of panels
+LOW: Final = 30  # rows below which head and foot go without a frame
+CURVE_WIDTH: Final = 24  # closes in the little curve of a market, where there is room
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _STATE_STYLE: Final = {TradingState.ACTIVE: "green", TradingState.REDUCING: "yellow", TradingState.HALTED: "bold red"}
 
@@ -40,18 +45,20 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def quantity(qty: float) -> str:
-    """A quantity without an exponent and without trailing zeros."""
-    return f"{qty:.8f}".rstrip("0").rstrip(".")
+class Curve:
+    """The last closes as a little curve, as many of them as there is room for."""
 
+    def __init__(self, closes: Sequence[float]) -> None:
+        self._closes = closes
 
-def sparkline(market: Market) -> str:
-    """The last closes as a little curve."""
-    closes = list(market.closes)[-24:]
-    if len(closes) < 2 or max(closes) == min(closes):
-        return ""
-    low, span = min(closes), max(closes) - min(closes)
-    return "".join(_BARS[int((close - low) / span * (len(_BARS) - 1))] for close in closes)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = list(self._closes)[-min(CURVE_WIDTH, options.max_width) :]
+        low, span = min(shown, default=0.0), max(shown, default=0.0) - min(shown, default=0.0)
+        steps = [int((close - low) / span * (len(_BARS) - 1)) for close in shown] if span else []
+        yield Text("".join(_BARS[step] for step in steps), style="cyan")
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, CURVE_WIDTH)
 
 
 class Screen:
@@ -64,10 +71,17 @@ class Screen:
         self._instruments: Instruments = session.config.instruments_table()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        layout = Layout()
-        layout.split_column(Layout(self._head(), size=3), Layout(name="body"), Layout(self._foot(), size=3))
-        markets = Layout(self._markets(), size=max(6, len(self._tracker.markets) + 3))
-        positions = Layout(self._positions(), size=max(6, len(self._tracker.positions) + 3))
+        framed = (options.height or console.height) >= LOW
+        frame = 3 if framed else 1
+        width = options.max_width - (4 if framed else 0)
+        layout, head, foot = Layout(), self._head(), self._foot(width)
+        layout.split_column(
+            Layout(Panel(head, box=box.ROUNDED, style="cyan") if framed else head, size=frame),
+            Layout(name="body"),
+            Layout(Panel(foot, box=box.ROUNDED) if framed else foot, size=frame),
+        )
+        markets = Layout(self._markets(), size=max(4, len(self._tracker.markets) + 3))
+        positions = Layout(self._positions(), size=max(4, len(self._tracker.positions) + 3))
         decisions, orders = Layout(self._decisions()), Layout(self._orders())
         if options.max_width >= WIDE:
             layout["body"].split_row(Layout(name="left"), Layout(name="right"))
@@ -80,28 +94,36 @@ class Screen:
     def _head(self) -> RenderableType:
         tracker, progress = self._tracker, self._session.progress
         rate = progress.events / progress.elapsed_s if progress.elapsed_s > 0 else 0.0
-        head = Table.grid(expand=True)
-        head.add_column()
-        head.add_column(justify="center")
-        head.add_column(justify="right")
+        head = Table.grid(expand=True, padding=(0, 2, 0, 0))
+        head.add_column(no_wrap=True, ratio=1)
+        head.add_column(no_wrap=True)
+        head.add_column(no_wrap=True)
         head.add_row(
             Text.assemble(("Njord Quant ", "bold cyan"), ("paper ", "bold"), self._title),
             Text.assemble(
                 clock(tracker.now_ns, "%Y-%m-%d %H:%M:%S UTC"), "  ", (tracker.state, _STATE_STYLE[tracker.state])
             ),
-            f"{progress.events:,} market events  {rate:,.0f}/s",
+            f"{progress.events:,} events  {rate:,.0f}/s",
         )
-        return Panel(head, box=box.ROUNDED, style="cyan")
+        return head
 
-    def _foot(self) -> RenderableType:
+    def _foot(self, width: int) -> RenderableType:
+        """The account in a line; what does not fit is left out whole, from the end."""
         account = self._session.venue.account()
         total = account.realized_pnl + account.unrealized_pnl - account.fees_paid
-        line = Text.assemble(
-            ("P&L ", "bold"), money(total), f" {account.currency}   realised ", money(account.realized_pnl),
-            "   unrealised ", money(account.unrealized_pnl), f"   fees {account.fees_paid:,.2f}",
-            f"   cash {account.cash:,.2f}   equity {account.equity:,.2f}", ("     Ctrl-C ends", "dim"),
-        )  # fmt: skip
-        return Panel(line, box=box.ROUNDED)
+        hint = Text("   Ctrl-C ends", style="dim")
+        line = Text.assemble(("P&L ", "bold"), money(total), f" {account.currency}", no_wrap=True)
+        for part in (
+            Text.assemble("   equity ", f"{account.equity:,.2f}"),
+            Text.assemble("   fees ", f"{account.fees_paid:,.2f}"),
+            Text.assemble("   realised ", money(account.realized_pnl)),
+            Text.assemble("   unrealised ", money(account.unrealized_pnl)),
+            Text.assemble("   cash ", f"{account.cash:,.2f}"),
+        ):
+            if len(line) + len(part) + len(hint) > width:
+                break
+            line.append_text(part)
+        return line.append_text(hint)
 
     def _markets(self) -> RenderableType:
         table = _table("=symbol", ">=last", ">=change", ">=trades", "1m closes")
@@ -113,13 +135,13 @@ class Screen:
                 self._price(symbol, market.last) if market.trades else "—",
                 Text(f"{change:+.2f}%", style="green" if change >= 0 else "red") if market.trades else "",
                 f"{market.trades:,}",
-                Text(sparkline(market), style="cyan"),
+                Curve(market.closes),
             )
         troubles = "  ".join(in_words(status) for status in self._tracker.health.troubled)
         return Panel(table, title="markets", subtitle=Text(troubles, style="yellow"), box=box.ROUNDED)
 
     def _positions(self) -> RenderableType:
-        table = _table("=symbol", ">=position", ">=average", ">=realised", ">=unrealised", ">=fees")
+        table = _table("=symbol", ">=position", ">=average", ">=realised", ">=open P&L", ">=fees")
         for symbol, snapshot in sorted(self._tracker.positions.items()):
             position = self._session.venue.position(symbol)
             market = self._tracker.markets.get(symbol)
@@ -132,10 +154,10 @@ class Screen:
         return Panel(table, title="positions", box=box.ROUNDED)
 
     def _decisions(self) -> RenderableType:
-        table = _table("=time", "=strategy", "=intent", "decision")
+        table = _table("=time", "strategy", "=intent", "decision*2")
         for decision in reversed(self._tracker.decisions):
             intent = self._tracker.intents.get(decision.intent_id)
-            wish = f"{intent.side} {quantity(intent.qty)} {intent.symbol}" if intent else decision.symbol
+            wish = f"{intent.side} {number(intent.qty)} {intent.symbol}" if intent else decision.symbol
             table.add_row(clock(decision.ts_decided_ns), decision.strategy_id, wish, verdict(decision))
         counts = self._tracker.counts
         title = f"risk decisions  {counts['allowed']} allowed, {counts['denied']} denied"
@@ -145,7 +167,7 @@ class Screen:
         table = _table("=time", "order", ">=filled", ">=average", "=status")
         for update in reversed(self._tracker.orders):
             table.add_row(
-                clock(update.ts_updated_ns), order_words(update), quantity(update.filled_qty),
+                clock(update.ts_updated_ns), order_words(update), number(update.filled_qty),
                 self._price(update.symbol, update.avg_price) if update.filled_qty else "—", words(update.status),
             )  # fmt: skip
         return Panel(table, title=f"orders  {self._tracker.counts['OrderEvent']}", box=box.ROUNDED)
@@ -153,7 +175,7 @@ class Screen:
     def _fills(self) -> RenderableType:
         table = _table("=time", "fill", ">=price", ">=fee", "=as")
         for fill in reversed(self._tracker.fills):
-            what, price = f"{fill.side} {quantity(fill.qty)} {fill.symbol}", self._price(fill.symbol, fill.price)
+            what, price = f"{fill.side} {number(fill.qty)} {fill.symbol}", self._price(fill.symbol, fill.price)
             table.add_row(clock(fill.ts_fill_ns), what, price, f"{fill.fee:,.2f}", fill.liquidity)
         return Panel(table, title=f"fills  {self._tracker.counts['FillEvent']}", box=box.ROUNDED)
 
@@ -165,8 +187,8 @@ class Screen:
 
 def order_words(update: OrderUpdate) -> str:
     """``buy 0.05 BTC/USDT @ 60,000`` or ``… market``."""
-    price = f"@ {update.limit_price:,g}" if update.limit_price is not None else "market"
-    return f"{update.side} {quantity(update.qty)} {update.symbol} {price}"
+    price = f"@ {number(update.limit_price)}" if update.limit_price is not None else "market"
+    return f"{update.side} {number(update.qty)} {update.symbol} {price}"
 
 
 def verdict(decision: RiskDecision) -> Text:
@@ -175,9 +197,12 @@ def verdict(decision: RiskDecision) -> Text:
 
 
 def _table(*columns: str) -> Table:
-    """A bare table; ``>`` aligns a column right, ``=`` keeps its content whole when the screen is narrow."""
-    table = Table(box=None, expand=True, header_style="dim", pad_edge=False)
+    """A bare table; ``>`` aligns a column right, ``=`` keeps its content whole when the screen is narrow, ``*2``
+    gives it twice its share of the room that is left."""
+    table = Table(box=None, expand=True, header_style="dim", pad_edge=False, collapse_padding=True)
     for column in columns:
-        right, whole, name = column.startswith(">"), "=" in column[:2], column.lstrip(">=")
-        table.add_column(name, justify="right" if right else "left", no_wrap=True, ratio=None if whole else 1)
+        right, whole = column.startswith(">"), "=" in column[:2]
+        name, _, share = column.lstrip(">=").partition("*")
+        ratio = None if whole else int(share or 1)
+        table.add_column(name, justify="right" if right else "left", no_wrap=True, ratio=ratio)
     return table
