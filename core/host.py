@@ -106,6 +106,7 @@ class ComponentHost:
         self._on_error = on_error
         self.halted = False  # what the kill switch last said
         self.pending = False  # something waits for ``commit``
+        self.told = (0, 0)  # the newest entry of this daemon's own stream
         self._sent: dict[str, int] = {}  # broadcast sequence by topic
         self._seen: dict[tuple[str, str], int] = {}  # last broadcast sequence by producer and topic
 
@@ -137,6 +138,8 @@ class ComponentHost:
                 durable.restore(cause.event, events)
             for event in events:
                 lagging.see(event)
+            for message in ledger.outgoing(self.name, transaction.seq, transaction.events):
+                self.told = message.entry
         lagging.mend()
         return self.ledger.seq
 
@@ -240,7 +243,8 @@ class ComponentHost:
                 self.journals.append(journal, codec.encode(answer), answer.ts_ns)
             topic = row.name(answer)
             if seq and row.delivery is Delivery.LEDGER:
-                out.append(Message(topic, answer, self.name, seq, (seq, index)))
+                self.told = (seq, index)
+                out.append(Message(topic, answer, self.name, seq, self.told))
             else:
                 self._sent[topic] = sent = self._sent.get(topic, 0) + 1
                 out.append(Message(topic, answer, self.name, sent))

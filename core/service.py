@@ -213,6 +213,9 @@ class Service:
                 f"{self.bus.stream_key(self.host.name)} in Redis and the ledgers of all other daemons",
             )
         batch: list[Message] = []
+        if newest >= self.host.told:  # nothing is missing: spare reading the whole ledger
+            self._unsent = False
+            return
         for message in ledger.messages_after(book.path, self.host.name, newest):
             batch.append(message)
             if len(batch) == REFILL_BATCH:
@@ -288,7 +291,8 @@ class Service:
                     self.host.commit()
                     await self._send(told)
                 try:
-                    await self.bus.ping()
+                    if await self.bus.last_entry(self.host.name) != self.host.told:
+                        await self._refill()  # emptied while the connection held, or somebody else writes to it
                 except BusUnavailableError:
                     await self._connect()
 

@@ -1,4 +1,4 @@
-"""A server that refuses, bytes that are no text, silence and floods: a bus lives through them and keeps its promises."""
+"""A server that refuses, bytes that are no text, silence and floods: a bus lives through them."""
 
 from __future__ import annotations
 
