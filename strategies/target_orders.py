@@ -12,7 +12,17 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from core import ids
-from core.contracts import Contract, FillEvent, OrderCancel, OrderIntent, OrderType, OrderUpdate, RiskDecision, Side
+from core.contracts import (
+    Contract,
+    DenialCode,
+    FillEvent,
+    OrderCancel,
+    OrderIntent,
+    OrderType,
+    OrderUpdate,
+    RiskDecision,
+    Side,
+)
 from core.errors import ConfigError
 from strategies.context import StrategyContext
 from strategies.identity import identity_of
@@ -20,6 +30,10 @@ from strategies.open_orders import OpenOrder
 
 Direction = Literal[1, 0, -1]
 REASON: Final = "another target"  # what a cancel gives as its reason
+FOR_ITS_SIZE: Final = frozenset(
+    {DenialCode.PER_ORDER_CAP, DenialCode.POSITION_CAP, DenialCode.DAILY_LOSS_CAP, DenialCode.REDUCING}
+)
+"""Denials that an order may meet for what it opens, while the part of it that closes would pass."""
 
 
 class TargetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +65,8 @@ class TargetOrders:
     What is held and under way is read from the context. An order that does not lead exactly to the aim is
     canceled, and the one that is missing then follows only when the canceled one has ended, so that held and
     open together never exceed ``qty``. An order that is denied, rejected, or canceled by somebody else drops the
-    aim: the next signal sets another.
+    aim: the next signal sets another. Only a reversal that is denied for its size becomes a close first: nobody is
+    to stay long against a sell signal because the short was refused.
     """
 
     def __init__(self, context: StrategyContext, params: TargetParams) -> None:
@@ -84,7 +99,9 @@ class TargetOrders:
             return []
         if _came_to_nothing(event) and event.intent_id not in aim.waits_for:
             del self._aims[event.symbol]
-            return []
+            if not (isinstance(event, RiskDecision) and event.code in FOR_ITS_SIZE and self._turns(aim, event.symbol)):
+                return []
+            self._aims[event.symbol] = dataclasses.replace(aim, direction=0)
         return self._approach(event, event.symbol)
 
     def state(self) -> dict[str, tuple[Any, ...]]:
@@ -111,6 +128,10 @@ class TargetOrders:
         if answers:
             self._aims[symbol] = dataclasses.replace(aim, answered=name)
         return answers
+
+    def _turns(self, aim: Aim, symbol: str) -> bool:
+        """Whether the aim lies on the other side of flat."""
+        return max(aim.direction, self._lowest) * self._held(symbol) < 0
 
     def _order(self, cause: Contract, symbol: str, lots: int, price: float) -> OrderIntent:
         instrument = self._context.instruments[symbol]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core import ids
-from core.contracts import Contract, OrderCancel, OrderIntent
+from core.contracts import Contract, DenialCode, OrderCancel, OrderIntent
 from strategies.manager import StrategyManager
 from strategies.target_orders import Direction
 from tests.strategy_cases import SYMBOL, Aims, denial_of, entry, fill_of, manager_of, strategy_in, trade, update_of
@@ -86,7 +86,8 @@ class World:
         order = self._pick(pick)
         if order is not None and not order.decided:
             order.open_lots = 0
-            self.denials.append(denial_of(order.intent))
+            code = DenialCode.REDUCING if pick % 2 else DenialCode.HALTED
+            self.denials.append(replace(denial_of(order.intent), code=code))
 
     def take_cancel(self) -> None:
         """The venue takes the oldest cancel; one that comes too late is passed over."""

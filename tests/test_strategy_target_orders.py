@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from core.contracts import Contract, FillEvent, OHLCVBar, OrderCancel, OrderIntent, RiskDecision
+from core import ids
+from core.contracts import Contract, DenialCode, FillEvent, OHLCVBar, OrderCancel, OrderIntent, RiskDecision
 from core.errors import ConfigError
 from strategies.sampling import PriceSampler
 from strategies.target_orders import Direction
@@ -139,6 +141,55 @@ def test_an_order_that_somebody_else_ended_is_placed_again_at_the_next_signal_on
 
     assert sent([second]) == [1.0]
     assert second.intent_id != first.intent_id
+
+
+def denied(order: OrderIntent, code: DenialCode) -> RiskDecision:
+    return dataclasses.replace(denial_of(order), code=code, decision_id=ids.decision_id(order.intent_id))
+
+
+@pytest.mark.parametrize(
+    "code", [DenialCode.PER_ORDER_CAP, DenialCode.POSITION_CAP, DenialCode.DAILY_LOSS_CAP, DenialCode.REDUCING]
+)
+def test_a_reversal_that_is_denied_for_what_it_opens_becomes_a_close(code: DenialCode) -> None:
+    desk = Desk()
+    desk.tell(fill_of(desk.open(1)))
+    reversal = desk.open(-1)
+
+    closing = desk.tell(denied(reversal, code))
+
+    assert sent([reversal, *closing]) == [-2.0, -1.0]
+    desk.tell(fill_of(closing[0]))
+    assert (desk.held, sent(desk.aim(-1))) == (0.0, [-1.0])
+
+
+def test_a_close_that_is_denied_is_not_tried_again() -> None:
+    desk = Desk()
+    desk.tell(fill_of(desk.open(1)))
+    (closing,) = desk.tell(denied(desk.open(-1), DenialCode.PER_ORDER_CAP))
+    assert isinstance(closing, OrderIntent)
+
+    assert desk.tell(denied(closing, DenialCode.PER_ORDER_CAP)) == []
+
+
+@pytest.mark.parametrize("code", [DenialCode.HALTED, DenialCode.STALE_PRICE, DenialCode.ORDER_RATE])
+def test_a_reversal_that_is_denied_whatever_its_size_is_dropped(code: DenialCode) -> None:
+    desk = Desk()
+    desk.tell(fill_of(desk.open(1)))
+
+    assert desk.tell(denied(desk.open(-1), code)) == []
+
+
+def test_without_shorts_there_is_no_reversal_to_break_up() -> None:
+    desk = Desk(allow_short=False)
+    desk.tell(fill_of(desk.open(1)))
+
+    assert desk.tell(denied(desk.open(-1), DenialCode.PER_ORDER_CAP)) == []
+
+
+def test_an_opening_that_is_denied_leaves_nothing_to_close() -> None:
+    desk = Desk()
+
+    assert desk.tell(denied(desk.open(-1), DenialCode.POSITION_CAP)) == []
 
 
 def test_a_denial_of_the_order_that_was_to_be_canceled_is_its_end_like_any_other() -> None:
