@@ -108,7 +108,8 @@ class PaperVenue:
 
         Raises:
             UnknownSymbolError, ContractError: a trade of an unknown symbol or off its grid. Nothing changes.
-            RejectedError: an order without the decision that allows it. Its id stays free.
+            RejectedError: an order without the decision that allows it; its id stays free. A cancel of another
+                strategy's order.
         """
         if isinstance(event, TradeEvent):
             return self._on_trade(event)
@@ -186,6 +187,11 @@ class PaperVenue:
     def _on_cancel(self, cancel: OrderCancel) -> list[Contract]:
         order = self._orders.get(cancel.order_id)
         if order is not None:
+            if cancel.strategy_id not in ("", order.event.strategy_id):  # without a name it is an operator's
+                raise RejectedError(
+                    f"cancel of order {cancel.order_id}: expected it to come from {order.event.strategy_id!r}, "
+                    f"got {cancel.strategy_id!r}"
+                )
             return [self._cancel(order, cancel.ts_ns, cancel.reason)]
         if self._orders.knows(cancel.order_id):
             self.counters.late_cancels += 1

@@ -267,3 +267,24 @@ def test_two_trades_of_one_moment_both_fill() -> None:
     one, other = (replace(trade(99.0, 1.0, "sell", ts=5), trade_id=name) for name in ("a", "b"))
 
     assert [fill.trade_id for fill in fills(feed(paper, one, other))] == ["a", "b"]
+
+
+def test_a_strategy_cannot_take_back_another_ones_order() -> None:
+    paper = venue()
+    target = order("buy", 1, limit=90.0)
+    feed(paper, target)
+    before = paper.snapshot()
+
+    with pytest.raises(RejectedError, match="expected it to come from 's', got 'thief'"):
+        paper.on_event(replace(cancel(target), strategy_id="thief"))
+
+    assert paper.snapshot() == before
+
+
+def test_a_cancel_that_names_no_strategy_is_an_operators() -> None:
+    paper = venue()
+    target = order("buy", 1, limit=90.0)
+
+    (canceled,) = updates(feed(paper, target, replace(cancel(target), strategy_id="")))[1:]
+
+    assert canceled.status == "canceled"
