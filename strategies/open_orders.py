@@ -66,7 +66,7 @@ class OpenOrders:
         match event:
             case OrderIntent():
                 self._start(event)
-            case OrderCancel() if (order := self._open.get(event.order_id)) is not None:
+            case OrderCancel() if (order := self._own(event)) is not None:
                 self._put(dataclasses.replace(order, cancel_requested=True))
             case RiskDecision(allowed=False) if order := self._open.get(ids.order_id(event.intent_id)):
                 self._end(order)
@@ -78,6 +78,11 @@ class OpenOrders:
     def snapshot(self) -> dict[str, Any]:
         """Open orders and the ids of ended ones as plain JSON values."""
         return {"open": [dataclasses.asdict(order) for order in self._open.values()], "ended": list(self._ended)}
+
+    def _own(self, cancel: OrderCancel) -> OpenOrder | None:
+        """The open order that the cancel is about; a venue refuses one of another strategy's."""
+        order = self._open.get(cancel.order_id)
+        return order if order is not None and order.strategy_id == cancel.strategy_id else None
 
     def _start(self, intent: OrderIntent) -> None:
         order_id = ids.order_id(intent.intent_id)

@@ -200,3 +200,12 @@ def test_a_fill_of_nobodys_still_counts_for_the_order_it_names() -> None:
     manager.on_event(FillEvent(fill.order_id, SYMBOL, "sell", 0.4, 8.0, 0.0, 5))
 
     assert view[intent.intent_id].open_lots == 60
+
+
+def test_another_strategys_cancel_does_not_look_like_ones_own() -> None:
+    orders = OpenOrders(INSTRUMENTS)
+    orders.learn(OrderIntent("a", SYMBOL, "buy", "market", 1.0, intent_id="i-1"))
+
+    orders.learn(OrderCancel(ids.order_id("i-1"), SYMBOL, "b", 9))
+
+    assert [order.cancel_requested for order in orders.view("a").values()] == [False]
