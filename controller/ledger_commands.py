@@ -57,6 +57,7 @@ def verify(
 def show(
     path: Annotated[Path, typer.Argument(help="A ledger file.")],
     last: Annotated[int, typer.Option("--last", "-n", min=0, help="Only the last N transactions; 0 is all.")] = 20,
+    answered: Annotated[bool, typer.Option("--answered", help="Leave out those that answered nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print transactions: when, what caused them, what was answered and on which numbers.
@@ -67,6 +68,8 @@ def show(
 
     (existing,) = _existing([path])
     transactions: Iterable[Transaction] = read(existing)
+    if answered:
+        transactions = (each for each in transactions if each.events)
     if last:
         transactions = deque(transactions, maxlen=last)
     for transaction in transactions:

@@ -125,7 +125,10 @@ def test_a_decision_is_shown_with_what_it_answers_its_reason_and_its_numbers(
 
     assert main(["ledger", "show", str(path)]) == Exit.DONE
 
-    assert capsys.readouterr().out.splitlines() == [
+    said = capsys.readouterr().out.splitlines()
+    assert main(["ledger", "show", str(path), "--answered", "-n", "1"]) == Exit.DONE
+    assert capsys.readouterr().out.splitlines() == said[:4]
+    assert said == [
         "#1  2024-08-08T00:00:00.000000123Z  <- strategy_runner 7-0  strat.intent  "
         "sma wants to buy 0.5 BTC/USDT at 60,000 or better  i-1",
         f"    risk.decisions  DENIED {reason}  sma BTC/USDT  i-1",

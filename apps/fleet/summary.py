@@ -101,7 +101,8 @@ def _result(outcome: Outcome) -> Text:
 
 def _next_steps(outcome: Outcome) -> list[tuple[str, str]]:
     ledger = outcome.folder / "ledgers" / "risk_engine.ndjson"
-    steps = [(f".venv/bin/njord-ctl ledger show {ledger}", "every decision with the numbers it was taken on")]
+    show = f".venv/bin/njord-ctl ledger show --answered {ledger}"
+    steps = [(show, "the latest decisions with the numbers they were taken on")]
     if outcome.session.source.offline is not None and outcome.session.source.feed.name.startswith("synthetic"):
         steps.append(("make run FEED=synthetic:7", "another market from another seed"))
         steps.append(("make run VENUE=binanceus SYMBOL=BTC/USDT", "live prices, paper money"))
