@@ -185,11 +185,6 @@ class BinanceParser:
         self._last_price: dict[str, float] = {}
         self._venue_time_ns = 0
 
-    @property
-    def venue_time_ns(self) -> int:
-        """The latest time the venue has named, UTC epoch nanoseconds; 0 before the first."""
-        return self._venue_time_ns
-
     def parse(self, raw: bytes, ts_recv_ns: int = 0) -> Parsed | None:
         """One message as an event; None for one that carries no market data that was asked for.
 

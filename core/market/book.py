@@ -165,11 +165,6 @@ class BookBuilder:
         """True until a snapshot has been joined with the updates, and again after a break."""
         return self.state != "live"
 
-    @property
-    def last_seen_id(self) -> int:
-        """The update id up to which anything was heard; 0 before the first."""
-        return self._buffer[-1].last_id if self._buffer else self.book.last_id
-
     def on_diff(self, diff: DepthDiff) -> Sequence[Contract]:
         """Take an update in; answers the new top of book, a status when the book became unavailable, or nothing."""
         if self.state == "live":
