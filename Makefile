@@ -97,7 +97,8 @@ check-kill: present ## Whether trading is stopped, and by what
 ## Look
 journal: ## Follow the journals as they grow
 	@ls $(NJORD_LOG_DIR)/*.ndjson >/dev/null 2>&1 || { \
-	  echo "no journals in $(NJORD_LOG_DIR) yet; start with: make run" >&2; exit 1; }
+	  echo "no journals in $(NJORD_LOG_DIR) yet: the daemons write there (make run-md …); those of a run in one" \
+	    "process are in a folder of its own: make journal NJORD_LOG_DIR=var/runs/…/journals" >&2; exit 1; }
 	@tail -n 5 -F $(NJORD_LOG_DIR)/*.ndjson
 
 bench: install ## Measure against bare libraries on this machine
