@@ -42,7 +42,7 @@ class StreamFaults:
     def __init__(self, *, seed: int = 0, drop: float = 0.0, duplicate: float = 0.0, reorder: float = 0.0) -> None:
         for name, value in (("drop", drop), ("duplicate", duplicate), ("reorder", reorder)):
             if not 0.0 <= value <= 1.0:
-                raise ConfigError(f"venue_sim {name}: expected a fraction from 0 to 1, got {value}")
+                raise ConfigError(f"--{name}: expected a fraction from 0 to 1, got {value}")
         self.stalled = False
         self.stalled_streams: set[str] = set()
         self.drop = drop

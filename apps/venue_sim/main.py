@@ -6,23 +6,24 @@ import asyncio
 from collections import deque
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 
-from apps.venue_sim.drive import Drive, FaultPlan
 from apps.venue_sim.faults import RestRefusal
-from apps.venue_sim.flow import CaptureFlow, SeededFlow
 from apps.venue_sim.market import VenueMarket, VenueSymbol
-from apps.venue_sim.server import VenueServer
 from core.clock import Clock, SystemClock
 from core.errors import ConfigError
 from core.instruments import Instruments
 from core.launch import read_config, run_command
 
+if TYPE_CHECKING:
+    from apps.venue_sim.drive import Drive
+    from apps.venue_sim.server import VenueServer
+
 NAME: Final = "venue_sim"
-_app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 def dotted(urls: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -45,7 +46,7 @@ def instructions(server: VenueServer) -> str:
         f"REST    {server.http_url}/api/v3\nstreams {server.ws_url}/stream/ws\n\n"
         f"configuration:\n\nexchange:\n  urls:\n{rows}\n\nor for one shell:\n\n"
         f"export NJORD_EXCHANGE__URLS='{msgspec.json.encode(urls).decode()}'\n"
-        f"python -m apps.md_ingest --symbol {symbol} --venue binanceus\n"
+        f"make run-md VENUE=binanceus SYMBOL={symbol}\n"
     )
 
 
@@ -103,6 +104,10 @@ def command(
     key_required: Annotated[bool, typer.Option(help="Old trades only with an API key")] = True,
 ) -> None:
     """Serve until stopped."""
+    from apps.venue_sim.drive import Drive, FaultPlan  # here: --help does without a web server
+    from apps.venue_sim.flow import CaptureFlow, SeededFlow
+    from apps.venue_sim.server import VenueServer
+
     clock = SystemClock()
     known = read_config(config_root, None).instruments_table()
     markets = [VenueMarket(_symbol(name, known)) for name in symbol or ["BTC/USDT"]]
