@@ -93,8 +93,8 @@ def _result(outcome: Outcome) -> Text:
     rate = progress.events / progress.elapsed_s if progress.elapsed_s else 0.0
     return Text.assemble(
         ("Stopped. " if session.stopped else "Done. ", "bold"),
-        money(total), f" {account.currency} after fees from {counts['FillEvent']} fills; "
-        f"{counts['OrderIntent']} intents, {counts['allowed']} allowed, {counts['denied']} denied; "
+        money(total), f" {account.currency} after fees from {counts['FillEvent']:,} fills; "
+        f"{counts['OrderIntent']:,} intents, {counts['allowed']:,} allowed, {counts['denied']:,} denied; "
         f"{progress.events:,} market events in {progress.elapsed_s:.1f} s ({rate:,.0f}/s).",
     )  # fmt: skip
 
