@@ -140,7 +140,7 @@ class ComponentHost:
                 lagging.see(event)
             for message in ledger.outgoing(self.name, transaction.seq, transaction.events):
                 self.told = message.entry
-        lagging.mend()
+        lagging.mend(event for transaction in ledger.read(self.ledger.path) for _, event in transaction.events)
         return self.ledger.seq
 
     def wants(self, message: Message) -> bool:
@@ -275,34 +275,47 @@ def identity(event: Contract) -> str:
 
 
 class _LaggingJournals:
-    """Finds journal lines that a crash left in the ledger alone, and writes them."""
+    """Finds journal lines that a crash left in the ledger alone, and writes them.
+
+    A ledger may be larger than memory: the first reading counts, and only a lag costs a second one.
+    """
 
     def __init__(self, journals: JournalSet) -> None:
         self._journals = journals
-        self._missing: dict[str, list[tuple[bytes, int]]] = {}
         self._last: dict[str, bytes | None] = {}
+        self._seen: Counter[str] = Counter()  # lines by stream
+        self._written: dict[str, int] = {}  # of these, how many the journal has
 
     def see(self, event: Contract) -> None:
         """Note an event of the ledger, in order."""
-        row = topics.BY_CONTRACT.get(type(event))
-        stream = None if row is None else row.journal_name(event)
+        stream = _journal_of(event)
         if stream is None:
             return
         if stream not in self._last:
             self._last[stream] = self._journals.open(stream).last_line
-            self._missing[stream] = []
-        line = codec.encode(event)
-        if line == self._last[stream]:
-            self._missing[stream].clear()
-        else:
-            self._missing[stream].append((line, event.ts_ns))
+            self._written[stream] = 0
+        self._seen[stream] += 1
+        if codec.encode(event) == self._last[stream]:
+            self._written[stream] = self._seen[stream]
 
-    def mend(self) -> None:
-        """Append what is missing."""
-        for stream, lines in self._missing.items():
-            for line, ts_ns in lines:
-                self._journals.append(stream, line, ts_ns)
+    def mend(self, events: Iterable[Contract]) -> None:
+        """Append what is missing; ``events`` are those seen, once more."""
+        behind = {stream for stream, count in self._seen.items() if self._written[stream] < count}
+        if not behind:
+            return
+        again: Counter[str] = Counter()
+        for event in events:
+            stream = _journal_of(event)
+            if stream in behind:
+                again[stream] += 1
+                if again[stream] > self._written[stream]:
+                    self._journals.append(stream, codec.encode(event), event.ts_ns)
         self._journals.flush()
+
+
+def _journal_of(event: Contract) -> str | None:
+    row = topics.BY_CONTRACT.get(type(event))
+    return None if row is None else row.journal_name(event)
 
 
 def deliver(hosts: Iterable[ComponentHost], messages: Sequence[Message]) -> list[Message]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -299,3 +300,28 @@ def test_hosts_of_a_round_see_the_messages_alike_and_answer_in_their_order(tmp_p
     assert [m.entry for m in out] == [(1, 0), (1, 1), (2, 0), (2, 1)] * 2
     assert not first.pending
     assert not second.pending
+
+
+def test_looking_for_a_lag_does_not_gather_the_whole_ledger_in_memory(tmp_path: Path) -> None:
+    first = host(tmp_path, Forgetful())
+    for number in range(1, 3_001):
+        first.handle(intent(number))
+    first.commit()
+    first.close()
+    size = (tmp_path / "journals" / "risk.decisions.ndjson").stat().st_size
+    tracemalloc.start()
+    try:
+        host(tmp_path, Forgetful()).close()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 2
+
+
+class Forgetful:
+    """Decides like Risk, keeps nothing."""
+
+    name = "risk_engine"
+
+    def on_event(self, event: Contract) -> Iterable[Contract]:
+        return [RiskDecision(event.intent_id, True, "", {}, ts_decided_ns=1)] if isinstance(event, OrderIntent) else []
