@@ -269,13 +269,18 @@ class Service:
     async def _ask_kill_switch(self) -> list[Message]:
         if self._kill_switch is None:
             return []
+        pause = RETRY_FIRST_S
         while True:
             try:
                 change = await self._kill_switch.check(self.host.clock.now_ns())
-            except BusUnavailableError:
+            except BusUnavailableError as error:
                 if self._stopping.is_set():
                     raise  # the batch comes again after the restart
-                await self._connect()  # no decision without knowing
+                _log.warning("no decision without the kill switch: %s", error)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
+                pause = min(pause * 2, RETRY_MAX_S)
+                await self._connect()
                 continue
             return [] if change is None else self.host.handle_local(change)
 

@@ -11,9 +11,10 @@ import pytest
 
 from core import ledger
 from core.bus import Bus
-from core.contracts import Contract, OrderIntent
-from core.errors import LedgerCorruptError
+from core.contracts import Contract, KillSwitchEvent, OrderIntent
+from core.errors import BusUnavailableError, LedgerCorruptError
 from core.host import ComponentHost, JournalSet
+from core.kill_watch import KillSwitchWatch
 from core.ledger import Ledger
 from core.service import Service
 from core.service_settings import ServiceSettings
@@ -94,3 +95,30 @@ async def test_a_restart_that_finds_redis_complete_reads_the_ledger_once(
 
 def _not_again(*_: object) -> None:
     raise AssertionError("the ledger was read a second time")
+
+
+class Unanswered(KillSwitchWatch):
+    """A key that cannot be read, on a server that answers everything else: no connection is left for it."""
+
+    asked = 0
+
+    async def check(self, now_ns: int) -> KillSwitchEvent | None:
+        self.asked += 1
+        raise BusUnavailableError("max number of clients reached")
+
+
+async def test_a_switch_that_cannot_be_read_is_asked_again_with_pauses_and_said(
+    redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = daemon(redis_url, tmp_path)
+    watch = Unanswered(str(tmp_path / "halt"), running.bus, "key")
+    running = Service(running.host, running.bus, ServiceSettings(), kill_switch=watch)
+    task = asyncio.create_task(running.run())
+    async with asyncio.timeout(10):
+        while not watch.asked:  # noqa: ASYNC110 — the daemon looks when it is time
+            await asyncio.sleep(0.01)
+    await asyncio.wait({task}, timeout=0.3)
+    running.stop()
+    await task
+    assert watch.asked < 6
+    assert "max number of clients reached" in caplog.text
