@@ -1,7 +1,7 @@
 """The one codec: bytes to frozen dataclass and back, typed and strict, on msgspec.
 
 On the wire a message is the contract's own JSON object, followed, when a daemon sent it, by the two
-reserved keys ``_producer`` and ``_seq`` (or ``_id`` in a ledger stream), by which a receiver sees gaps.
+reserved keys ``_producer`` and ``_seq``, by which a receiver sees gaps.
 """
 
 from __future__ import annotations

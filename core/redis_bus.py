@@ -129,6 +129,8 @@ class RedisBus:
     async def get(self, key: str, max_age_s: float = 0.0) -> str | None:
         """The value of a plain key, or of the watched one as it came with entries no longer ago than ``max_age_s``.
 
+        The age counts from when this process read the answer: one that was stopped meanwhile takes it for new.
+
         Raises:
             BusUnavailableError: Redis does not answer.
         """

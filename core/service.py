@@ -48,7 +48,7 @@ class Service:
         host: the component with its ledger and journals.
         bus: the connection to Redis.
         settings: ports, times, lock-step.
-        kill_switch: asked before every intent and order; None for daemons that trade nothing.
+        kill_switch: asked before every batch that holds an intent or an order; None for daemons that trade nothing.
         source: the feed of a market data daemon; None for all others.
         first_words: what the daemon has to tell when it starts.
         reload: called on SIGHUP and ``controller.reload``; raises ConfigError when the new configuration is bad.
