@@ -89,7 +89,9 @@ class RedisConfig(Section):
         "redis://127.0.0.1:6379/0", repr=False, description="Redis server: redis://, rediss:// or unix:// address"
     )
     key_prefix: Name = Field("njord", description="What the names of the ledger streams in Redis start with")
-    timeout_s: PositiveFloat = Field(5.0, description="How long an answer of Redis may take, in seconds")
+    timeout_s: Annotated[float, _Number, Field(ge=1)] = Field(
+        5.0, description="How long an answer of Redis may take, in seconds"
+    )
 
 
 class LoggingConfig(Section):

@@ -14,18 +14,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from core import ledger
 from core.bus_protocol import Subscription
 from core.clock import NS_PER_S, Clock, SystemClock
 from core.component import Message
 from core.contracts import Contract, OrderEvent, OrderIntent
-from core.errors import BusUnavailableError, LedgerCorruptError, NjordError
+from core.errors import BusUnavailableError, NjordError
 from core.feed_source import ReadAhead, Source
 from core.health import HealthServer
 from core.host import ComponentHost
 from core.kill_watch import KillSwitchWatch
 from core.lockstep import Follower, Leader, sent_by
 from core.redis_bus import RETRY_FIRST_S, RETRY_MAX_S, RedisBus
+from core.relay import Relay
 from core.rotation import compress_closed
 from core.service_metrics import ServiceMetrics
 from core.service_settings import ServiceSettings
@@ -33,10 +33,8 @@ from core.topics import Delivery, consumed_by
 
 FEED_BATCH: Final = 512  # raw market events handled between two commits
 TIDY_EVERY_S: Final = 600
-TELL_EVERY: Final = 12  # tries to reach Redis between two words about it: a minute
 LAG_PROBE_S: Final = 0.5
 MIND_S: Final = 0.5  # between two looks at the kill switch and at what Redis still has, whether anything happens or not
-REFILL_BATCH: Final = 500
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
 _log: Final = logging.getLogger("njord.service")
 
@@ -81,7 +79,7 @@ class Service:
         self._started_ns = self._clock.now_ns()
         self._ready = False
         self._waiting_for = "start"
-        self._unsent = False  # messages are in the ledger that Redis did not confirm
+        self._relay = Relay(host, bus, self._stopping, self.metrics.dropped, waits=source is None)
         self._turn = asyncio.Lock()  # held from handling to sending: what is sent keeps the ledger's order
         self._leader = Leader(bus, host.name, settings.followers) if settings.lockstep and source else None
         self._follower = Follower(bus, host) if settings.lockstep and not source else None
@@ -106,6 +104,7 @@ class Service:
             work = asyncio.create_task(self._work())
             stop = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({work, stop, *side}, return_when=asyncio.FIRST_COMPLETED)
+            self.stop()  # whatever ended first, the work is to end too
             stop.cancel()
             await self._drain(work)
         finally:
@@ -136,7 +135,7 @@ class Service:
             "pid": os.getpid(),
             "alive": True,
             "ready": self._ready and (self._source is not None or self.bus.connected.is_set()),
-            "waiting_for": self._waiting_for,
+            "waiting_for": self._relay.waiting_for or self._waiting_for,
             "uptime_s": (self._clock.now_ns() - self._started_ns) // NS_PER_S,
             "market_time_ns": self.host.clock.now_ns(),
             "handled": counters.handled,
@@ -163,13 +162,14 @@ class Service:
     # ---- work
 
     async def _work(self) -> None:
-        await self._connect()
+        await self._relay.connect()
         if self._stopping.is_set():
             return
+        self._waiting_for = "its feed" if self._source is not None else "subscriptions"
         if self._first_words:
             told = self.host.say(self._first_words)
             self.host.commit()
-            await self._send(told)
+            await self._relay.send(told)
         try:
             if self._source is not None and self._feed is not None:
                 await self._serve_source(self._source, self._feed)
@@ -178,51 +178,6 @@ class Service:
         except BusUnavailableError:
             if not self._stopping.is_set():
                 raise
-
-    async def _connect(self) -> None:
-        """Wait for Redis, then give it what it lacks of our stream."""
-        pause, attempt = RETRY_FIRST_S, 0
-        while not self._stopping.is_set():
-            self._waiting_for = f"Redis at {self.bus.url}"
-            try:
-                await self.bus.ping()
-                await self._refill()
-                self._waiting_for = ""
-                if attempt:
-                    _log.info("Redis at %s answers", self.bus.url)
-                return
-            except BusUnavailableError as error:
-                if attempt % TELL_EVERY == 0:
-                    _log.warning("%s", error)
-                attempt += 1
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
-                pause = min(pause * 2, RETRY_MAX_S)
-
-    async def _refill(self) -> None:
-        book = self.host.ledger
-        if book is None:
-            return
-        newest = await self.bus.last_entry(self.host.name)
-        if newest[0] > book.seq:
-            raise LedgerCorruptError(
-                book.path,
-                book.seq,
-                f"the ledger ends at transaction {book.seq}, but Redis has its stream up to {newest[0]}: the file was "
-                f"deleted, replaced or is not the newest copy. Or, if it was meant to start anew, delete the key "
-                f"{self.bus.stream_key(self.host.name)} in Redis and the ledgers of all other daemons",
-            )
-        batch: list[Message] = []
-        if newest >= self.host.told:  # nothing is missing: spare reading the whole ledger
-            self._unsent = False
-            return
-        for message in ledger.messages_after(book.path, self.host.name, newest):
-            batch.append(message)
-            if len(batch) == REFILL_BATCH:
-                await self.bus.publish(batch)
-                batch.clear()
-        await self.bus.publish(batch)
-        self._unsent = False
 
     async def _serve_bus(self) -> None:
         patterns = tuple(r.pattern for r in consumed_by(self.host.name) if r.delivery is Delivery.BROADCAST)
@@ -238,19 +193,17 @@ class Service:
         feeding = asyncio.create_task(_feed(follower, stream))
         await self._become_ready()
         rounds = follower.rounds()
-        async for batch in _until(rounds, self._stopping):
+        async for batch in _until(rounds, self._stopping, feeding):
             await follower.report(sent_by(await self._handle(batch)))
         feeding.cancel()
         self.stop()
 
     async def _become_ready(self) -> None:
-        self._waiting_for = "subscriptions"
         await self.bus.connected.wait()
-        self._waiting_for = ""
         self._now_ready()
 
     def _now_ready(self) -> None:
-        self._ready = True
+        self._ready, self._waiting_for = True, ""
         _notify("READY=1")
         _log.info("%s is ready; %s/health, %s/metrics", self.host.name, self.health.url, self.health.url)
 
@@ -263,7 +216,7 @@ class Service:
             for message in batch:
                 out += self.host.handle(message)
             self.host.commit()
-            await self._send(out)
+            await self._relay.send(out)
             return out
 
     async def _ask_kill_switch(self) -> list[Message]:
@@ -280,7 +233,7 @@ class Service:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
                 pause = min(pause * 2, RETRY_MAX_S)
-                await self._connect()
+                await self._relay.connect()
                 continue
             return [] if change is None else self.host.handle_local(change)
 
@@ -294,25 +247,8 @@ class Service:
                 with suppress(BusUnavailableError):  # only when the daemon is to stop
                     told = await self._ask_kill_switch()
                     self.host.commit()
-                    await self._send(told)
-                try:
-                    if await self.bus.last_entry(self.host.name) != self.host.told:
-                        await self._refill()  # emptied while the connection held, or somebody else writes to it
-                except BusUnavailableError:
-                    await self._connect()
-
-    async def _send(self, messages: Sequence[Message]) -> None:
-        """Relay what is durable. Broadcasts that Redis does not take are gone, counted; ledgers are refilled."""
-        try:
-            if self._unsent:
-                await self._refill()
-            await self.bus.publish(messages)
-        except BusUnavailableError as error:
-            self.metrics.dropped.inc(sum(1 for m in messages if m.entry == (0, 0)))
-            self._unsent = True
-            _log.warning("%s", error)
-            if self._source is None:
-                await self._connect()
+                    await self._relay.send(told)
+                await self._relay.mend()
 
     async def _serve_source(self, source: Source, feed: ReadAhead) -> None:
         if self._leader is not None:
@@ -330,7 +266,7 @@ class Service:
                     else:
                         source.on_local(message.event)
             self.host.commit()
-            await self._send(out)
+            await self._relay.send(out)
             if self._leader is not None and out:
                 await self._leader.settle(out)
         await feed.close()  # a feed that failed says why
@@ -392,15 +328,19 @@ async def _feed(follower: Follower, stream: AsyncIterator[list[Message]]) -> Non
         follower.take(batch)
 
 
-async def _until(rounds: AsyncIterator[list[Message]], stopping: asyncio.Event) -> AsyncIterator[list[Message]]:
-    """The rounds, until the daemon is to stop."""
+async def _until(
+    rounds: AsyncIterator[list[Message]], stopping: asyncio.Event, feeding: asyncio.Task[None]
+) -> AsyncIterator[list[Message]]:
+    """The rounds, until the daemon is to stop. Raises what the feeding ended with."""
     stop = asyncio.ensure_future(stopping.wait())
     try:
         while True:
             following = asyncio.ensure_future(anext(rounds, None))
-            await asyncio.wait({following, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({following, stop, feeding}, return_when=asyncio.FIRST_COMPLETED)
             if not following.done():
                 following.cancel()
+                if feeding.done():
+                    feeding.result()
                 return
             batch = following.result()
             if batch is None:
