@@ -39,7 +39,7 @@ def command(
     feed: Annotated[str | None, typer.Option(help="A recording, or synthetic:SEED[:MINUTES]")] = None,
     venue: Annotated[str | None, typer.Option(help="Live market data of a venue, such as binanceus")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="BASE/QUOTE; repeat it for several")] = None,
-    speed: Annotated[str | None, typer.Option(help="1x, 10x, … or max")] = None,
+    speed: Annotated[str | None, typer.Option(help="Of a feed: 1x, 10x, … or max")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="No live screen")] = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for this run  [default: var/runs/TIME-FEED]")] = None,
@@ -50,6 +50,8 @@ def command(
     """Run one session, then print what came of it."""
     if feed is not None and venue is not None:
         raise ConfigError("--feed and --venue: expected one of them, got both")
+    if venue is not None and speed is not None:
+        raise ConfigError("--speed: a live venue has its own pace; leave it out, or name a --feed")
     settings = read_config(config_root, config)
     symbols = [name for each in symbol or () for name in each.split(",")]
     console = Console()

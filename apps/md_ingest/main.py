@@ -18,10 +18,12 @@ from core.config import Config
 from core.errors import ConfigError
 from core.host import ComponentHost, JournalSet
 from core.launch import DaemonSpec, open_journals, read_config, run_command, service_settings, start_logging
+from core.market.capture import CHANNELS
 from core.market.ingest import MarketDataIngest
 from core.topics import FLEET
 
 NAME: Final = "md_ingest"
+_DEFAULT: Final = ",".join(DEFAULT_CHANNELS)
 _log: Final = logging.getLogger("njord.md_ingest")
 _app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -39,8 +41,10 @@ def command(
     symbol: Annotated[list[str] | None, typer.Option(help="BASE/QUOTE; repeat it for several")] = None,
     venue: Annotated[str | None, typer.Option(help="ccxt's name of the venue  [default: exchange.name]")] = None,
     feed: Annotated[str | None, typer.Option(help="A recording, or synthetic:SEED[:MINUTES]")] = None,
-    speed: Annotated[str, typer.Option(help="Of a recording: 1x, 10x, … or max")] = "max",
-    channels: Annotated[str, typer.Option(help="trades,book,ticker")] = ",".join(DEFAULT_CHANNELS),
+    speed: Annotated[str | None, typer.Option(help="Of a feed: 1x, 10x, … or max  [default: max]")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help=f"Of a feed: some of {','.join(CHANNELS)}  [default: {_DEFAULT}]")
+    ] = None,
     lockstep: Annotated[bool, typer.Option(help="One event at a time, when all followers are done with it")] = False,
     followers: Annotated[str, typer.Option(help="Daemons that take part in lock-step")] = ",".join(FLEET[1:]),
     config_root: Annotated[Path, typer.Option(help="Folder that holds config/")] = Path(),
@@ -50,19 +54,29 @@ def command(
     """Serve one feed until it ends or the daemon is told to stop."""
     if feed is not None and venue is not None:
         raise ConfigError("--feed and --venue: expected one of them, got both")
-    if lockstep and feed is None:
-        raise ConfigError("--lockstep needs --feed: a live venue does not wait")
+    if feed is None:
+        _refuse_live(lockstep, speed, channels)
     settings = read_config(config_root, config)
     start_logging(NAME, settings)
     journals = open_journals(settings)
     symbols = [name for each in symbol or () for name in each.split(",")]
     known = last_journaled(journals, symbols or list(settings.instruments))
     if feed is not None:
-        wanted = tuple(channels.split(","))
-        source = open_offline(feed, settings, symbols, channels=wanted, speed=parse_speed(speed), journaled=known)
+        wanted, pace = tuple((channels or _DEFAULT).split(",")), parse_speed(speed or "max")
+        source = open_offline(feed, settings, symbols, channels=wanted, speed=pace, journaled=known)
     else:
         source = open_live(venue or settings.exchange.name, settings, symbols, last_ids=trade_ids(known))
     asyncio.run(_serve(settings, source, journals, port, tuple(followers.split(",")) if lockstep else ()))
+
+
+def _refuse_live(lockstep: bool, speed: str | None, channels: str | None) -> None:
+    """What only a recording or a synthetic market can obey."""
+    if lockstep:
+        raise ConfigError("--lockstep needs --feed: a live venue does not wait")
+    if speed is not None:
+        raise ConfigError("--speed needs --feed: a live venue has its own pace")
+    if channels is not None:
+        raise ConfigError("--channels needs --feed: a live venue gives trades and books")
 
 
 async def _serve(
