@@ -91,8 +91,9 @@ def test_any_text_gives_a_document_or_flaws(text: str) -> None:
     assert parse_yaml(text).flaws or parse_yaml(text).value is None or parse_yaml(text).lines is not None
 
 
+_numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 _values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(categories=["L"])),
+    st.none() | st.booleans() | _numbers | st.text(st.characters(categories=["L"])),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=4),
     max_leaves=12,
 )
