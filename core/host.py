@@ -30,13 +30,15 @@ _log: Final = logging.getLogger("njord.host")
 
 @dataclass
 class HostCounters:
-    """What a host has seen. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic."""
+    """What a host has seen. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic;
+    ``restarts`` counts by producer and topic where a sequence began anew, so that its end is unknown."""
 
     handled: int = 0
     emitted: int = 0
     duplicates: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    restarts: Counter[str] = field(default_factory=Counter)
 
 
 class JournalSet:
@@ -201,8 +203,11 @@ class ComponentHost:
         key = (message.producer, message.topic)
         last = self._seen.get(key, 0)
         self._seen[key] = message.seq
-        # A lower number is a producer that started again; the first one seen may be any.
-        if message.seq > last + 1 and last:
+        # The first one seen may be any.
+        if message.seq < last:
+            self.counters.restarts[f"{message.producer}:{message.topic}"] += 1
+            _log.warning("%s started again; what it had not sent of %s before is unknown", *key)
+        elif message.seq > last + 1 and last:
             self.counters.lost[f"{message.producer}:{message.topic}"] += message.seq - last - 1
             _log.warning("broadcast lost: %s %s %d..%d", *key, last + 1, message.seq - 1)
 

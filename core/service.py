@@ -143,6 +143,7 @@ class Service:
             "duplicates": counters.duplicates,
             "errors": dict(counters.errors),
             "lost": dict(counters.lost),
+            "restarts": dict(counters.restarts),
             "backwards": self.host.clock.backwards,
             "shed": self.bus.shed,
             "reconnects": self.bus.reconnects,

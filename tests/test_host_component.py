@@ -172,6 +172,7 @@ def test_holes_in_a_producers_numbers_are_counted_per_topic(tmp_path: Path) -> N
     risk.handle(Message("md.trades.C/D", trade, "md_ingest", 100))
     risk.handle(Message("md.trades.C/D", trade))  # from somebody who does not number
     assert risk.counters.lost == {"md_ingest:md.trades.A/B": 3}
+    assert risk.counters.restarts == {"md_ingest:md.trades.A/B": 1}
 
 
 def test_the_kill_switch_is_recorded_and_known_after_a_restart(tmp_path: Path) -> None:
