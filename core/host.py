@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -87,16 +87,9 @@ class ComponentHost:
         component: the decision maker.
         journals: where its topics' journals are written.
         book: its ledger, or None for a component that keeps nothing (market data, bars).
-        on_error: told of every message that could not be processed, with the exception.
     """
 
-    def __init__(
-        self,
-        component: Component,
-        journals: JournalSet,
-        book: Ledger | None = None,
-        on_error: Callable[[Contract, Exception], None] | None = None,
-    ) -> None:
+    def __init__(self, component: Component, journals: JournalSet, book: Ledger | None = None) -> None:
         self.name = component.name
         self.component = component
         self.journals = journals
@@ -105,7 +98,6 @@ class ComponentHost:
         self.consumed: dict[str, tuple[int, int]] = {}
         self.counters = HostCounters()
         self.inputs = frozenset(row.contract for row in topics.consumed_by(component.name))
-        self._on_error = on_error
         self.halted = False  # what the kill switch last said
         self.pending = False  # something waits for ``commit``
         self.told = (0, 0)  # the newest entry of this daemon's own stream
@@ -270,8 +262,6 @@ class ComponentHost:
         }
         self.journals.append(f"{REJECTED}.{self.name}", codec.encode_plain(line), now)
         _log.warning("%s set aside a message: %s", self.name, error)
-        if self._on_error is not None:
-            self._on_error(event, error)
 
 
 def identity(event: Contract) -> str:

@@ -118,9 +118,7 @@ def test_an_entry_without_an_answer_is_remembered_as_processed(tmp_path: Path) -
 
 @pytest.mark.parametrize(("symbol", "error"), [("BAD/USDT", "ContractError"), ("BUG/USDT", "ZeroDivisionError")])
 def test_a_message_that_fails_is_set_aside_and_does_not_block_the_line(tmp_path: Path, symbol: str, error: str) -> None:
-    told: list[Exception] = []
     risk = host(tmp_path)
-    risk._on_error = lambda _, problem: told.append(problem)
     assert risk.handle(intent(1, symbol)) == []
     assert len(risk.handle(intent(2))) == 2
     risk.close()
@@ -128,7 +126,7 @@ def test_a_message_that_fails_is_set_aside_and_does_not_block_the_line(tmp_path:
     assert (line["daemon"], line["contract"], line["error"]) == ("risk_engine", "OrderIntent", error)
     assert line["event"]["intent_id"] == "i1"
     assert line["reason"]
-    assert (risk.counters.errors[error], type(told[0]).__name__) == (1, error)
+    assert risk.counters.errors == {error: 1}
     first, second = ledger.read(tmp_path / "ledgers" / "risk_engine.ndjson")
     assert (first.events, bool(first.note), second.note) == ((), True, "")
 
