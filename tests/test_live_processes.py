@@ -56,6 +56,13 @@ class LivePath:
         await self.until(lambda: self.venue.server.streams.subscribers(TRADES) > 0, program)
         self.trading.set()
 
+    async def deserted(self) -> None:
+        """Nobody trades any more, and the venue has seen that nobody listens: how long a start takes does not count."""
+        self.trading.clear()
+        async with asyncio.timeout(PATIENCE_S):
+            while self.venue.server.streams.subscribers(TRADES):  # noqa: ASYNC110 — the socket of another process
+                await asyncio.sleep(BETWEEN_TRADES_S)
+
     async def trades(self, count: int, program: Running) -> None:
         """So many more trades are journaled."""
         goal = self.journaled + count
@@ -217,8 +224,10 @@ async def test_a_killed_daemon_goes_on_behind_the_last_journaled_trade(typed: Ty
             await path.subscribed(first)
             await path.trades(50, first)
             await asyncio.to_thread(first.end, signal.SIGKILL)
+        await path.deserted()
         path.venue.trade(300)
         with typed.start(DAEMON, *ON_SPARE_PORT) as second:
+            await path.subscribed(second)
             await path.trades(350, second)
             await path.whole(second)
             assert await asyncio.to_thread(second.end, signal.SIGTERM) == 0
