@@ -106,10 +106,6 @@ class Config(Section):
         plain: dict[str, Any] = KnownSecrets(self.secret_values()).redact(self.model_dump(mode="json", by_alias=True))
         return plain
 
-    def enabled_strategies(self) -> tuple[StrategyConfig, ...]:
-        """The strategies that run."""
-        return tuple(strategy for strategy in self.strategies if strategy.enabled)
-
 
 def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
     """What is wrong between keys that are right on their own: key path and what was expected instead."""

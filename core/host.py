@@ -137,10 +137,6 @@ class ComponentHost:
         lagging.mend(event for transaction in ledger.read(self.ledger.path) for _, event in transaction.events)
         return self.ledger.seq
 
-    def wants(self, message: Message) -> bool:
-        """Whether this daemon subscribes to the message's topic."""
-        return type(message.event) in self.inputs
-
     def handle(self, message: Message) -> list[Message]:
         """Process one message off the bus; a ledger entry that was processed before answers nothing."""
         event = message.event

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from typing import Final, Protocol
+from typing import Final
 
 from core.errors import ContractError
 
@@ -57,24 +57,3 @@ def _stem_of(prefix: str, identity: str) -> str:
         raise ContractError("expected a non-empty id to derive from, got ''")
     ours = _OURS.fullmatch(identity)
     return ours["stem"] if ours is not None and ours["prefix"] == prefix else stem(identity)
-
-
-class IdSource(Protocol):
-    """Where an identity without a cause comes from: the name of a session, of a run."""
-
-    def next_id(self, prefix: str) -> str:
-        """A new id that starts with the prefix."""
-        ...
-
-
-class SequentialIds:
-    """Ids that count from 1 under a seed: the same run gives the same ids."""
-
-    def __init__(self, seed: str) -> None:
-        self._seed = seed
-        self._count = 0
-
-    def next_id(self, prefix: str) -> str:
-        """A new id that starts with the prefix."""
-        self._count += 1
-        return f"{prefix}-{stem(self._seed, str(self._count))}"

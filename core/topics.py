@@ -118,8 +118,3 @@ def row_of(topic: str) -> Topic:
 def consumed_by(daemon: str) -> Iterator[Topic]:
     """The rows that a daemon subscribes to, in table order."""
     return (row for row in TABLE if daemon in row.consumers)
-
-
-def produced_by(daemon: str) -> Iterator[Topic]:
-    """The rows that a daemon publishes, in table order."""
-    return (row for row in TABLE if row.producer == daemon)

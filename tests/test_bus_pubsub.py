@@ -203,3 +203,34 @@ async def test_a_loss_between_two_messages_is_told_once_before_anything_follows_
         await sender.publish([intent(1), intent(2)])
         assert await sender.last_entry("strategy_runner") == (2, 0)
         await sender.close()
+
+
+async def test_entries_sent_together_arrive_together(redis_url: str) -> None:
+    sender, receiver = Bus(redis_url), Bus(redis_url)
+    stream = receiver.consume(Subscription((), {"strategy_runner": (0, 0)}))
+    for start in range(1, 200, 4):  # a reader that waits is woken once, by all of them
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        entries = [intent(n) for n in range(start, start + 4)]
+        await sender.publish(entries)
+        assert await asyncio.wait_for(waiting, 5) == entries
+    await stream.aclose()
+    await sender.close()
+    await receiver.close()
+
+
+async def test_the_watched_key_is_what_it_was_after_the_entries_were_written(redis_url: str) -> None:
+    sender, receiver = Bus(redis_url), Bus(redis_url)
+    stream = receiver.consume(Subscription((), {"strategy_runner": (0, 0)}, "the:key"))
+    for number, value in enumerate(("1", "0", "1"), 1):
+        waiting = asyncio.ensure_future(anext(stream))
+        await sender.client.set("the:key", value)
+        await sender.publish([intent(number)])
+        assert await asyncio.wait_for(waiting, 5) == [intent(number)]
+        assert await receiver.get("the:key", max_age_s=60) == value
+    await sender.client.set("the:key", "later")
+    assert await receiver.get("the:key") == "later", "without an age it is asked for anew"
+    assert await receiver.get("another", max_age_s=60) is None
+    await stream.aclose()
+    await sender.close()
+    await receiver.close()

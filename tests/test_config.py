@@ -272,7 +272,7 @@ class TestStrategies:
         assert "strategies.yaml:1: risk: unknown key; expected only `strategies`" in text
 
     def test_a_strategy_that_is_off_may_name_what_is_not_configured(self, load: Load) -> None:
-        assert load("", STRATEGY + "    enabled: false\n").enabled_strategies() == ()
+        assert load("", STRATEGY + "    enabled: false\n").strategies[0].enabled is False
 
     def test_an_override_of_the_list_is_blamed_on_the_override(self, load: Load) -> None:
         text = refused(load, BTC, STRATEGY, overrides={"strategies": [{"id": "x"}]})

@@ -59,9 +59,3 @@ def test_an_id_that_only_looks_like_one_of_ours_shares_its_order_with_nobody(for
 def test_nothing_is_derived_from_no_id() -> None:
     with pytest.raises(ContractError, match="non-empty id"):
         ids.order_id("")
-
-
-def test_counted_ids_repeat_with_their_seed() -> None:
-    one, other, third = ids.SequentialIds("a"), ids.SequentialIds("a"), ids.SequentialIds("b")
-    assert [one.next_id("r") for _ in range(3)] == [other.next_id("r") for _ in range(3)]
-    assert third.next_id("r") != ids.SequentialIds("a").next_id("r")

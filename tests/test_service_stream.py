@@ -122,3 +122,13 @@ async def test_a_switch_that_cannot_be_read_is_asked_again_with_pauses_and_said(
     await task
     assert watch.asked < 6
     assert "max number of clients reached" in caplog.text
+
+
+async def test_a_daemon_whose_ledger_was_deleted_does_not_start(redis_url: str, tmp_path: Path) -> None:
+    other = Bus(redis_url)
+    await other.client.xadd(other.stream_key("strategy_runner"), {"t": "x"}, id="7-0")
+    async with asyncio.timeout(10):
+        with pytest.raises(LedgerCorruptError, match=r"ends at transaction 0, but Redis has its stream up to 7"):
+            await daemon(redis_url, tmp_path).run()
+    assert await other.last_entry("strategy_runner") == (7, 0), "nothing was written over what is there"
+    await other.close()
