@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from core import codec
+from core.bus_link import Entry
 from core.component import Message
-
-Entry = tuple[int, int]
 
 INBOX_LIMIT: Final = 65_536  # broadcast messages that wait for a slow consumer before the oldest is shed
 STREAM_LIMIT: Final = 4_096  # ledger messages that wait before a stream reader pauses

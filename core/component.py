@@ -28,13 +28,17 @@ class Unreadable(Contract):
 
 class Message(NamedTuple):
     """An event on its way. ``seq`` numbers a broadcast per producer and topic; ``entry`` places a ledger
-    event in its producer's stream as ``(transaction, index)``, ``(0, 0)`` for a broadcast."""
+    event in its producer's stream as ``(transaction, index)``, ``(0, 0)`` for a broadcast. ``prev`` is the entry
+    before it in that stream, so that a hole shows; ``ledger`` names the ledger it comes from, so that another one
+    under the same name shows."""
 
     topic: str
     event: Contract
     producer: str = ""
     seq: int = 0
     entry: tuple[int, int] = (0, 0)
+    prev: tuple[int, int] = (0, 0)
+    ledger: str = ""
 
 
 class Component(Protocol):

@@ -7,6 +7,7 @@ profit and loss) in quote currency. Timestamps are UTC epoch nanoseconds. Every 
 
 from __future__ import annotations
 
+from core.alert_contracts import CATEGORIES, SEVERITIES, Alert, Category, Severity
 from core.contract_base import LATEST_NS, MAX_NESTING, Contract, Level, known_fields, named_after, refuse_unknown_fields
 from core.market_contracts import (
     FEED_CHANNELS,
@@ -30,6 +31,7 @@ from core.trading_contracts import (
     TERMINAL,
     DenialCode,
     FillEvent,
+    JournalHealth,
     KillSwitchEvent,
     Liquidity,
     OrderCancel,
@@ -45,6 +47,7 @@ from core.trading_contracts import (
 )
 
 __all__ = [
+    "CATEGORIES",
     "FEED_CHANNELS",
     "FEED_STATES",
     "LATEST_NS",
@@ -52,9 +55,12 @@ __all__ = [
     "MAX_NESTING",
     "ORDER_STATUSES",
     "ORDER_TYPES",
+    "SEVERITIES",
     "SIDES",
     "TERMINAL",
+    "Alert",
     "BookEvent",
+    "Category",
     "ClockTick",
     "Contract",
     "DenialCode",
@@ -63,6 +69,7 @@ __all__ = [
     "FeedState",
     "FeedStatus",
     "FillEvent",
+    "JournalHealth",
     "KillSwitchEvent",
     "Level",
     "Liquidity",
@@ -76,6 +83,7 @@ __all__ = [
     "PositionSnapshot",
     "RiskDecision",
     "RiskState",
+    "Severity",
     "Side",
     "TickerEvent",
     "TradeEvent",

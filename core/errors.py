@@ -5,6 +5,7 @@ NjordError
 │   ├── ConfigError          a file, a key, a value: named, with the allowed values
 │   ├── JournalWriteError    the disk refused: nothing leaves the process until it accepts again
 │   ├── LedgerCorruptError   the chain is broken: never continue on top of it
+│   ├── LedgerReplacedError  an upstream daemon goes on with another ledger than the one we processed
 │   └── FencedError          another copy of this daemon owns the ledger
 ├── RejectedError            skip this message, count it, go on (also a ValueError)
 │   ├── ContractError        a field breaks its contract
@@ -12,6 +13,7 @@ NjordError
 │   └── UnknownSymbolError   no instrument of that name
 ├── RetryError               try again later, with a limit
 │   ├── BusUnavailableError  Redis does not answer
+│   ├── BusGapError          Redis answers, but lacks what it was sent before
 │   └── FeedError            the market data source does not answer
 └── OutcomeUnknownError      it may or may not have happened: look it up by its id, never repeat it
 """
@@ -58,8 +60,12 @@ class LedgerCorruptError(FatalError):
         )
 
 
+class LedgerReplacedError(FatalError):
+    """Entries come from another ledger than those processed before: the producer's file was deleted or replaced."""
+
+
 class FencedError(FatalError):
-    """Another process holds the lock of this ledger."""
+    """Another process holds the lock of this ledger, or has claimed its stream since."""
 
 
 class RejectedError(NjordError, ValueError):
@@ -84,6 +90,10 @@ class RetryError(NjordError):
 
 class BusUnavailableError(RetryError):
     """Redis cannot be reached."""
+
+
+class BusGapError(RetryError):
+    """A stream in Redis lacks what comes before a new entry: it was emptied, or came back from an older state."""
 
 
 class FeedError(RetryError):

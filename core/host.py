@@ -8,32 +8,37 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from core import codec, ledger, topics
+from core import codec, ids, ledger, topics
 from core.clock import EventClock
 from core.component import Component, Durable, Message, Unreadable
-from core.contracts import Contract, KillSwitchEvent
-from core.errors import RejectedError
+from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity
+from core.disk import OS_DISK, Disk
+from core.errors import JournalWriteError, LedgerReplacedError, RejectedError
 from core.journal import NdjsonJournal
-from core.ledger import Cause, Ledger
+from core.ledger import Cause, Ledger, Transaction
 from core.topics import Delivery
 
 REJECTED: Final = "rejected"  # the journal of what could not be processed
 UNKNOWN_TOPIC: Final = "?"  # of an entry that does not name one
+TRIES: Final = 3  # of a component that fails on a message, each from its recorded state, before that is set aside
+ALERTS_KEPT: Final = 64
 _log: Final = logging.getLogger("njord.host")
 
 
 @dataclass
 class HostCounters:
     """What a host has seen. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic;
-    ``restarts`` counts by producer and topic where a sequence began anew, so that its end is unknown."""
+    ``restarts`` counts by producer and topic where a sequence began anew, so that its end is unknown; ``renewals``
+    how often the component was made anew out of its ledger."""
 
     handled: int = 0
+    renewals: int = 0
     emitted: int = 0
     duplicates: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -44,8 +49,11 @@ class HostCounters:
 class JournalSet:
     """The journals one daemon writes, opened on first use under one folder."""
 
-    def __init__(self, folder: Path, *, rotate_bytes: int = 100 * 1024 * 1024, daily: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, rotate_bytes: int = 100 * 1024 * 1024, daily: bool = True, disk: Disk = OS_DISK
+    ) -> None:
         self.folder = folder
+        self._disk = disk
         self._rotate_bytes = rotate_bytes
         self._daily = daily
         self._open: dict[str, NdjsonJournal] = {}
@@ -56,7 +64,9 @@ class JournalSet:
         found = self._open.get(stream)
         if found is None:
             path = self.folder / f"{stream}.ndjson"
-            found = self._open[stream] = NdjsonJournal(path, rotate_bytes=self._rotate_bytes, daily=self._daily)
+            found = self._open[stream] = NdjsonJournal(
+                path, rotate_bytes=self._rotate_bytes, daily=self._daily, disk=self._disk
+            )
         return found
 
     def append(self, stream: str, line: bytes, ts_ns: int) -> None:
@@ -79,6 +89,13 @@ class JournalSet:
             journal.close()
         self._open.clear()
 
+    def abandon(self) -> None:
+        """Release every file without what was not flushed; the next ``append`` opens anew."""
+        for journal in self._open.values():
+            journal.abandon()
+        self._open.clear()
+        self._dirty.clear()
+
 
 class ComponentHost:
     """Runs one component: skips what it has already processed, records what it answers, sends nothing itself.
@@ -87,20 +104,41 @@ class ComponentHost:
         component: the decision maker.
         journals: where its topics' journals are written.
         book: its ledger, or None for a component that keeps nothing (market data, bars).
+        rebuild: makes the component anew, when it failed in the middle of a message and its state cannot be trusted.
+        trouble: what a start before this one could not write; the component is told first of all.
+
+    Attributes:
+        trouble: what could not be written, until ``mend`` succeeds. The ledger goes on without the journals that are
+            projected from it; a daemon without a ledger does not go on.
+        alerts: what a human should know, for whoever runs the host to pass on.
     """
 
-    def __init__(self, component: Component, journals: JournalSet, book: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        component: Component,
+        journals: JournalSet,
+        book: Ledger | None = None,
+        *,
+        rebuild: Callable[[], Component] | None = None,
+        trouble: JournalWriteError | None = None,
+    ) -> None:
         self.name = component.name
         self.component = component
         self.journals = journals
         self.ledger = book
         self.clock = EventClock()
         self.consumed: dict[str, tuple[int, int]] = {}
+        self.trouble = trouble
+        self.alerts: deque[Alert] = deque(maxlen=ALERTS_KEPT)
         self.counters = HostCounters()
         self.inputs = frozenset(row.contract for row in topics.consumed_by(component.name))
         self.halted = False  # what the kill switch last said
         self.pending = False  # something waits for ``commit``
         self.told = (0, 0)  # the newest entry of this daemon's own stream
+        self._rebuild = rebuild
+        self._trouble_told = False
+        self._origins: dict[str, str] = {}  # identity of each upstream ledger
+        self._origins_kept: set[str] = set()  # those of them that our own ledger has
         self._sent: dict[str, int] = {}  # broadcast sequence by topic
         self._seen: dict[tuple[str, str], int] = {}  # last broadcast sequence by producer and topic
 
@@ -118,45 +156,109 @@ class ComponentHost:
         """
         if self.ledger is None:
             return 0
-        lagging = _LaggingJournals(self.journals)
-        durable = self.component if isinstance(self.component, Durable) else None
         for transaction in self.ledger.replay():
-            cause = transaction.cause
-            if cause.entry is not None:
-                self.consumed[cause.stream] = cause.entry
-            elif isinstance(cause.event, KillSwitchEvent):
-                self.halted = cause.event.tripped
-            self.clock.advance_to(transaction.ts_ns)
-            events = [event for _, event in transaction.events]
-            if durable is not None and not transaction.note:
-                durable.restore(cause.event, events)
-            for event in events:
-                lagging.see(event)
-            for message in ledger.outgoing(self.name, transaction.seq, transaction.events):
-                self.told = message.entry
-        lagging.mend(event for transaction in ledger.read(self.ledger.path) for _, event in transaction.events)
+            self._learn(transaction)
+            _restore(self.component, transaction)
+        self._mend_journals(self.ledger)
         return self.ledger.seq
 
+    def _learn(self, transaction: Transaction) -> None:
+        """Take from a recorded transaction what the host itself goes by."""
+        cause = transaction.cause
+        if cause.entry is not None:
+            self.consumed[cause.stream] = cause.entry
+            if cause.ledger:
+                self._origins[cause.stream] = cause.ledger
+                self._origins_kept.add(cause.stream)
+        elif isinstance(cause.event, KillSwitchEvent):
+            self.halted = cause.event.tripped
+        self.clock.advance_to(transaction.ts_ns)
+        for message in ledger.outgoing(self.name, transaction):
+            self.told = message.entry
+
+    def _mend_journals(self, book: Ledger) -> None:
+        """Write what the journals lack of the ledger. Raises nothing: what cannot be written is ``trouble``."""
+        lagging = _LaggingJournals(self.journals)
+        try:
+            for transaction in ledger.read(book.path):
+                for _, event in transaction.events:
+                    lagging.see(event)
+            lagging.mend(event for transaction in ledger.read(book.path) for _, event in transaction.events)
+        except JournalWriteError as error:
+            self._in_trouble(error)
+
+    def mend(self) -> bool:
+        """Try to write what could not be written; whether nothing is left. The component hears of it with the next
+        message, or by ``tell_trouble``."""
+        if self.trouble is None or self.ledger is None:
+            return True
+        self.ledger.commit()
+        self.trouble = None
+        self.journals.abandon()
+        self._mend_journals(self.ledger)
+        if self.trouble is None:
+            self._raise_alert("info", "journals are written again", "nothing is missing in them")
+        return self.trouble is None
+
+    def tell_trouble(self) -> list[Message]:
+        """Tell the component that writing fails, or no longer fails, if it does not know yet."""
+        if self._trouble_told == (self.trouble is not None):
+            return []
+        self._trouble_told = self.trouble is not None
+        return self.handle_local(JournalHealth(self.trouble is None, str(self.trouble or ""), self.clock.now_ns()))
+
+    def _in_trouble(self, error: JournalWriteError) -> None:
+        if self.trouble is None:
+            self.trouble = error
+            _log.error("%s goes on without its journals: %s", self.name, error)
+            self._raise_alert("critical", "journals cannot be written", str(error))
+
     def handle(self, message: Message) -> list[Message]:
-        """Process one message off the bus; a ledger entry that was processed before answers nothing."""
+        """Process one message off the bus; a ledger entry that was processed before answers nothing.
+
+        Raises:
+            LedgerReplacedError: the entry comes from another ledger than those before.
+            JournalWriteError: the component failed, and its recorded state cannot be written.
+        """
+        if self._trouble_told != (self.trouble is not None):
+            return [*self.tell_trouble(), *self.handle(message)]
         event = message.event
         if message.entry == (0, 0):
             if message.seq:
                 self._watch_sequence(message)
             answers, note = self._answer(event)
             return self._record(event, Cause(message.topic, ""), answers, note) if answers else []
+        self._check_origin(message)
         if message.entry <= self.consumed.get(message.producer, (0, 0)):
             self.counters.duplicates += 1
             return []
-        self.consumed[message.producer] = message.entry
-        place = f"{message.entry[0]}-{message.entry[1]}"
-        if isinstance(event, Unreadable):
-            cause = Cause(message.producer, place, message.topic or UNKNOWN_TOPIC)
-            return self._record(event, cause, *self._answer(event), recorded=True)
-        if type(event) not in self.inputs:
+        if type(event) is not Unreadable and type(event) not in self.inputs:
+            self.consumed[message.producer] = message.entry
             return []
-        cause = Cause(message.producer, place, message.topic, event)
-        return self._record(event, cause, *self._answer(event), recorded=True)
+        answers, note = self._answer(event)
+        self.consumed[message.producer] = message.entry
+        return self._record(event, self._cause(message), answers, note, recorded=True)
+
+    def _check_origin(self, message: Message) -> None:
+        """Entries of one producer come from one ledger."""
+        known = self._origins.setdefault(message.producer, message.ledger)
+        if message.ledger != known and message.ledger and known:
+            at = self.consumed.get(message.producer, (0, 0))
+            raise LedgerReplacedError(
+                f"{self.name} has processed {message.producer} up to {at[0]}-{at[1]} of the ledger {known}, but now "
+                f"gets entries of {message.ledger}: that ledger was deleted or replaced. Restore it from a backup; or, "
+                f"to start anew, stop the fleet and move the ledgers of all daemons aside"
+            )
+
+    def _cause(self, message: Message) -> Cause:
+        place = f"{message.entry[0]}-{message.entry[1]}"
+        identity = ""
+        if message.producer not in self._origins_kept and message.ledger:
+            identity = message.ledger
+            self._origins_kept.add(message.producer)
+        if isinstance(message.event, Unreadable):
+            return Cause(message.producer, place, message.topic or UNKNOWN_TOPIC, None, identity)
+        return Cause(message.producer, place, message.topic, message.event, identity)
 
     def handle_local(self, event: Contract) -> list[Message]:
         """Process an event of the daemon's own host: a feed's raw event, the kill switch."""
@@ -175,16 +277,34 @@ class ComponentHost:
 
     def commit(self) -> None:
         """Make everything answered so far durable. Only then may the messages leave. Raises JournalWriteError."""
-        if self.ledger is not None:
+        if self.ledger is None:
+            self.journals.flush()
+        else:
             self.ledger.commit()
-        self.journals.flush()
+            self._flush_journals()
         self.pending = False
 
+    def _flush_journals(self) -> None:
+        if self.trouble is None:
+            try:
+                self.journals.flush()
+            except JournalWriteError as error:
+                self._in_trouble(error)
+
     def close(self) -> None:
-        """Commit and release every file."""
+        """Commit and release every file. Raises JournalWriteError also for journals that lag behind the ledger."""
         if self.ledger is not None:
             self.ledger.close()
+        if self.trouble is not None:
+            self.journals.abandon()
+            raise self.trouble
         self.journals.close()
+
+    def abandon(self) -> None:
+        """Release every file as a crash does: what is not durable never happened."""
+        if self.ledger is not None:
+            self.ledger.abandon()
+        self.journals.abandon()
 
     def _watch_sequence(self, message: Message) -> None:
         """Count broadcasts that were lost on the way, by the gap in their producer's sequence."""
@@ -203,18 +323,41 @@ class ComponentHost:
         """Ask the component; what it cannot process is set aside, with the reason as the note."""
         self.clock.advance_to(event.ts_ns)
         self.counters.handled += 1
-        try:
-            if isinstance(event, Unreadable):
-                raise RejectedError(event.reason)
-            answers = self.component.on_event(event)
-            return (answers if isinstance(answers, list | tuple) else list(answers)), ""
-        except RejectedError as error:
-            self._set_aside(event, error)
-            return (), str(error)
-        except Exception as error:  # noqa: BLE001 — a bug in one component must not block the line behind it
-            _log.error("%s failed on %s: %s", self.name, event, traceback.format_exc())
-            self._set_aside(event, error)
-            return (), f"{type(error).__name__}: {error}"
+        tries = 1
+        while True:
+            try:
+                if isinstance(event, Unreadable):
+                    raise RejectedError(event.reason)
+                answers = self.component.on_event(event)
+                return (answers if isinstance(answers, list | tuple) else list(answers)), ""
+            except RejectedError as error:
+                self._set_aside(event, error)
+                return (), str(error)
+            except Exception as error:  # noqa: BLE001 — a bug in one component must not block the line behind it
+                _log.error("%s failed on %s: %s", self.name, event, traceback.format_exc())
+                renewed = self._renew()
+                if not renewed or tries == TRIES:
+                    self._set_aside(event, error)
+                    reason = f"{type(error).__name__}: {error}"
+                    self._raise_alert("error", f"{type(event).__name__} set aside after {tries} tries", reason)
+                    return (), reason
+                tries += 1
+
+    def _renew(self) -> bool:
+        """Make the component anew out of its ledger: one that failed half-way may be in any state."""
+        if self._rebuild is None or self.ledger is None:
+            return False
+        self.ledger.commit()
+        self.component = self._rebuild()
+        for transaction in ledger.read(self.ledger.path):
+            _restore(self.component, transaction)
+        self.counters.renewals += 1
+        return True
+
+    def _raise_alert(self, severity: Severity, title: str, message: str) -> None:
+        now = self.clock.now_ns()
+        identity = f"a-{ids.stem(self.name, title, message, str(now))}"
+        self.alerts.append(Alert(identity, now, severity, "system", self.name, title, message))
 
     def _record(
         self, event: Contract, cause: Cause, answers: Sequence[Contract], note: str, *, recorded: bool = False
@@ -222,10 +365,11 @@ class ComponentHost:
         """Write what was answered to the ledger, if it belongs there, and to the journals; the messages to send."""
         self.pending = True
         rows = [topics.BY_CONTRACT.get(type(answer)) for answer in answers]
-        seq = 0
+        seq, book = 0, ""
         if self.ledger is not None and (recorded or any(row and row.delivery is Delivery.LEDGER for row in rows)):
             named = cause if cause.id else cause._replace(id=identity(event))
             seq = self.ledger.append(self.clock.now_ns(), named, answers, note)
+            book = self.ledger.identity
         out: list[Message] = []
         for index, (row, answer) in enumerate(zip(rows, answers, strict=True)):
             if row is None:  # local to this daemon's host
@@ -233,11 +377,11 @@ class ComponentHost:
                 continue
             journal = row.journal_name(answer)
             if journal is not None:
-                self.journals.append(journal, codec.encode(answer), answer.ts_ns)
+                self._journal(journal, codec.encode(answer), answer.ts_ns)
             topic = row.name(answer)
             if seq and row.delivery is Delivery.LEDGER:
-                self.told = (seq, index)
-                out.append(Message(topic, answer, self.name, seq, self.told))
+                prev, self.told = self.told, (seq, index)
+                out.append(Message(topic, answer, self.name, seq, self.told, prev, book))
             else:
                 self._sent[topic] = sent = self._sent.get(topic, 0) + 1
                 out.append(Message(topic, answer, self.name, sent))
@@ -256,8 +400,23 @@ class ComponentHost:
             "reason": str(error),
             "event": event.to_dict(),
         }
-        self.journals.append(f"{REJECTED}.{self.name}", codec.encode_plain(line), now)
+        self._journal(f"{REJECTED}.{self.name}", codec.encode_plain(line), now)
         _log.warning("%s set aside a message: %s", self.name, error)
+
+    def _journal(self, stream: str, line: bytes, ts_ns: int) -> None:
+        """Add a line to a journal. One that is projected from the ledger can be written later."""
+        if self.ledger is None:
+            self.journals.append(stream, line, ts_ns)
+        elif self.trouble is None:
+            try:
+                self.journals.append(stream, line, ts_ns)
+            except JournalWriteError as error:
+                self._in_trouble(error)
+
+
+def _restore(component: Component, transaction: Transaction) -> None:
+    if isinstance(component, Durable) and not transaction.note:
+        component.restore(transaction.cause.event, [event for _, event in transaction.events])
 
 
 def identity(event: Contract) -> str:

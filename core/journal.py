@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from core import journal_files
 from core.clock import NS_PER_DAY
+from core.disk import OS_DISK, Disk
 from core.errors import ConfigError, ContractError, FencedError, JournalWriteError
 
 ROTATE_BYTES: Final = 100 * 1024 * 1024
@@ -34,13 +35,16 @@ class NdjsonJournal:
         rotations: how often the file was rotated since opening.
     """
 
-    def __init__(self, path: Path | str, *, rotate_bytes: int = ROTATE_BYTES, daily: bool = True) -> None:
+    def __init__(
+        self, path: Path | str, *, rotate_bytes: int = ROTATE_BYTES, daily: bool = True, disk: Disk = OS_DISK
+    ) -> None:
         """Open for appending; parent folders are made, a torn last line is moved aside.
 
         Args:
             path: the active file, ``{stream}.ndjson``.
             rotate_bytes: the file is rotated once it holds this many bytes; 0: never by size.
             daily: whether the first line of a later UTC day rotates the file.
+            disk: what the file is written through.
 
         Raises:
             ConfigError: the name is that of a rotated file.
@@ -51,6 +55,7 @@ class NdjsonJournal:
         self.repaired = 0
         self.rotations = 0
         self._daily = daily
+        self._disk = disk
         self._rotate_bytes = rotate_bytes or sys.maxsize
         self._lines: list[bytes] = []
         self._pending = 0  # bytes in _lines, newlines included
@@ -158,6 +163,12 @@ class NdjsonJournal:
             self.flush()
             self._release()
             self._closed = True
+
+    def abandon(self) -> None:
+        """Give up the lock without what was not flushed, as a crash does."""
+        if not self._closed:
+            self._release()
+            self._lines, self._pending, self._closed = [], 0, True
 
     def retire(self) -> Path | None:
         """Flush, give the file its dated name and close; the rotated file, or None when it was empty.

@@ -8,60 +8,31 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
-from core.component import Component
 from core.config import Config, load_config
-from core.contracts import Contract
+from core.daemon_spec import DaemonSpec, assemble, open_journals
 from core.errors import NjordError
-from core.host import ComponentHost, JournalSet
-from core.ledger import Ledger
+from core.host import ComponentHost
 from core.service_settings import ServiceSettings
-from core.topics import FLEET
+
+__all__ = [
+    "DaemonSpec",
+    "assemble",
+    "launch",
+    "open_journals",
+    "read_config",
+    "run_command",
+    "service_settings",
+    "start",
+    "start_logging",
+]
 
 EXIT_FATAL: Final = 1
 EXIT_USAGE: Final = 2
-
-
-@dataclass(frozen=True)
-class DaemonSpec:
-    """One daemon of the fleet.
-
-    ``build`` makes its component; ``ledgered`` daemons keep a ledger; ``guarded`` ones ask the kill switch
-    before every intent and order; ``catch_up`` lets a component without a ledger learn what it missed from
-    the journals and returns what it has to tell; ``reload`` puts a changed configuration in force (SIGHUP).
-    """
-
-    name: str
-    build: Callable[[Config], Component]
-    summary: str
-    ledgered: bool = True
-    guarded: bool = False
-    catch_up: Callable[[Any, Config], Sequence[Contract]] | None = None
-    reload: Callable[[Any, Config], None] | None = None
-
-    @property
-    def port_offset(self) -> int:
-        """Where the daemon's health port lies above ``services.base_port``."""
-        return FLEET.index(self.name)
-
-
-def assemble(
-    spec: DaemonSpec, config: Config, component: Component | None = None, *, durable: bool = True
-) -> ComponentHost:
-    """The daemon's component with its ledger and journals, under the folders of the configuration."""
-    journals = open_journals(config)
-    book = Ledger(config.ledger_dir / f"{spec.name}.ndjson", durable=durable) if spec.ledgered else None
-    return ComponentHost(component or spec.build(config), journals, book)
-
-
-def open_journals(config: Config) -> JournalSet:
-    """The journals under the configuration's folder."""
-    return JournalSet(config.log_dir, rotate_bytes=config.logging.journal_rotate_mb * 1024 * 1024)
 
 
 def start_logging(name: str, config: Config, *, stream: bool = True) -> None:

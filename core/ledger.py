@@ -18,13 +18,17 @@ from typing import Any, Final, NamedTuple
 from core import codec, contracts
 from core.component import Message
 from core.contracts import Contract
+from core.disk import OS_DISK, Disk
 from core.errors import LedgerCorruptError, RejectedError
 from core.journal import NdjsonJournal
 from core.journal_files import last_line
 from core.topics import Delivery, row_of, topic_of
 
 LOCAL: Final = "local."  # the topic prefix of events that never leave their daemon
-LOCAL_CONTRACTS: Final[dict[str, type[Contract]]] = {LOCAL + "KillSwitchEvent": contracts.KillSwitchEvent}
+LOCAL_CONTRACTS: Final[dict[str, type[Contract]]] = {
+    LOCAL + contract.__name__: contract for contract in (contracts.KillSwitchEvent, contracts.JournalHealth)
+}
+_IDENTITY: Final = 16  # characters of the first transaction's hash that name a ledger
 _HASH: Final = b',"hash":"'
 _WHOLE: Final = re.compile(rb'(?P<body>\{.*),"hash":"(?P<hash>[0-9a-f]{64})"\}')
 _UNREADABLE: Final = (RejectedError, KeyError, TypeError, ValueError, AttributeError)  # of JSON in another shape
@@ -34,13 +38,15 @@ class Cause(NamedTuple):
     """What a transaction answers: an entry ``id`` of a producer's ``stream``, with the event when it was durable.
 
     For market data the stream is the topic and the id names the event; neither event nor topic is kept. An
-    entry that was unreadable has its topic and no event.
+    entry that was unreadable has its topic and no event. ``ledger`` is the identity of the producer's ledger, kept
+    with the first entry that came from it.
     """
 
     stream: str
     id: str
     topic: str = ""
     event: Contract | None = None
+    ledger: str = ""
 
     @property
     def entry(self) -> tuple[int, int] | None:
@@ -79,6 +85,12 @@ def genesis(name: str) -> str:
     return hashlib.sha256(f"njord ledger {name}".encode()).hexdigest()
 
 
+def identity_of(first_hash: str) -> str:
+    """What names a ledger: the hash of its first transaction, shortened. The same input gives the same name, and one
+    that was begun anew has another."""
+    return first_hash[:_IDENTITY]
+
+
 def topic_for(event: Contract) -> str:
     """The event's topic, or its local name when it never leaves the daemon."""
     local = f"{LOCAL}{type(event).__name__}"
@@ -94,14 +106,14 @@ class Ledger:
         JournalWriteError: on ``commit``, when the disk refuses; nothing may leave the process then.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
+    def __init__(self, path: Path, *, durable: bool = True, disk: Disk = OS_DISK) -> None:
         self.path = path
         self.name = path.name.partition(".")[0]
         self._durable = durable
         tail = torn_tail(path)
         if tail:
             _refuse_changed_tail(path, _lines(path) + 1, tail)
-        self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False)
+        self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False, disk=disk)
         if self._journal.repaired and _WHOLE.fullmatch(tail):
             # Only the newline is missing: as good as written, and dropping it would lose what others may have seen.
             self._journal.append(tail)
@@ -109,6 +121,7 @@ class Ledger:
         self._prev = genesis(self.name)
         self.seq = 0
         self.committed = 0
+        self.identity = ""
         self._answered = False  # something that waits for ``commit`` tells others anything
 
     def replay(self) -> Iterator[Transaction]:
@@ -116,6 +129,7 @@ class Ledger:
         for transaction in read(self.path):
             self.seq = self.committed = transaction.seq
             self._prev = transaction.hash
+            self.identity = self.identity or identity_of(transaction.hash)
             yield transaction
 
     def append(self, ts_ns: int, cause: Cause, events: Sequence[Contract], note: str = "") -> int:
@@ -127,6 +141,7 @@ class Ledger:
         line, digest = _line(self.seq + 1, ts_ns, cause, events, self._prev, note)
         self._journal.append(line, ts_ns)
         self.seq, self._prev = self.seq + 1, digest
+        self.identity = self.identity or identity_of(digest)
         self._answered = self._answered or bool(events)
         return self.seq
 
@@ -144,6 +159,10 @@ class Ledger:
             self._journal.flush()
         self._answered = False
         self.committed = self.seq
+
+    def abandon(self) -> None:
+        """Release the file as a crash does: what is not committed never happened."""
+        self._journal.abandon()
 
     def close(self) -> None:
         """Commit, wait for the disk with what was only handed to the operating system, and release the file."""
@@ -212,24 +231,32 @@ def _digest(body: bytes) -> bytes:
 
 def messages_after(path: Path, producer: str, after: tuple[int, int]) -> Iterator[Message]:
     """The ledger-class messages of a ledger behind an entry, as they were or would have been sent."""
+    prev, identity = (0, 0), ""
     for transaction in read(path):
-        if transaction.seq >= after[0]:
-            for message in outgoing(producer, transaction.seq, transaction.events):
-                if message.entry > after:
-                    yield message
+        identity = identity or identity_of(transaction.hash)
+        for message in outgoing(producer, transaction, prev, identity):
+            if message.entry > after:
+                yield message
+            prev = message.entry
 
 
-def outgoing(producer: str, seq: int, events: Sequence[tuple[str, Contract]]) -> Iterator[Message]:
-    """The ledger-class events of a transaction as messages; the entry is ``(transaction, index)``."""
-    for index, (topic, event) in enumerate(events):
+def outgoing(
+    producer: str, transaction: Transaction, prev: tuple[int, int] = (0, 0), identity: str = ""
+) -> Iterator[Message]:
+    """The ledger-class events of a transaction as messages behind the entry ``prev`` of the ledger of that identity."""
+    for index, (topic, event) in enumerate(transaction.events):
         if not topic.startswith(LOCAL) and row_of(topic).delivery is Delivery.LEDGER:
-            yield Message(topic, event, producer, seq, (seq, index))
+            place = (transaction.seq, index)
+            yield Message(topic, event, producer, transaction.seq, place, prev, identity)
+            prev = place
 
 
 def _line(seq: int, ts_ns: int, cause: Cause, events: Sequence[Contract], prev: str, note: str) -> tuple[bytes, str]:
     caused: dict[str, Any] = {"stream": cause.stream, "id": cause.id}
     if cause.topic:
         caused["topic"] = cause.topic
+    if cause.ledger:
+        caused["ledger"] = cause.ledger
     if cause.event is not None:
         caused["event"] = cause.event
     body: dict[str, Any] = {
@@ -268,7 +295,7 @@ def _parse(path: Path, number: int, line: bytes, prev: str, expected: int) -> Tr
 def _cause(plain: dict[str, Any]) -> Cause:
     topic = plain.get("topic", "")
     event = _event(topic, plain["event"]) if "event" in plain else None
-    return Cause(plain["stream"], plain["id"], topic, event)
+    return Cause(plain["stream"], plain["id"], topic, event, plain.get("ledger", ""))
 
 
 def _event(topic: str, payload: dict[str, Any]) -> Contract:

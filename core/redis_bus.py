@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from core import codec
-from core.bus_protocol import INBOX_LIMIT, Entry, Inbox, Subscription, wire_bytes
+from core.bus_link import Entry
+from core.bus_protocol import INBOX_LIMIT, Inbox, Subscription, wire_bytes
 from core.component import Message, Unreadable
 from core.errors import BusUnavailableError, CodecError, FatalError, RejectedError
 from core.redaction import redact_text

@@ -299,6 +299,22 @@ class KillSwitchEvent(Contract):
         return self.ts_seen_ns
 
 
+@dataclass(frozen=True, slots=True)
+class JournalHealth(Contract):
+    """A daemon's host could not write what it has to (``ok`` false, ``detail`` says what), or can again.
+
+    Local to the daemon; never on the wire.
+    """
+
+    ok: bool
+    detail: str
+    ts_seen_ns: int
+
+    @property
+    def ts_ns(self) -> int:
+        return self.ts_seen_ns
+
+
 def check_order_shape(contract: OrderIntent | OrderEvent | OrderUpdate) -> None:
     """What intent, order and order update have in common."""
     check_named(contract, "symbol", contract.symbol)

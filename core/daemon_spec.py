@@ -1,0 +1,79 @@
+"""What makes a component a daemon of the fleet: its name, how it is built, what it keeps; and its host on disk.
+
+Apart from ``core.launch``, so that the packages that hold the components need no command line to name theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.component import Component
+from core.config_model import Config
+from core.contracts import Contract
+from core.disk import OS_DISK, Disk
+from core.errors import JournalWriteError
+from core.host import ComponentHost, JournalSet
+from core.ledger import Ledger
+from core.topics import FLEET
+
+
+@dataclass(frozen=True)
+class DaemonSpec:
+    """One daemon of the fleet.
+
+    ``build`` makes its component; ``ledgered`` daemons keep a ledger; ``guarded`` ones ask the kill switch
+    before every intent and order; ``catch_up`` lets a component without a ledger learn what it missed from
+    the journals and returns what it has to tell; ``reload`` puts a changed configuration in force (SIGHUP).
+    """
+
+    name: str
+    build: Callable[[Config], Component]
+    summary: str
+    ledgered: bool = True
+    guarded: bool = False
+    catch_up: Callable[[Any, Config], Sequence[Contract]] | None = None
+    reload: Callable[[Any, Config], None] | None = None
+
+    @property
+    def port_offset(self) -> int:
+        """Where the daemon's health port lies above ``services.base_port``."""
+        return FLEET.index(self.name)
+
+
+def assemble(
+    spec: DaemonSpec,
+    config: Config,
+    component: Component | None = None,
+    *,
+    durable: bool = True,
+    disk: Disk = OS_DISK,
+    trouble: JournalWriteError | None = None,
+    current: Callable[[], Config] | None = None,
+) -> ComponentHost:
+    """The daemon's component with its ledger and journals, under the folders of the configuration.
+
+    Args:
+        durable: whether the ledger waits for the disk.
+        disk: what the files are written through.
+        trouble: what a start before this one could not write.
+        current: the configuration to build the component anew from, after a reload; ``config`` when left out.
+
+    Raises:
+        JournalWriteError: the ledger cannot be opened.
+    """
+    journals = open_journals(config, disk)
+    book = Ledger(config.ledger_dir / f"{spec.name}.ndjson", durable=durable, disk=disk) if spec.ledgered else None
+    return ComponentHost(
+        component or spec.build(config),
+        journals,
+        book,
+        rebuild=lambda: spec.build(current() if current is not None else config),
+        trouble=trouble,
+    )
+
+
+def open_journals(config: Config, disk: Disk = OS_DISK) -> JournalSet:
+    """The journals under the configuration's folder."""
+    return JournalSet(config.log_dir, rotate_bytes=config.logging.journal_rotate_mb * 1024 * 1024, disk=disk)

@@ -1,0 +1,64 @@
+"""The calls by which journals and ledgers reach the disk, in one place, so that a rehearsal can make them fail.
+
+Reading needs no such place: what is read is checked against its hashes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+_MODE: Final = 0o644
+
+
+class Disk:
+    """The operating system's disk. Every method raises OSError as the system does."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file and return its descriptor."""
+        return os.open(path, flags | os.O_CLOEXEC, _MODE)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+        os.close(fd)
+
+    def lock(self, fd: int) -> None:
+        """Lock a file for this writer alone. Raises BlockingIOError when another one has it."""
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def write(self, fd: int, data: bytes) -> int:
+        """Append data; the number of bytes taken, which may be fewer."""
+        return os.write(fd, data)
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut a file to its first ``size`` bytes."""
+        os.ftruncate(fd, size)
+
+    def sync(self, fd: int) -> None:
+        """Wait until the data is on the disk."""
+        os.fdatasync(fd)
+
+    def sync_folder(self, path: Path) -> None:
+        """Wait until the names in a folder are on the disk."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name, in place of what had it."""
+        os.replace(source, target)
+
+    def allocate(self, fd: int, size: int) -> None:
+        """Take ``size`` bytes of the disk for a file."""
+        os.posix_fallocate(fd, 0, size)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        path.unlink(missing_ok=True)
+
+
+OS_DISK: Final = Disk()
