@@ -6,7 +6,6 @@ seventeenth time it passes that place; a rehearsal hands in its own function.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -43,6 +42,6 @@ def from_environment(environ: Mapping[str, str]) -> Reach:
         if name == place:
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                signal.raise_signal(signal.SIGKILL)
 
     return reach
