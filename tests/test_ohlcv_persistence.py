@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.ohlcv_aggregator.catch_up import catch_up_from_journals
 from core.bars import BarAggregator
+from core.bars_catch_up import catch_up_from_journals
 from core.clock import NS_PER_MINUTE, NS_PER_S
 from core.codec import encode
 from core.contracts import ClockTick, Contract, OHLCVBar, TradeEvent

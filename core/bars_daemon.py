@@ -1,0 +1,31 @@
+"""The bar aggregator as a daemon: how it is built from the ``bars`` section, and what it learns again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from core.bars import BarAggregator
+from core.bars_catch_up import catch_up_from_journals
+from core.config_model import Config
+from core.contracts import Contract
+from core.daemon_spec import DaemonSpec
+
+
+def build(config: Config) -> BarAggregator:
+    """The aggregator as ``bars`` in the configuration describes it. Raises ConfigError."""
+    return BarAggregator(config.bars.timeframes, config.bars.grace_ms)
+
+
+def catch_up(aggregator: BarAggregator, config: Config) -> Sequence[Contract]:
+    """The bars that became due while the daemon was down."""
+    return catch_up_from_journals(aggregator, config.log_dir, config.instruments)
+
+
+SPEC: Final = DaemonSpec(
+    "ohlcv_aggregator",
+    build,
+    "Trades into bars of several lengths, over Redis.",
+    ledgered=False,
+    catch_up=catch_up,
+)

@@ -1,0 +1,59 @@
+"""The strategy manager as a daemon: how it is built from config/strategies.yaml, and what it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from core.bus import BusProto, MemoryBus
+from core.config_model import Config
+from core.daemon_spec import DaemonSpec
+from strategies.manager import BUDGET_S, StrategyManager
+from strategies.registry import StrategyRegistry
+
+
+def build(
+    config: Config,
+    bus: BusProto | None = None,
+    source: Callable[[], Config] | None = None,
+    budget_s: float | None = BUDGET_S,
+) -> StrategyManager:
+    """The manager with every enabled strategy of the configuration loaded.
+
+    Args:
+        config: the whole configuration.
+        bus: what strategies may listen to and ``run`` works on; a bus of its own when left out.
+        source: reads the configuration again for a hot reload.
+        budget_s: wall-clock seconds for one call of a strategy; None for none.
+
+    Raises:
+        ConfigError: the strategies' entries are malformed.
+    """
+    registry = StrategyRegistry()
+    registry.discover()
+    manager = StrategyManager(
+        registry,
+        MemoryBus() if bus is None else bus,
+        instruments=config.instruments_table(),
+        source=None if source is None else lambda: _strategies(source()),
+        budget_s=budget_s,
+    )
+    manager.install(_strategies(config))
+    return manager
+
+
+def _strategies(config: Config) -> Mapping[str, Any]:
+    return {"strategies": config.strategies}
+
+
+def reload(manager: StrategyManager, config: Config) -> None:
+    """Take strategies' code and parameters as they are now. Raises ConfigError."""
+    manager.renew(_strategies(config))
+
+
+SPEC: Final = DaemonSpec(
+    "strategy_runner",
+    build,
+    "Runs the strategies of config/strategies.yaml over Redis.",
+    reload=reload,
+)
