@@ -52,6 +52,15 @@ class Component(Protocol):
 
 
 @runtime_checkable
+class Reporting(Protocol):
+    """A component that has something to say on its daemon's health page."""
+
+    def report(self) -> dict[str, Any]:
+        """Plain JSON values, by names that no other part of the page has."""
+        ...
+
+
+@runtime_checkable
 class Durable(Protocol):
     """A component whose state outlives the process: a fold over its ledger."""
 

@@ -20,7 +20,8 @@ class HealthServer:
     """Serves ``/health``, ``/health/liveness``, ``/health/readiness`` and ``/metrics``.
 
     Args:
-        report: the daemon's state; its keys ``alive`` and ``ready`` decide the status codes 200 or 503.
+        report: the daemon's state; its keys ``alive`` and ``ready`` decide the status codes 200 or 503, for
+            ``/health`` also ``trouble``, in words.
         registry: the metrics to expose.
     """
 
@@ -63,7 +64,7 @@ class HealthServer:
 
     async def _health(self, _: web.Request) -> web.Response:
         report = self._report()
-        return _answer(report, ok=report["alive"] and report["ready"])
+        return _answer(report, ok=report["alive"] and report["ready"] and not report.get("trouble"))
 
     async def _liveness(self, _: web.Request) -> web.Response:
         report = self._report()

@@ -18,6 +18,7 @@ from core import codec, ids, ledger, topics
 from core.clock import EventClock
 from core.component import Component, Durable, Message, Unreadable
 from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity
+from core.crash_points import IN_JOURNAL, Reach, nowhere
 from core.disk import OS_DISK, Disk
 from core.errors import JournalWriteError, LedgerReplacedError, RejectedError
 from core.journal import NdjsonJournal
@@ -135,7 +136,9 @@ class ComponentHost:
         self.halted = False  # what the kill switch last said
         self.pending = False  # something waits for ``commit``
         self.told = (0, 0)  # the newest entry of this daemon's own stream
+        self.reach: Reach = nowhere  # told between the ledger and the journals that are projected from it
         self._rebuild = rebuild
+        self._held: list[tuple[str, bytes, int]] = []  # lines that a full journal did not take
         self._trouble_told = False
         self._origins: dict[str, str] = {}  # identity of each upstream ledger
         self._origins_kept: set[str] = set()  # those of them that our own ledger has
@@ -172,6 +175,8 @@ class ComponentHost:
                 self._origins_kept.add(cause.stream)
         elif isinstance(cause.event, KillSwitchEvent):
             self.halted = cause.event.tripped
+        elif isinstance(cause.event, JournalHealth):
+            self._trouble_told = not cause.event.ok
         self.clock.advance_to(transaction.ts_ns)
         for message in ledger.outgoing(self.name, transaction):
             self.told = message.entry
@@ -202,7 +207,7 @@ class ComponentHost:
 
     def tell_trouble(self) -> list[Message]:
         """Tell the component that writing fails, or no longer fails, if it does not know yet."""
-        if self._trouble_told == (self.trouble is not None):
+        if self.ledger is None or self._trouble_told == (self.trouble is not None):
             return []
         self._trouble_told = self.trouble is not None
         return self.handle_local(JournalHealth(self.trouble is None, str(self.trouble or ""), self.clock.now_ns()))
@@ -210,7 +215,8 @@ class ComponentHost:
     def _in_trouble(self, error: JournalWriteError) -> None:
         if self.trouble is None:
             self.trouble = error
-            _log.error("%s goes on without its journals: %s", self.name, error)
+            going = "waits" if self.ledger is None else "goes on without these journals"
+            _log.error("%s %s: %s", self.name, going, error)
             self._raise_alert("critical", "journals cannot be written", str(error))
 
     def handle(self, message: Message) -> list[Message]:
@@ -220,7 +226,7 @@ class ComponentHost:
             LedgerReplacedError: the entry comes from another ledger than those before.
             JournalWriteError: the component failed, and its recorded state cannot be written.
         """
-        if self._trouble_told != (self.trouble is not None):
+        if self.ledger is not None and self._trouble_told != (self.trouble is not None):
             return [*self.tell_trouble(), *self.handle(message)]
         event = message.event
         if message.entry == (0, 0):
@@ -278,9 +284,10 @@ class ComponentHost:
     def commit(self) -> None:
         """Make everything answered so far durable. Only then may the messages leave. Raises JournalWriteError."""
         if self.ledger is None:
-            self.journals.flush()
+            self._write_journals()
         else:
             self.ledger.commit()
+            self.reach(IN_JOURNAL)
             self._flush_journals()
         self.pending = False
 
@@ -293,11 +300,13 @@ class ComponentHost:
 
     def close(self) -> None:
         """Commit and release every file. Raises JournalWriteError also for journals that lag behind the ledger."""
-        if self.ledger is not None:
+        if self.ledger is None:
+            self._write_journals()
+        else:
             self.ledger.close()
-        if self.trouble is not None:
-            self.journals.abandon()
-            raise self.trouble
+            if self.trouble is not None:
+                self.journals.abandon()
+                raise self.trouble
         self.journals.close()
 
     def abandon(self) -> None:
@@ -404,14 +413,31 @@ class ComponentHost:
         _log.warning("%s set aside a message: %s", self.name, error)
 
     def _journal(self, stream: str, line: bytes, ts_ns: int) -> None:
-        """Add a line to a journal. One that is projected from the ledger can be written later."""
-        if self.ledger is None:
+        """Add a line to a journal. One that is projected from the ledger can be written later, others must wait."""
+        if self._held or (self.trouble is not None and self.ledger is not None):
+            if self.ledger is None:
+                self._held.append((stream, line, ts_ns))
+            return
+        try:
             self.journals.append(stream, line, ts_ns)
-        elif self.trouble is None:
-            try:
-                self.journals.append(stream, line, ts_ns)
-            except JournalWriteError as error:
-                self._in_trouble(error)
+        except JournalWriteError as error:
+            self._in_trouble(error)
+            if self.ledger is None:
+                self._held.append((stream, line, ts_ns))
+
+    def _write_journals(self) -> None:
+        """The journals of a daemon without a ledger: they are the record. Raises JournalWriteError."""
+        try:
+            while self._held:
+                self.journals.append(*self._held[0])
+                del self._held[0]
+            self.journals.flush()
+        except JournalWriteError as error:
+            self._in_trouble(error)
+            raise
+        if self.trouble is not None:
+            self.trouble = None
+            self._raise_alert("info", "journals are written again", "nothing is missing in them")
 
 
 def _restore(component: Component, transaction: Transaction) -> None:

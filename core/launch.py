@@ -6,6 +6,7 @@ A daemon's ``main.py`` holds a ``DaemonSpec`` and one call of ``launch``; everyt
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Annotated, Final
 import typer
 
 from core.config import Config, load_config
+from core.crash_points import from_environment
 from core.daemon_spec import DaemonSpec, assemble, open_journals
-from core.errors import NjordError
+from core.errors import JournalWriteError, NjordError
 from core.host import ComponentHost
 from core.service_settings import ServiceSettings
 
@@ -70,29 +72,36 @@ def start(spec: DaemonSpec, read: Callable[[], Config], *, lockstep: bool = Fals
     """Serve the daemon until it ends; ``read`` gives the configuration, now and on a reload."""
     config = read()
     start_logging(spec.name, config)
-    host = assemble(spec, config)
-    renew = spec.reload
-    reload = None if renew is None else lambda: renew(host.component, read())
-    asyncio.run(_serve(spec, config, host, service_settings(spec, config, lockstep, port), reload))
+    asyncio.run(_serve(spec, config, read, service_settings(spec, config, lockstep, port)))
 
 
-async def _serve(
-    spec: DaemonSpec,
-    config: Config,
-    host: ComponentHost,
-    settings: ServiceSettings,
-    reload: Callable[[], None] | None,
-) -> None:
+async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], settings: ServiceSettings) -> None:
     from core.kill_watch import KillSwitchWatch
     from core.redis_bus import RedisBus
     from core.service import Service
+    from core.supervisor import Supervisor
 
-    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
-    watch = None
-    if spec.guarded:
-        watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
-    missed = spec.catch_up(host.component, config) if spec.catch_up is not None else ()
-    await Service(host, bus, settings, kill_switch=watch, first_words=missed, reload=reload).run()
+    reach = from_environment(os.environ)  # ambient: where a test ends the process, decided by who starts it
+    in_force = config
+
+    def begin(trouble: JournalWriteError | None) -> Service:
+        host = assemble(spec, in_force, trouble=trouble, current=lambda: in_force)
+        bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
+        watch = None
+        if spec.guarded:
+            watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
+        missed = spec.catch_up(host.component, in_force) if spec.catch_up is not None else ()
+        reload = None if spec.reload is None else lambda: renew(host)
+        return Service(host, bus, settings, kill_switch=watch, first_words=missed, reload=reload, reach=reach)
+
+    def renew(host: ComponentHost) -> None:
+        nonlocal in_force
+        fresh = read()
+        if spec.reload is not None:
+            spec.reload(host.component, fresh)
+        in_force = fresh
+
+    await Supervisor(spec.name, begin, settings).run()
 
 
 def service_settings(

@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from core.alert_contracts import RAISED
 from core.bus_protocol import Subscription
 from core.clock import NS_PER_S, Clock, SystemClock
-from core.component import Message
+from core.component import Message, Reporting
 from core.contracts import Contract, OrderEvent, OrderIntent
-from core.errors import BusUnavailableError, NjordError
+from core.crash_points import AFTER_APPLY, AFTER_JOURNAL, AFTER_RELAY, BEFORE_APPLY, Reach, nowhere
+from core.errors import BusUnavailableError, JournalWriteError, NjordError
 from core.feed_source import ReadAhead, Source
 from core.health import HealthServer
 from core.host import ComponentHost
@@ -50,6 +52,7 @@ class Service:
         source: the feed of a market data daemon; None for all others.
         first_words: what the daemon has to tell when it starts.
         reload: called on SIGHUP and ``controller.reload``; raises ConfigError when the new configuration is bad.
+        reach: told of every place between two effects, so that a test can end the daemon there.
     """
 
     def __init__(
@@ -63,18 +66,25 @@ class Service:
         source: Source | None = None,
         reload: Callable[[], None] | None = None,
         first_words: Sequence[Contract] = (),
+        reach: Reach = nowhere,
     ) -> None:
         self.host = host
         self.bus = bus
         self.settings = settings
         self.metrics = ServiceMetrics(host, bus)
-        self.health = HealthServer(self.report, self.metrics.registry, settings.bind_host, settings.port)
+        self.health = (
+            HealthServer(self.report, self.metrics.registry, settings.bind_host, settings.port)
+            if settings.port is not None
+            else None
+        )
+        self._reach = host.reach = reach
         self._clock = clock or SystemClock()
         self._kill_switch = kill_switch
         self._source = source
         self._reload = reload
         self._first_words = first_words
         self._stopping = asyncio.Event()
+        self._asked = self._was_ready = False
         self._feed = ReadAhead(source.events) if source is not None else None
         self._started_ns = self._clock.now_ns()
         self._ready = False
@@ -93,20 +103,25 @@ class Service:
             _log.info("%s recovered %d transactions", self.host.name, recovered)
         if self._kill_switch is not None:
             self._kill_switch.told = self.host.halted
-        await self.health.start()
+        if self.health is not None:
+            await self.health.start()
         self._handle_signals()
         side = [asyncio.create_task(each) for each in (self._heartbeat(), self._probe_lag(), self._tidy())]
         if self._reload is not None:
             side.append(asyncio.create_task(self._watch_reload()))
-        if self.host.ledger is not None and self._follower is None:
+        if self._follower is None and self._leader is None:
             side.append(asyncio.create_task(self._mind()))
+        refused = False
         try:
             work = asyncio.create_task(self._work())
             stop = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({work, stop, *side}, return_when=asyncio.FIRST_COMPLETED)
-            self.stop()  # whatever ended first, the work is to end too
+            self._end()  # whatever ended first, the work is to end too
             stop.cancel()
             await self._drain(work)
+        except JournalWriteError:
+            refused = True
+            raise
         finally:
             self._ready = False
             _notify("STOPPING=1")
@@ -114,14 +129,32 @@ class Service:
             for task in side:
                 task.cancel()
             await asyncio.gather(*side, return_exceptions=True)
-            await self.health.close()
+            if self.health is not None:
+                await self.health.close()
             await self.bus.close()
-            self.host.close()
+            if refused or any(isinstance(error, JournalWriteError) for error in failed):
+                self.host.abandon()  # what the disk refused did not happen
+            else:
+                self.host.close()
         if failed:
             raise failed[0]
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether somebody asked the daemon to end."""
+        return self._asked
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether it ever took messages."""
+        return self._was_ready
+
     def stop(self) -> None:
         """Ask the daemon to finish what it is doing and end."""
+        self._asked = True
+        self._end()
+
+    def _end(self) -> None:
         self._stopping.set()
         if self._feed is not None:
             self._feed.stop()
@@ -148,6 +181,9 @@ class Service:
             "shed": self.bus.shed,
             "reconnects": self.bus.reconnects,
             "transactions": self.host.ledger.seq if self.host.ledger else 0,
+            "renewals": counters.renewals,
+            "trouble": str(self.host.trouble or ""),
+            **(self.host.component.report() if isinstance(self.host.component, Reporting) else {}),
         }
 
     async def _drain(self, work: asyncio.Task[None]) -> None:
@@ -167,10 +203,9 @@ class Service:
         if self._stopping.is_set():
             return
         self._waiting_for = "its feed" if self._source is not None else "subscriptions"
-        if self._first_words:
-            told = self.host.say(self._first_words)
-            self.host.commit()
-            await self._relay.send(told)
+        told = [*self.host.tell_trouble(), *self.host.say(self._first_words)]
+        await self._commit()
+        await self._relay.send(told)
         try:
             if self._source is not None and self._feed is not None:
                 await self._serve_source(self._source, self._feed)
@@ -204,9 +239,10 @@ class Service:
         self._now_ready()
 
     def _now_ready(self) -> None:
-        self._ready, self._waiting_for = True, ""
+        self._ready, self._was_ready, self._waiting_for = True, True, ""
         _notify("READY=1")
-        _log.info("%s is ready; %s/health, %s/metrics", self.host.name, self.health.url, self.health.url)
+        where = f"; {self.health.url}/health, {self.health.url}/metrics" if self.health is not None else ""
+        _log.info("%s is ready%s", self.host.name, where)
 
     async def _handle(self, batch: Sequence[Message]) -> list[Message]:
         """Process a batch, make it durable, send what it answered."""
@@ -214,11 +250,52 @@ class Service:
             out: list[Message] = []
             if any(isinstance(m.event, GUARDED) for m in batch):
                 out += await self._ask_kill_switch()
+            if any(m.entry != (0, 0) for m in batch):
+                self._reach(BEFORE_APPLY)
             for message in batch:
                 out += self.host.handle(message)
-            self.host.commit()
-            await self._relay.send(out)
+            await self._tell(out)
             return out
+
+    async def _tell(self, out: Sequence[Message]) -> None:
+        """Make what was answered durable, then send it."""
+        effects = self.host.pending
+        if effects:
+            self._reach(AFTER_APPLY)
+        await self._commit()
+        if effects:
+            self._reach(AFTER_JOURNAL)
+        await self._relay.send(out)
+        if effects:
+            self._reach(AFTER_RELAY)
+
+    async def _commit(self) -> None:
+        """Make everything answered so far durable.
+
+        A daemon with a ledger ends when that cannot be written, and what was refused did not happen. One without
+        waits with what it has: nobody can ask it again.
+
+        Raises:
+            JournalWriteError: of a ledger; without one only when the daemon is to stop.
+        """
+        if self.host.ledger is not None:
+            self.host.commit()
+            return
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                self.host.commit()
+            except JournalWriteError as error:
+                if self._stopping.is_set():
+                    raise
+                self._waiting_for = str(error)
+                await self._pass_on_alerts()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
+                pause = min(pause * 2, RETRY_MAX_S)
+            else:
+                self._waiting_for = "" if self._ready else self._waiting_for
+                return
 
     async def _ask_kill_switch(self) -> list[Message]:
         if self._kill_switch is None:
@@ -239,17 +316,30 @@ class Service:
             return [] if change is None else self.host.handle_local(change)
 
     async def _mind(self) -> None:
-        """While nothing happens: has the kill switch changed, has Redis lost what waits there for others?"""
+        """While nothing happens: has the kill switch changed, can the disk be written again, has Redis lost what waits
+        there for others, how far have we come?"""
         while not self._stopping.is_set():
             await asyncio.sleep(MIND_S)
-            if not self._ready:
-                continue
-            async with self._turn:
-                with suppress(BusUnavailableError):  # only when the daemon is to stop
-                    told = await self._ask_kill_switch()
-                    self.host.commit()
-                    await self._relay.send(told)
-                await self._relay.mend()
+            await self._pass_on_alerts()
+            if self._ready and self.host.ledger is not None:
+                async with self._turn:
+                    await self._mind_ledger()
+
+    async def _mind_ledger(self) -> None:
+        with suppress(BusUnavailableError):  # only when the daemon is to stop
+            self.host.mend()
+            told = [*self.host.tell_trouble(), *await self._ask_kill_switch()]
+            await self._tell(told)
+        await self._relay.mend()
+
+    async def _pass_on_alerts(self) -> None:
+        while self.host.alerts:
+            alert = self.host.alerts[0]
+            try:
+                await self.bus.publish_json(RAISED, alert.to_dict())
+            except BusUnavailableError:
+                return  # they stay until somebody can hear them
+            self.host.alerts.popleft()
 
     async def _serve_source(self, source: Source, feed: ReadAhead) -> None:
         if self._leader is not None:
@@ -266,8 +356,7 @@ class Service:
                         out.append(message)
                     else:
                         source.on_local(message.event)
-            self.host.commit()
-            await self._relay.send(out)
+            await self._tell(out)
             if self._leader is not None and out:
                 await self._leader.settle(out)
         await feed.close()  # a feed that failed says why

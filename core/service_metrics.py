@@ -28,6 +28,8 @@ class ServiceMetrics:
         self._shed = gauge("broadcasts_shed", "Broadcasts dropped because this daemon was too slow")
         self._reconnects = gauge("bus_reconnects", "Times the connection to Redis was lost")
         self._transactions = gauge("ledger_transactions", "Transactions in the ledger")
+        self._trouble = gauge("journal_trouble", "Whether something cannot be written")
+        self._renewals = gauge("renewals", "Times the component was made anew out of its ledger")
         self.loop_lag = gauge("loop_lag_seconds", "How late the event loop wakes up")
         self.dropped = Counter(
             "njord_broadcasts_unsent", "Broadcasts that Redis did not take", list(labels), registry=self.registry
@@ -42,6 +44,8 @@ class ServiceMetrics:
         self._shed.set(self._bus.shed)
         self._reconnects.set(self._bus.reconnects)
         self._transactions.set(self._host.ledger.seq if self._host.ledger else 0)
+        self._trouble.set(self._host.trouble is not None)
+        self._renewals.set(counters.renewals)
         for name, count in counters.errors.items():
             self._errors.labels(self._host.name, name).set(count)
         for source, count in counters.lost.items():

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """How a daemon runs. ``port`` 0 takes a spare one; ``followers`` names the daemons a lock-step feed waits for."""
+    """How a daemon runs. ``port`` 0 takes a spare one, None serves no health; ``followers`` names the daemons that a
+    lock-step feed waits for."""
 
     bind_host: str = "127.0.0.1"
-    port: int = 0
+    port: int | None = 0
     heartbeat_s: float = 5.0
     drain_s: float = 10.0
     lockstep: bool = False

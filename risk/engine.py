@@ -12,6 +12,7 @@ from core.contracts import (
     DenialCode,
     FeedStatus,
     FillEvent,
+    JournalHealth,
     KillSwitchEvent,
     OrderEvent,
     OrderIntent,
@@ -35,10 +36,11 @@ _NOTHING: Final = ()
 class RiskEngine:
     """Decides on order intents.
 
-    Takes ``OrderIntent``, ``FillEvent``, ``OrderUpdate``, ``TradeEvent``, ``ClockTick``, ``FeedStatus`` and
-    ``KillSwitchEvent``; anything else is ignored. Answers an intent with one ``RiskDecision``, directly
-    followed by an ``OrderEvent`` when allowed. Whenever a restriction comes or goes, or a UTC day opens on
-    held positions, a ``RiskState`` says so, before the decision it may bear on. Time is the latest event's.
+    Takes ``OrderIntent``, ``FillEvent``, ``OrderUpdate``, ``TradeEvent``, ``ClockTick``, ``FeedStatus``,
+    ``KillSwitchEvent`` and ``JournalHealth``; anything else is ignored. Answers an intent with one
+    ``RiskDecision``, directly followed by an ``OrderEvent`` when allowed. Whenever a restriction comes or goes,
+    or a UTC day opens on held positions, a ``RiskState`` says so, before the decision it may bear on. Time is the
+    latest event's.
 
     The day's loss is looked at whenever it may have grown: on a price that moves against a position, a fill,
     a clock tick, an intent. At UTC midnight the restriction is lifted and the count starts anew.
@@ -63,6 +65,7 @@ class RiskEngine:
             OrderUpdate: self._on_update,
             FeedStatus: self._on_feed,
             KillSwitchEvent: self._on_kill_switch,
+            JournalHealth: self._on_journal_health,
         }
 
     @property
@@ -112,6 +115,10 @@ class RiskEngine:
     def snapshot(self) -> dict[str, Any]:
         """The durable state as plain JSON values."""
         return self._book.snapshot()
+
+    def report(self) -> dict[str, Any]:
+        """The trading state and what restricts it, in words."""
+        return {"state": self.state.value, "restrictions": self._book.restrictions.reason()}
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
         """Become the engine that ``snapshot`` describes; later transactions are restored on top of it.
@@ -226,6 +233,12 @@ class RiskEngine:
             return self.restrict(Restriction.KILL_SWITCH, event.source, "", event.ts_seen_ns)
         # The event is about the switch as a whole: its host asks every source and tells of the sum.
         return self.lift(Restriction.KILL_SWITCH, "", event.ts_seen_ns)
+
+    def _on_journal_health(self, health: JournalHealth) -> Iterable[Contract]:
+        """While something cannot be written, only what reduces a position passes."""
+        if health.ok:
+            return self.lift(Restriction.JOURNAL_DEGRADED, "", health.ts_seen_ns)
+        return self.restrict(Restriction.JOURNAL_DEGRADED, "", health.detail, health.ts_seen_ns)
 
     def _watch_loss(self) -> Sequence[Contract]:
         """Restrict to reducing once the day's loss has reached the cap."""

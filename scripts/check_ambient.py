@@ -31,6 +31,7 @@ EXEMPT: Final = {
     "core/rotation.py": "closed files, by their age",
     "core/secrets.py": "key files, and random initialisation vectors",
     "core/service.py": "the host of a daemon: clock, process, service manager",
+    "core/supervisor.py": "the host of a daemon while it has no service",
     "strategies/time_budget.py": "a watcher that takes the processor back from a strategy; decides nothing",
 }
 

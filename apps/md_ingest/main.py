@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,6 +16,7 @@ from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.resume import last_journaled, trade_ids
 from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core.config import Config
+from core.crash_points import from_environment
 from core.errors import ConfigError
 from core.host import ComponentHost, JournalSet
 from core.launch import DaemonSpec, open_journals, read_config, run_command, service_settings, start_logging
@@ -90,7 +92,8 @@ async def _serve(
     bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
     settings = service_settings(SPEC, config, bool(followers), port, followers)
     try:
-        await Service(host, bus, settings, source=Source(source.feed.stream(), source.ask)).run()
+        feed = Source(source.feed.stream(), source.ask)
+        await Service(host, bus, settings, source=feed, reach=from_environment(os.environ)).run()
     finally:
         await source.feed.aclose()
     tally = source.ingest.tallies()
