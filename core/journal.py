@@ -6,7 +6,6 @@ half line behind: the file is cut back to its last whole line and the rest waits
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sys
@@ -16,13 +15,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from core import journal_files
+from core.append_file import AppendFile, append_durably
 from core.clock import NS_PER_DAY
 from core.disk import OS_DISK, Disk
-from core.errors import ConfigError, ContractError, FencedError, JournalWriteError
+from core.errors import ConfigError, ContractError, JournalWriteError
 
 ROTATE_BYTES: Final = 100 * 1024 * 1024
 _BUFFER_BYTES: Final = 1024 * 1024  # what gathers in memory before ``append`` flushes by itself
-_MODE: Final = 0o644
 
 _log: Final = logging.getLogger("njord.journal")
 
@@ -36,7 +35,13 @@ class NdjsonJournal:
     """
 
     def __init__(
-        self, path: Path | str, *, rotate_bytes: int = ROTATE_BYTES, daily: bool = True, disk: Disk = OS_DISK
+        self,
+        path: Path | str,
+        *,
+        rotate_bytes: int = ROTATE_BYTES,
+        daily: bool = True,
+        disk: Disk = OS_DISK,
+        rewrites: bool = False,
     ) -> None:
         """Open for appending; parent folders are made, a torn last line is moved aside.
 
@@ -45,6 +50,8 @@ class NdjsonJournal:
             rotate_bytes: the file is rotated once it holds this many bytes; 0: never by size.
             daily: whether the first line of a later UTC day rotates the file.
             disk: what the file is written through.
+            rewrites: whether lines stay in memory until they are synced, so that a failed ``sync`` can be tried again.
+                For files that are synced often.
 
         Raises:
             ConfigError: the name is that of a rotated file.
@@ -59,13 +66,8 @@ class NdjsonJournal:
         self._rotate_bytes = rotate_bytes or sys.maxsize
         self._lines: list[bytes] = []
         self._pending = 0  # bytes in _lines, newlines included
-        self._unsynced = False
-        self._folder_unsynced = False
-        self._sync_failed: OSError | None = None
-        self._size = 0  # bytes of whole lines in the file
-        self._half_line = False  # bytes of a refused line lie behind them
         self._closed = False
-        self._fd = -1
+        self._file = AppendFile(self.path, disk, rewrites=rewrites)
         if journal_files.parse_closed(self.path) is not None:
             raise ConfigError(
                 f"cannot write {self.path}: a name with a date is that of a rotated file; "
@@ -73,13 +75,16 @@ class NdjsonJournal:
             )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._open()
+            self._file.open()
             self._last_line = self._repair()
             self._rotated = journal_files.closed_files(self.path.parent, journal_files.stream_of(self.path))
             self._day = self._known_day()
         except OSError as error:
-            self._release()
+            self._file.release()
             raise JournalWriteError(self.path, error) from error
+        except BaseException:
+            self._file.release()
+            raise
         self._day_end = 0 if self._day is None else (self._day + 1) * NS_PER_DAY
 
     @property
@@ -94,6 +99,16 @@ class NdjsonJournal:
         if self._last_line is None and self._rotated:
             self._last_line = journal_files.last_line_of(self._rotated[-1].path)
         return self._last_line
+
+    @property
+    def size(self) -> int:
+        """Bytes of whole lines in the active file."""
+        return self._file.size
+
+    @property
+    def kept_bytes(self) -> int:
+        """What is kept in memory, though written, until the next ``sync``; 0 unless the journal ``rewrites``."""
+        return self._file.kept_bytes
 
     # ---- writing
 
@@ -127,7 +142,7 @@ class NdjsonJournal:
             self._refuse(line)
         if ts_ns >= self._day_end and ts_ns > 0:
             self._begin_day(journal_files.day_of(ts_ns))
-        if self._pending >= _BUFFER_BYTES or self._size + self._pending >= self._rotate_bytes:
+        if self._pending >= _BUFFER_BYTES or self._file.size + self._pending >= self._rotate_bytes:
             self.flush()
         self._lines.append(line)
         self._pending += len(line) + 1
@@ -140,35 +155,46 @@ class NdjsonJournal:
                 next call writes them exactly once.
         """
         if self._lines:
-            if self._fd < 0:
+            if self._file.interrupted:
+                self._refuse_interrupted()
+            if not self._file.is_open:
                 self._reopen()
             self._write(b"\n".join(self._lines) + b"\n")
-        if self._size >= self._rotate_bytes:
+        if self._file.size >= self._rotate_bytes:
             self._rotate()
 
     def sync(self) -> None:
         """Flush, then wait until the lines are on the disk itself.
 
         Raises:
-            JournalWriteError: as ``flush``; or the disk lost what it had accepted, after which every
-                further ``sync`` raises until the journal is opened anew.
+            JournalWriteError: as ``flush``; or the disk lost what it had accepted. A journal that ``rewrites`` has cut
+                that off again, and the next call writes it anew; in any other every further ``sync`` raises until
+                the journal is opened anew.
         """
         self.flush()
         self._sync_data()
-        self._sync_names()
+        try:
+            self._file.sync_names()
+        except OSError as error:
+            raise JournalWriteError(self.path, error) from error
 
     def close(self) -> None:
-        """Flush and give up the lock; again is harmless. When flushing raises, the journal stays open."""
-        if not self._closed:
+        """Flush and give up the lock; again is harmless. When flushing raises, the journal stays open.
+
+        One that was interrupted in the middle of an effect is abandoned: only who opens it anew knows what it holds.
+        """
+        if self._file.interrupted:
+            self.abandon()
+        elif not self._closed:
             self.flush()
-            self._release()
+            self._file.release()
             self._closed = True
 
     def abandon(self) -> None:
-        """Give up the lock without what was not flushed, as a crash does."""
+        """Give up the lock without what was not flushed, as a crash does. Writes nothing, raises nothing."""
         if not self._closed:
-            self._release()
             self._lines, self._pending, self._closed = [], 0, True
+            self._file.release()
 
     def retire(self) -> Path | None:
         """Flush, give the file its dated name and close; the rotated file, or None when it was empty.
@@ -177,7 +203,7 @@ class NdjsonJournal:
             JournalWriteError: the disk refused; the journal stays open.
         """
         self.flush()
-        closed = self._move_away() if self._size else None
+        closed = self._move_away() if self._file.size else None
         self.close()
         return closed
 
@@ -193,109 +219,51 @@ class NdjsonJournal:
         if b"\n" in line:
             raise ContractError(f"{self.path}: expected a line without a newline, got {line[:120]!r}")
 
+    def _refuse_interrupted(self) -> None:
+        raise ValueError(f"{self.path}: writing was interrupted half-way; open the journal anew to see what it holds")
+
     # ---- the file
 
     def _write(self, data: bytes) -> None:
-        written = 0
+        before = self._file.size
         try:
-            if self._half_line:
-                self._cut_half_line()
-            while written < len(data):
-                written += os.write(self._fd, data[written:] if written else data)
+            self._file.write(data)
         except OSError as error:
-            whole = data.rfind(b"\n", 0, written) + 1
-            self._written(whole, rest=data[whole:])
-            if written > whole:
-                self._half_line = True
-                self._try_cut()
+            self._wait_with(data[self._file.size - before :])
             raise JournalWriteError(self.path, error) from error
-        self._written(written, rest=b"")
+        self._lines, self._pending = [], 0
 
-    def _written(self, count: int, rest: bytes) -> None:
-        self._size += count
-        self._unsynced = self._unsynced or count > 0
-        self._lines = [rest[:-1]] if rest else []
-        self._pending = len(rest)
-
-    def _cut_half_line(self) -> None:
-        os.ftruncate(self._fd, self._size)
-        self._half_line = False
-
-    def _try_cut(self) -> None:
-        try:
-            self._cut_half_line()
-        except OSError as error:  # tried again before the next write
-            _log.error("half a line left in %s behind byte %d: %s", self.path, self._size, error)
+    def _wait_with(self, rest: bytes) -> None:
+        self._lines, self._pending = [rest[:-1]] if rest else [], len(rest)
 
     def _sync_data(self) -> None:
-        if self._sync_failed is not None:
-            raise JournalWriteError(self.path, self._sync_failed)
+        if self._file.interrupted:
+            self._refuse_interrupted()
         try:
-            if self._unsynced:
-                os.fdatasync(self._fd)
-                self._unsynced = False
+            self._file.sync()
         except OSError as error:
-            # The kernel may report a failed write-back once and forget it: success afterwards proves nothing.
-            self._sync_failed = error
+            self._wait_with(self._file.take_undone())  # everything was flushed: nothing else waits
             raise JournalWriteError(self.path, error) from error
-
-    def _sync_names(self) -> None:
-        try:
-            if self._folder_unsynced:
-                journal_files.sync_folder(self.path.parent)
-                self._folder_unsynced = False
-        except OSError as error:
-            raise JournalWriteError(self.path, error) from error
-
-    def _open(self, flags: int = 0) -> None:
-        """Open and lock. Another opener may win the lock of a file that was renamed meanwhile: look again."""
-        while True:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | flags, _MODE)
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._release()
-                raise self._fenced() from None
-            self._size = os.fstat(self._fd).st_size
-            if _is_at(self._fd, self.path):
-                self._folder_unsynced = True
-                return
-            self._release()
 
     def _reopen(self) -> None:
         """Go on in a new file after a rotation. Raises FencedError when another process was quicker."""
         try:
-            self._open(os.O_EXCL)
+            self._file.open(os.O_EXCL)
         except FileExistsError:
-            raise self._fenced() from None
+            raise self._file.fenced() from None
         except OSError as error:
-            self._release()
             raise JournalWriteError(self.path, error) from error
-
-    def _fenced(self) -> FencedError:
-        return FencedError(
-            f"{self.path} is being written by another process (or another journal object of this one); "
-            f"expected one writer per file. Stop the other one: `fuser {self.path}` names it."
-        )
-
-    def _release(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
-        self._size = 0
 
     # ---- opening
 
     def _repair(self) -> bytes | None:
         """Move a torn last line aside; the last whole line."""
-        end, last = journal_files.last_line(self._fd, self._size)
-        torn = self._size - end
+        end, last = journal_files.last_line(self._file.fd, self._file.size)
+        torn = self._file.size - end
         if torn:
             aside = self.path.with_name(self.path.name + ".torn")
-            _append_durably(aside, os.pread(self._fd, torn, end) + b"\n")
-            self._size = end
-            self._cut_half_line()
-            self._unsynced = True
+            append_durably(self._disk, aside, os.pread(self._file.fd, torn, end) + b"\n")
+            self._file.cut_to(end)
             self.repaired = torn
             _log.warning("torn last line of %s: %d bytes moved aside to %s", self.path, torn, aside)
         return last
@@ -303,19 +271,19 @@ class NdjsonJournal:
     def _known_day(self) -> int | None:
         """The day of what is written already: never earlier than that of a rotated file, so that names sort."""
         days = [f.day for f in self._rotated]
-        if self._size:
+        if self._file.size:
             days.append(self._day_written())
         return max(days, default=None)
 
     def _day_written(self) -> int:
-        _, line = journal_files.last_line(self._fd, self._size)
+        _, line = journal_files.last_line(self._file.fd, self._file.size)
         told = journal_files.line_day(line) if line is not None else None
-        return told if told is not None else journal_files.day_of(os.fstat(self._fd).st_mtime_ns)
+        return told if told is not None else journal_files.day_of(os.fstat(self._file.fd).st_mtime_ns)
 
     # ---- rotation
 
     def _begin_day(self, day: int) -> None:
-        if self._daily and self._day is not None and self._size + self._pending:
+        if self._daily and self._day is not None and self._file.size + self._pending:
             self.flush()
             self._rotate()
         self._day = day
@@ -323,7 +291,7 @@ class NdjsonJournal:
 
     def _rotate(self) -> None:
         """Give the file its dated name and go on in a new one. All lines taken are written by now."""
-        if self._size:
+        if self._file.size:
             self._move_away()
             self._reopen()
 
@@ -331,11 +299,9 @@ class NdjsonJournal:
         self._sync_data()
         try:
             closed = self._closed_path()
-            os.rename(self.path, closed)
+            self._file.rename(closed)
         except OSError as error:
             raise JournalWriteError(self.path, error) from error
-        self._release()
-        self._folder_unsynced = True
         self.rotations += 1
         return closed
 
@@ -344,18 +310,3 @@ class NdjsonJournal:
         day = self._day if self._day is not None else self._day_written()
         parts = [f.part for f in journal_files.closed_files(self.path.parent, stream) if f.day == day]
         return self.path.with_name(journal_files.closed_name(stream, day, max(parts, default=-1) + 1))
-
-
-def _is_at(fd: int, path: Path) -> bool:
-    """Whether the open file is still the one that the path names."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _append_durably(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from core import codec, contracts
 from core.component import Message
 from core.contracts import Contract
 from core.disk import OS_DISK, Disk
-from core.errors import LedgerCorruptError, RejectedError
+from core.errors import JournalWriteError, LedgerCorruptError, RejectedError
 from core.journal import NdjsonJournal
 from core.journal_files import last_line
 from core.topics import Delivery, row_of, topic_of
@@ -28,6 +28,7 @@ LOCAL: Final = "local."  # the topic prefix of events that never leave their dae
 LOCAL_CONTRACTS: Final[dict[str, type[Contract]]] = {
     LOCAL + contract.__name__: contract for contract in (contracts.KillSwitchEvent, contracts.JournalHealth)
 }
+KEPT_BYTES: Final = 1024 * 1024  # of transactions that answered nothing, before they are synced for their own sake
 _IDENTITY: Final = 16  # characters of the first transaction's hash that name a ledger
 _HASH: Final = b',"hash":"'
 _WHOLE: Final = re.compile(rb'(?P<body>\{.*),"hash":"(?P<hash>[0-9a-f]{64})"\}')
@@ -98,36 +99,46 @@ def topic_for(event: Contract) -> str:
 
 
 class Ledger:
-    """The one writer of a ledger file. Opening repairs a torn tail and verifies the whole chain.
+    """The one writer of a ledger file. Opening repairs a torn tail; ``replay`` verifies the whole chain.
+
+    What a killed process had written but not synced is found here, and counts as committed: so opening waits for the
+    disk with it before anybody can hear of it.
 
     Raises:
         LedgerCorruptError: the chain does not hold.
         FencedError: another process writes this ledger.
-        JournalWriteError: on ``commit``, when the disk refuses; nothing may leave the process then.
+        JournalWriteError: on opening and on ``commit``, when the disk refuses; nothing may leave the process then.
     """
 
     def __init__(self, path: Path, *, durable: bool = True, disk: Disk = OS_DISK) -> None:
         self.path = path
         self.name = path.name.partition(".")[0]
         self._durable = durable
-        tail = torn_tail(path)
-        if tail:
-            _refuse_changed_tail(path, _lines(path) + 1, tail)
-        self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False, disk=disk)
-        if self._journal.repaired and _WHOLE.fullmatch(tail):
-            # Only the newline is missing: as good as written, and dropping it would lose what others may have seen.
-            self._journal.append(tail)
-            self._journal.sync()
         self._prev = genesis(self.name)
         self.seq = 0
         self.committed = 0
         self.identity = ""
+        self._synced = 0  # the last transaction that the disk itself has confirmed
         self._answered = False  # something that waits for ``commit`` tells others anything
+        tail = torn_tail(path)
+        if tail:
+            _refuse_changed_tail(path, _lines(path) + 1, tail)
+        self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False, disk=disk, rewrites=durable)
+        try:
+            if self._journal.repaired and _WHOLE.fullmatch(tail):
+                # Only the newline is missing: as good as written, and dropping it would lose what others may have seen.
+                self._journal.append(tail)
+                self._journal.flush()
+            if durable:
+                self._journal.sync()
+        except BaseException:
+            self._journal.abandon()
+            raise
 
     def replay(self) -> Iterator[Transaction]:
         """Every transaction so far, verified. Read it to the end before the first ``append``."""
         for transaction in read(self.path):
-            self.seq = self.committed = transaction.seq
+            self.seq = self.committed = self._synced = transaction.seq
             self._prev = transaction.hash
             self.identity = self.identity or identity_of(transaction.hash)
             yield transaction
@@ -150,15 +161,28 @@ class Ledger:
 
         Transactions that answered nothing are handed to the operating system and synced with the next that did:
         nobody knows of them, and if the machine loses them their causes are delivered again.
+
+        After a refusal the same lines are tried again by the next call, in the same order: no other transaction ever
+        takes their numbers, unless the ledger is abandoned and opened anew, and then the file says which of them are.
         """
         if self.committed == self.seq:
             return
-        if self._durable and self._answered:
-            self._journal.sync()
+        if self._durable and (self._answered or self._journal.kept_bytes > KEPT_BYTES):
+            self.sync()
         else:
             self._journal.flush()
+            self.committed = self.seq
+
+    def sync(self) -> None:
+        """Wait until the disk has every transaction, also those that answered nothing. Raises JournalWriteError."""
+        try:
+            self._journal.sync()
+        except JournalWriteError:
+            self.committed = self._synced  # a failed sync takes back what was only handed over, too
+            self._answered = True
+            raise
         self._answered = False
-        self.committed = self.seq
+        self.committed = self._synced = self.seq
 
     def abandon(self) -> None:
         """Release the file as a crash does: what is not committed never happened."""
@@ -167,8 +191,8 @@ class Ledger:
     def close(self) -> None:
         """Commit, wait for the disk with what was only handed to the operating system, and release the file."""
         self.commit()
-        if self._durable:
-            self._journal.sync()
+        if self._durable and self._synced < self.seq:
+            self.sync()
         self._journal.close()
 
 

@@ -169,7 +169,7 @@ def test_a_failed_sync_is_never_followed_by_a_success(tmp_path: Path, monkeypatc
 def test_a_failed_rename_at_rotation_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = NdjsonJournal(tmp_path / "x.ndjson", rotate_bytes=100)
     with monkeypatch.context() as broken:
-        broken.setattr(os, "rename", _refuse)
+        broken.setattr(os, "replace", _refuse)
         with pytest.raises(JournalWriteError):
             journal.write_lines(["x" * 120])
 

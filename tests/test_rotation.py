@@ -75,7 +75,8 @@ def test_a_file_that_reaches_its_size_is_rotated_at_once(tmp_path: Path) -> None
 
 
 def test_the_default_size_is_100_mb() -> None:
-    assert NdjsonJournal.__init__.__kwdefaults__ == {"rotate_bytes": 100 * 1024 * 1024, "daily": True}
+    defaults = NdjsonJournal.__init__.__kwdefaults__
+    assert (defaults["rotate_bytes"], defaults["daily"]) == (100 * 1024 * 1024, True)
 
 
 def test_where_a_file_is_cut_does_not_depend_on_when_it_is_flushed(tmp_path: Path) -> None:
@@ -172,15 +173,15 @@ def test_a_writer_that_took_the_name_during_rotation_is_not_overwritten(
 ) -> None:
     path = tmp_path / "x.ndjson"
     others: list[NdjsonJournal] = []
-    real = os.rename
+    real = os.replace
 
-    def rename(source: Path, target: Path) -> None:
+    def replace(source: Path, target: Path) -> None:
         real(source, target)
-        monkeypatch.setattr(os, "rename", real)
+        monkeypatch.setattr(os, "replace", real)
         others.append(NdjsonJournal(path))
 
     journal = NdjsonJournal(path, rotate_bytes=1)
-    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "replace", replace)
     with pytest.raises(FencedError):
         journal.write_lines(["a"])
 
