@@ -63,13 +63,22 @@ def assemble(
     Raises:
         JournalWriteError: the ledger cannot be opened.
     """
+
+    def latest() -> Config:
+        return current() if current is not None else config
+
+    def healed() -> tuple[Component, Sequence[Contract]]:
+        made = spec.build(latest())
+        return made, spec.catch_up(made, latest()) if spec.catch_up is not None else ()
+
     journals = open_journals(config, disk)
     book = Ledger(config.ledger_dir / f"{spec.name}.ndjson", durable=durable, disk=disk) if spec.ledgered else None
     return ComponentHost(
         component or spec.build(config),
         journals,
         book,
-        rebuild=lambda: spec.build(current() if current is not None else config),
+        rebuild=lambda: spec.build(latest()),
+        heal=healed if spec.catch_up is not None else None,
         trouble=trouble,
     )
 

@@ -70,11 +70,21 @@ class EmbeddedFleet:
         if self._unflushed >= FLUSH_EVERY:
             self.source.commit()
             self._unflushed = 0
+            self._mend()
         if not messages:
             return []
         local = [message.event for message in messages if not message.topic]
         self._settle([message for message in messages if message.topic] if local else messages)
         return local
+
+    def _mend(self) -> None:
+        """Try again to write the journals that could not be written."""
+        answers: list[Message] = []
+        for host in self.hosts:
+            if host.trouble is not None and host.mend():
+                answers += host.tell_trouble()
+                host.commit()
+        self._settle(answers)
 
     def tell(self, event: Contract) -> None:
         """Give every host a local event, such as the kill switch's, and settle what follows."""

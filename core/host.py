@@ -106,6 +106,8 @@ class ComponentHost:
         journals: where its topics' journals are written.
         book: its ledger, or None for a component that keeps nothing (market data, bars).
         rebuild: makes the component anew, when it failed in the middle of a message and its state cannot be trusted.
+        heal: makes a component without a ledger anew out of the journals, with what it has to tell then, when journaled
+            broadcasts were lost on their way to it.
         trouble: what a start before this one could not write; the component is told first of all.
 
     Attributes:
@@ -121,6 +123,7 @@ class ComponentHost:
         book: Ledger | None = None,
         *,
         rebuild: Callable[[], Component] | None = None,
+        heal: Callable[[], tuple[Component, Sequence[Contract]]] | None = None,
         trouble: JournalWriteError | None = None,
     ) -> None:
         self.name = component.name
@@ -129,7 +132,8 @@ class ComponentHost:
         self.ledger = book
         self.clock = EventClock()
         self.consumed: dict[str, tuple[int, int]] = {}
-        self.trouble = trouble
+        self.trouble: JournalWriteError | None = None
+        self._alarmed = False
         self.alerts: deque[Alert] = deque(maxlen=ALERTS_KEPT)
         self.counters = HostCounters()
         self.inputs = frozenset(row.contract for row in topics.consumed_by(component.name))
@@ -138,12 +142,15 @@ class ComponentHost:
         self.told = (0, 0)  # the newest entry of this daemon's own stream
         self.reach: Reach = nowhere  # told between the ledger and the journals that are projected from it
         self._rebuild = rebuild
+        self._heal = heal
         self._held: list[tuple[str, bytes, int]] = []  # lines that a full journal did not take
         self._trouble_told = False
         self._origins: dict[str, str] = {}  # identity of each upstream ledger
         self._origins_kept: set[str] = set()  # those of them that our own ledger has
         self._sent: dict[str, int] = {}  # broadcast sequence by topic
         self._seen: dict[tuple[str, str], int] = {}  # last broadcast sequence by producer and topic
+        if trouble is not None:
+            self._in_trouble(trouble)
 
     @property
     def streams(self) -> dict[str, tuple[int, int]]:
@@ -201,8 +208,7 @@ class ComponentHost:
         self.trouble = None
         self.journals.abandon()
         self._mend_journals(self.ledger)
-        if self.trouble is None:
-            self._raise_alert("info", "journals are written again", "nothing is missing in them")
+        self._out_of_trouble()
         return self.trouble is None
 
     def tell_trouble(self) -> list[Message]:
@@ -213,11 +219,18 @@ class ComponentHost:
         return self.handle_local(JournalHealth(self.trouble is None, str(self.trouble or ""), self.clock.now_ns()))
 
     def _in_trouble(self, error: JournalWriteError) -> None:
-        if self.trouble is None:
-            self.trouble = error
+        self.trouble = error
+        if not self._alarmed:
+            self._alarmed = True
             going = "waits" if self.ledger is None else "goes on without these journals"
             _log.error("%s %s: %s", self.name, going, error)
             self._raise_alert("critical", "journals cannot be written", str(error))
+
+    def _out_of_trouble(self) -> None:
+        if self.trouble is None and self._alarmed:
+            self._alarmed = False
+            _log.warning("%s writes its journals again; nothing is missing in them", self.name)
+            self._raise_alert("info", "journals are written again", "nothing is missing in them")
 
     def handle(self, message: Message) -> list[Message]:
         """Process one message off the bus; a ledger entry that was processed before answers nothing.
@@ -230,10 +243,10 @@ class ComponentHost:
             return [*self.tell_trouble(), *self.handle(message)]
         event = message.event
         if message.entry == (0, 0):
-            if message.seq:
-                self._watch_sequence(message)
+            healed = self._healed(message) if message.seq and self._watch_sequence(message) else []
             answers, note = self._answer(event)
-            return self._record(event, Cause(message.topic, ""), answers, note) if answers else []
+            recorded = self._record(event, Cause(message.topic, ""), answers, note) if answers else []
+            return [*healed, *recorded] if healed else recorded
         self._check_origin(message)
         if message.entry <= self.consumed.get(message.producer, (0, 0)):
             self.counters.duplicates += 1
@@ -299,14 +312,18 @@ class ComponentHost:
                 self._in_trouble(error)
 
     def close(self) -> None:
-        """Commit and release every file. Raises JournalWriteError also for journals that lag behind the ledger."""
+        """Commit and release every file. Journals that lag behind the ledger are mended by the next start.
+
+        Raises:
+            JournalWriteError: of the ledger; or of the journals, where there is none.
+        """
         if self.ledger is None:
             self._write_journals()
         else:
-            self.ledger.close()
-            if self.trouble is not None:
+            if not self.mend():
+                _log.error("%s ends without its journals, the next start mends them: %s", self.name, self.trouble)
                 self.journals.abandon()
-                raise self.trouble
+            self.ledger.close()
         self.journals.close()
 
     def abandon(self) -> None:
@@ -315,8 +332,8 @@ class ComponentHost:
             self.ledger.abandon()
         self.journals.abandon()
 
-    def _watch_sequence(self, message: Message) -> None:
-        """Count broadcasts that were lost on the way, by the gap in their producer's sequence."""
+    def _watch_sequence(self, message: Message) -> bool:
+        """Count broadcasts that were lost on the way, by the gap in their producer's sequence; whether any may be."""
         key = (message.producer, message.topic)
         last = self._seen.get(key, 0)
         self._seen[key] = message.seq
@@ -324,9 +341,21 @@ class ComponentHost:
         if message.seq < last:
             self.counters.restarts[f"{message.producer}:{message.topic}"] += 1
             _log.warning("%s started again; what it had not sent of %s before is unknown", *key)
-        elif message.seq > last + 1 and last:
+            return True
+        if message.seq > last + 1 and last:
             self.counters.lost[f"{message.producer}:{message.topic}"] += message.seq - last - 1
             _log.warning("broadcast lost: %s %s %d..%d", *key, last + 1, message.seq - 1)
+            return True
+        return False
+
+    def _healed(self, message: Message) -> list[Message]:
+        """Take what was lost from the journals, as after a restart. Raises JournalWriteError."""
+        if self._heal is None or topics.row_of(message.topic).journal is None:
+            return []
+        self.commit()  # the journals must have what was told already
+        self.component, due = self._heal()
+        self.counters.renewals += 1
+        return self.say(due)
 
     def _answer(self, event: Contract) -> tuple[Sequence[Contract], str]:
         """Ask the component; what it cannot process is set aside, with the reason as the note."""
@@ -435,9 +464,8 @@ class ComponentHost:
         except JournalWriteError as error:
             self._in_trouble(error)
             raise
-        if self.trouble is not None:
-            self.trouble = None
-            self._raise_alert("info", "journals are written again", "nothing is missing in them")
+        self.trouble = None
+        self._out_of_trouble()
 
 
 def _restore(component: Component, transaction: Transaction) -> None:

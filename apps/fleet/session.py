@@ -53,12 +53,9 @@ class Session:
         self, config: Config, source: MarketSource, observer: Observer | None = None, *, durable: bool = True
     ) -> None:
         hosts = [assemble(spec, config, durable=durable) for spec in BEHIND_THE_FEED]
-        by_name = {host.name: host.component for host in hosts}
+        self._hosts = {host.name: host for host in hosts}
         self.config = config
         self.source = source
-        self.venue = cast(PaperVenue, by_name["paper_trader"])
-        self.risk = cast(RiskEngine, by_name["risk_engine"])
-        self.strategies = cast(StrategyManager, by_name["strategy_runner"])
         self.fleet = EmbeddedFleet(assemble(MD_INGEST, config, source.ingest), hosts, observer)
         self.events = 0
         self.interventions = 0  # changes of the kill switch: not repeatable from the feed
@@ -68,6 +65,21 @@ class Session:
         self._ended: float | None = None
         self._failure: NjordError | None = None
         self._watch = KillSwitchWatch(str(config.kill_switch_file))
+
+    @property
+    def venue(self) -> PaperVenue:
+        """The simulated venue as it stands."""
+        return cast(PaperVenue, self._hosts["paper_trader"].component)
+
+    @property
+    def risk(self) -> RiskEngine:
+        """The risk engine as it stands."""
+        return cast(RiskEngine, self._hosts["risk_engine"].component)
+
+    @property
+    def strategies(self) -> StrategyManager:
+        """The strategies as they stand."""
+        return cast(StrategyManager, self._hosts["strategy_runner"].component)
 
     @property
     def progress(self) -> Progress:
