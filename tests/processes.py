@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -43,18 +43,33 @@ class Processes:
             **overrides,
         }
 
-    def start(self, name: str, *options: str) -> subprocess.Popen[bytes]:
-        """Start one daemon; its stderr goes to a file beside the journals."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def start(
+        self, name: str, *options: str, module: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start one daemon; its stderr goes to a file beside the journals.
+
+        ``module`` is what Python runs instead of the daemon's own; ``environ`` is added to its environment.
+        """
         self._ports[name] = spare_port()
-        base = ["--config-root", str(self._config_root), "--port", str(self._ports[name])]
+        self.running[name] = self.spawn(name, self._ports[name], *options, module=module, environ=environ)
+        return self.running[name]
+
+    def spawn(
+        self,
+        name: str,
+        port: int,
+        *options: str,
+        module: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
+        """Start a process of a daemon that is not the one asked and stopped here: a second copy of it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        base = ["--config-root", str(self._config_root), "--port", str(port)]
         with (self.folder / f"{name}.stderr").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"apps.{name}", *base, *options],
-                cwd=ROOT, env=self._environ, stdout=subprocess.DEVNULL, stderr=log,
+            return subprocess.Popen(
+                [sys.executable, "-m", *(module or [f"apps.{name}"]), *base, *options],
+                cwd=ROOT, env={**self._environ, **(environ or {})}, stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
-        self.running[name] = process
-        return process
 
     def health(self, name: str) -> dict[str, Any]:
         """What a daemon says of itself; empty while it does not answer."""
