@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from controller.options import AsJson
+from controller.options import AsJson, Root
 from controller.terminal import Exit, fail, iso_time, print_folded, print_json, print_line, print_table, print_warning
 
 if TYPE_CHECKING:
@@ -77,6 +77,46 @@ def show(
             print_json(_plain(transaction))
         else:
             _print_transaction(transaction)
+
+
+@ledger.command()
+def state(
+    daemons: Annotated[list[str] | None, typer.Argument(metavar="DAEMON…", help="Which; all when left out.")] = None,
+    ledger_dir: Annotated[Path | None, typer.Option(help="Where the ledgers are.  [default: app.ledger_dir]")] = None,
+    root: Root = Path(),
+    as_json: AsJson = False,
+) -> None:
+    """What each daemon knows: positions, orders, restrictions, the day's loss, what waits for it.
+
+    Folds the ledgers as the daemons do when they start, and only reads: beside a running fleet as well as on a copy.
+    Exits with 4 when a chain is broken or ledgers do not fit together, with 3 when one cannot be folded.
+    """
+    from controller.ledger_state import SPECS, ledger_path, look
+    from controller.ledger_state_words import as_plain, print_state
+    from core.config import load_config
+
+    config = load_config(root)
+    folder = config.ledger_dir if ledger_dir is None else ledger_dir
+    unknown = [name for name in daemons or () if name not in SPECS]
+    if unknown:
+        fail(Exit.USAGE, f"{', '.join(unknown)}: expected daemons that keep a ledger: {', '.join(SPECS)}")
+    names = list(dict.fromkeys(daemons or [name for name in SPECS if ledger_path(folder, name).is_file()]))
+    if not names:
+        fail(
+            Exit.USAGE, f"no ledgers in {folder}; those of `make run` are in var/runs/…/ledgers: name it, --ledger-dir"
+        )
+    _existing([ledger_path(folder, name) for name in names])
+    found = look(config, folder, names)
+    if as_json:
+        print_json(as_plain(found))
+    else:
+        print_state(found, folder)
+    for problem in found.problems:
+        print_warning(f"look into this first: {problem}")
+    if found.problems:
+        raise typer.Exit(Exit.BAD)
+    if found.unknown:
+        raise typer.Exit(Exit.PARTLY)
 
 
 def _existing(paths: list[Path]) -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from textwrap import TextWrapper
@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 NS_PER_S: Final = 1_000_000_000
 _NARROWEST: Final = 40  # columns that a folded line has at least behind its indent
 _RED: Final = "\033[31m"
+_BOLD: Final = "\033[1m"
 _RESET: Final = "\033[0m"
 
 
@@ -78,9 +79,28 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
         return
+    for line in aligned(head, rows):
+        print_line(line)
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """A table as lines, aligned by spaces; the columns in ``right`` at their right edge."""
     widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
-    for line in (head, *rows):
-        print_line("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (head, *rows)
+    ]
+
+
+def print_heading(title: str, verdict: str = "", *, alarming: bool = False) -> None:
+    """What the lines below are about, with a verdict in a word: bold on a terminal, red when it is alarming."""
+    if not sys.stdout.isatty():
+        print_line(f"{title}  {verdict}".rstrip())
+        return
+    print_line(f"{_BOLD}{title}{_RESET}  {_RED + verdict + _RESET if alarming else verdict}".rstrip())
 
 
 def print_warning(text: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,15 @@ def ask_the_ledger(typed: TypedCommands, command: str) -> None:
     assert "risk.decisions" in said if " show " in command else "risk_engine.ndjson" in said
 
 
+def ask_for_the_state(typed: TypedCommands, command: str) -> None:
+    typed.run("make run", "FEED=synthetic:42:6", f"{QUICKLY} --out first")
+    (typed.folder / "var").mkdir()
+    shutil.move(typed.folder / "first" / "ledgers", typed.folder / "var" / "ledger")
+    said = typed.run(command)
+    assert "3 ledgers in var/ledger: every chain holds" in said
+    assert all(f"\n{name}" in said for name in ("strategy_runner", "risk_engine  ACTIVE", "paper_trader  ACTIVE"))
+
+
 def ask_the_configuration(typed: TypedCommands, command: str) -> None:
     assert "configuration is sound" in typed.run(command)
 
@@ -183,6 +193,7 @@ HOW: Final[dict[str, Way]] = {
     "make help": list_targets,
     ".venv/bin/njord-ctl --help": list_subcommands,
     ".venv/bin/njord-ctl config check": ask_the_configuration,
+    ".venv/bin/njord-ctl ledger state": ask_for_the_state,
     f".venv/bin/njord-ctl ledger verify {LEDGER}": ask_the_ledger,
     f".venv/bin/njord-ctl ledger show {LEDGER}": ask_the_ledger,
     "make fmt lint type test": work_on_the_code,
