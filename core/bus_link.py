@@ -6,9 +6,13 @@ Retries, resuming, holes and back-pressure are ``RedisBus``'s; a ``Link`` only s
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+from core.errors import BusGapError, FencedError
+
 Entry = tuple[int, int]
+NOTHING: Entry = (0, 0)  # before the first entry
 
 
 class Outgoing(NamedTuple):
@@ -23,16 +27,19 @@ class Outgoing(NamedTuple):
 
 class Stream(NamedTuple):
     """Where a producer's ledger entries go: the stream's key, the key that fences it, the identity of the ledger, and
-    the token that this copy of the producer claimed."""
+    the token that this copy of the producer claimed. A stream that has no entries may begin behind ``start``, and
+    nowhere else."""
 
     key: str
     fence: str
     ledger: str
     token: int
+    start: Entry = NOTHING
 
 
 class Incoming(NamedTuple):
-    """One entry of a stream as it was found."""
+    """One entry of a stream as it was found. ``prev`` is ``(0, 0)`` and ``ledger`` empty where they are missing or
+    unreadable, and so are ``topic`` and ``payload``."""
 
     key: str
     entry: Entry
@@ -52,9 +59,10 @@ class Reading(NamedTuple):
 class Link(Protocol):
     """One process's connections to the server.
 
-    Every method raises BusUnavailableError when the server does not answer, and FatalError when it refuses the
-    command for good. ``ping``, ``send``, ``newest``, ``remove`` and ``claim`` leave by one connection; after that was
-    lost the next of them raises once, before anything is sent: the server may have forgotten what it had.
+    Every method raises BusUnavailableError when the server does not answer, or not now (loading, read-only, out of
+    memory), and FatalError when it refuses the command for good. ``ping``, ``send``, ``newest``, ``oldest``,
+    ``remove``, ``trim`` and ``claim`` leave by one connection; after that was lost the next of them raises once, before
+    anything is sent: the server may have forgotten what it had.
     """
 
     async def ping(self) -> None:
@@ -68,16 +76,21 @@ class Link(Protocol):
     async def send(self, messages: Sequence[Outgoing], stream: Stream | None) -> None:
         """Publish messages, in order; those with an entry are added to the stream at the same time, as a whole.
 
-        An entry that the stream has already is not added or published again.
+        Only messages with an entry need ``stream``. Given one, first the fence is looked at: a higher token than ours
+        means FencedError, a lower or missing one is replaced by ours; that is all that happens without messages.
+        An entry that is not above the stream's newest is there already: it is not added or published again. Every
+        other entry must have as ``prev`` the newest entry at its turn, or ``stream.start`` when there is none.
 
         Raises:
-            FencedError: another copy of the producer has claimed the stream since; nothing was added.
-            BusGapError: the stream lacks what comes before the first new entry; nothing was added.
+            FencedError: another copy of the producer has claimed the stream since; nothing was added or published.
+            BusGapError: the stream lacks what comes before a new entry, its newest entry comes from another ledger,
+                or it cannot take the entry's number; nothing was added or published.
         """
         ...
 
     async def newest(self, key: str) -> tuple[Entry, str]:
-        """The newest entry of a stream with the identity of its ledger; ``((0, 0), "")`` when there is none."""
+        """The newest entry of a stream with the identity of its ledger; ``((0, 0), "")`` when there is none. The
+        identity is empty when the entry has none."""
         ...
 
     async def oldest(self, key: str) -> tuple[Entry, Entry]:
@@ -93,11 +106,13 @@ class Link(Protocol):
         ...
 
     async def read(self, after: Mapping[str, Entry], watch: str | None, count: int, block_ms: int) -> Reading:
-        """Entries of streams, by key, behind the given ones; waits up to ``block_ms`` for one."""
+        """Entries of streams, by key, behind the given ones, at most ``count`` of each; waits up to ``block_ms`` for
+        one. The entries of one stream come in order."""
         ...
 
     def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
-        """What is published on topics or globs from now on, as topic and payload; first None, once subscribed."""
+        """What is published on topics or globs from now on, as topic and payload; first None, once subscribed to all
+        of them. Close it when done."""
         ...
 
     async def publish(self, topic: str, payload: bytes) -> None:
@@ -117,5 +132,34 @@ class Link(Protocol):
         ...
 
     async def close(self) -> None:
-        """Release the connections."""
+        """Release the connections; takes a few seconds at most, whatever state they are in."""
         ...
+
+
+def entry_of(text: str) -> Entry:
+    """An entry out of ``tx-idx``. Raises ValueError."""
+    transaction, _, index = text.partition("-")
+    return int(transaction), int(index)
+
+
+def entry_text(entry: Entry) -> str:
+    """An entry as ``tx-idx``."""
+    return f"{entry[0]}-{entry[1]}"
+
+
+def fenced(stream: Stream, token: int) -> FencedError:
+    """What a link raises when the fence holds a higher token than ours, which is the time of a claim in ms."""
+    daemon = stream.fence.rpartition(":")[2]
+    since = datetime.fromtimestamp(token / 1000, UTC).isoformat(timespec="milliseconds")
+    return FencedError(
+        f"another copy of {daemon} has taken over since {since}; this one ends, and nothing of what it had to send "
+        f"was sent. Expected one copy of {daemon}: see that nothing starts a second one"
+    )
+
+
+def gap(stream: Stream, newest: str, entry: Entry, prev: Entry) -> BusGapError:
+    """What a link raises when the stream, whose newest entry is given as text, lacks ``prev``."""
+    return BusGapError(
+        f"{stream.key} lacks what comes before {entry_text(entry)}: expected {entry_text(prev)} of the ledger "
+        f"{stream.ledger}, got {newest or 'nothing'}; the server was emptied or came back from an older state"
+    )

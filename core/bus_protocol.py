@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from core import codec
-from core.bus_link import Entry
-from core.component import Message
+from core.bus_link import NOTHING, Entry, Incoming
+from core.component import Message, Unreadable
+from core.errors import RejectedError
+from core.topics import Delivery, row_of
 
 INBOX_LIMIT: Final = 65_536  # broadcast messages that wait for a slow consumer before the oldest is shed
 STREAM_LIMIT: Final = 4_096  # ledger messages that wait before a stream reader pauses
@@ -59,43 +61,44 @@ class BusProto(Protocol):
 
 
 class Inbox:
-    """What waits for one consumer: ledger messages are kept, broadcasts shed the oldest over the limit."""
+    """What waits for one consumer: ledger messages are kept, broadcasts shed the oldest over the limit.
+
+    Messages leave in the order in which they came, while the consumer keeps up. Once more broadcasts wait than one
+    batch holds, ledger messages overtake them: intents and fills are not to wait behind stale market data. Shedding
+    and taking cost the same however much waits.
+    """
 
     def __init__(self, limit: int = INBOX_LIMIT) -> None:
         self._limit = limit
-        self._waiting: deque[Message] = deque()
-        self._broadcasts = 0
+        self._broadcasts: deque[Message] = deque()
+        self._ledger: deque[tuple[int, Message]] = deque()  # with the number of broadcasts that came before
+        self._gone = 0  # broadcasts taken or shed
         self._ready = asyncio.Event()
         self._drained = asyncio.Event()
         self.closed = False
         self.shed = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._broadcasts) + len(self._ledger)
 
     def put(self, message: Message) -> None:
         """Add a message; over the limit the oldest broadcast is dropped and counted."""
-        if message.entry == (0, 0):
-            self._broadcasts += 1
-            if self._broadcasts > self._limit:
-                self._shed_oldest()
-        self._waiting.append(message)
-        self._ready.set()
-
-    def _shed_oldest(self) -> None:
-        for place, message in enumerate(self._waiting):
-            if message.entry == (0, 0):
-                del self._waiting[place]
-                self._broadcasts -= 1
+        if message.entry == NOTHING:
+            self._broadcasts.append(message)
+            if len(self._broadcasts) > self._limit:
+                self._broadcasts.popleft()
+                self._gone += 1
                 self.shed += 1
-                return
+        else:
+            self._ledger.append((self._gone + len(self._broadcasts), message))
+        self._ready.set()
 
     async def room(self) -> None:
         """Wait until a stream reader may add more: what is durable upstream need not pile up here.
 
         Broadcasts do not count: a flood of them would keep intents and orders from being read for as long as it lasts.
         """
-        while len(self._waiting) - self._broadcasts > STREAM_LIMIT and not self.closed:
+        while len(self._ledger) > STREAM_LIMIT and not self.closed:
             self._drained.clear()
             await self._drained.wait()
 
@@ -107,18 +110,52 @@ class Inbox:
 
     async def take(self) -> list[Message]:
         """The next batch, at least one message; an empty list when closed and drained."""
-        while not self._waiting:
+        while not self:
             if self.closed:
                 return []
             self._ready.clear()
             await self._ready.wait()
-        count = min(len(self._waiting), BATCH_LIMIT)
-        batch = [self._waiting.popleft() for _ in range(count)]
+        overtaking = len(self._broadcasts) > BATCH_LIMIT
+        batch: list[Message] = []
+        while len(batch) < BATCH_LIMIT and self:
+            if self._ledger and (overtaking or not self._broadcasts or self._ledger[0][0] <= self._gone):
+                batch.append(self._ledger.popleft()[1])
+            else:
+                batch.append(self._broadcasts.popleft())
+                self._gone += 1
         self._drained.set()
-        self._broadcasts -= sum(1 for message in batch if message.entry == (0, 0))
         return batch
 
 
 def wire_bytes(message: Message) -> bytes:
     """A message as it goes over the wire."""
     return codec.encode_message(message.event, codec.Meta(message.producer, message.seq))
+
+
+def ledger_message_of(producer: str, found: Incoming) -> Message:
+    """An entry of a producer's stream as a message; what cannot be read is ``Unreadable``."""
+    place = (found.entry, found.prev, found.ledger)
+    try:
+        row = row_of(found.topic)
+        if row.producer != producer:
+            raise RejectedError(f"{found.topic} comes from {row.producer}, not from {producer}")
+        event, meta = codec.decode_message(row.contract, found.payload)
+    except RejectedError as error:
+        return Message(found.topic, _unreadable(found.topic, found.payload, error), producer, 0, *place)
+    return Message(found.topic, event, producer, meta.seq, *place)
+
+
+def broadcast_of(topic: str, data: bytes) -> Message:
+    """What was published on a topic as a message; what cannot be read is ``Unreadable``."""
+    try:
+        row = row_of(topic)
+        if row.delivery is not Delivery.BROADCAST:
+            raise RejectedError(f"{topic} is a ledger topic: consume its producer's stream")
+        event, meta = codec.decode_message(row.contract, data)
+    except RejectedError as error:
+        return Message(topic, _unreadable(topic, data, error))
+    return Message(topic, event, meta.producer, meta.seq)
+
+
+def _unreadable(topic: str, data: bytes, error: RejectedError) -> Unreadable:
+    return Unreadable(topic, data.decode("utf-8", "replace"), str(error))

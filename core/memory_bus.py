@@ -8,9 +8,10 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
+from core.bus_link import NOTHING, Entry, entry_text
 from core.bus_protocol import INBOX_LIMIT, Inbox, Subscription
 from core.component import Message
-from core.errors import RejectedError
+from core.errors import BusGapError, RejectedError
 from core.topics import Delivery, row_of
 
 
@@ -21,6 +22,7 @@ class MemoryBus:
         self._limit = inbox_limit
         self._streams: dict[str, list[Message]] = {}
         self._typed: list[tuple[Subscription, Inbox]] = []
+        self._tokens: dict[str, int] = {}
         self._plain: list[tuple[str, asyncio.Queue[dict[str, Any] | None]]] = []
 
     @property
@@ -54,17 +56,49 @@ class MemoryBus:
             with suppress(ValueError):
                 self._plain.remove((topic, queue))
 
-    async def publish(self, messages: Sequence[Message]) -> None:
-        """Send typed messages at once, in order."""
-        for message in messages:
-            if message.entry != (0, 0):
-                stream = self._streams.setdefault(message.producer, [])
-                if stream and message.entry <= stream[-1].entry:
-                    continue  # as Redis does: an id is accepted once
-                stream.append(message)
+    def follow(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
+        """The same: in one process no connection is lost."""
+        return self.subscribe(topic)
+
+    async def claim(self, producer: str, floor_ms: int) -> int:
+        """A token above every one before. Nobody is refused: who shares a process shares its ledgers."""
+        self._tokens[producer] = token = max(self._tokens.get(producer, 0) + 1, floor_ms)
+        return token
+
+    async def publish(self, messages: Sequence[Message], start: Entry = NOTHING) -> None:
+        """Send typed messages at once, in order; an entry that is there already is not sent twice.
+
+        Args:
+            start: what a stream without entries may begin behind.
+
+        Raises:
+            BusGapError: a stream lacks what comes before an entry; nothing was sent.
+        """
+        for message in self._fresh(messages, start):
+            if message.entry != NOTHING:
+                self._streams.setdefault(message.producer, []).append(message)
             if self._plain:
                 self._to_plain(message.topic, message.event.to_dict())
             self._to_typed(message)
+
+    def _fresh(self, messages: Sequence[Message], start: Entry) -> list[Message]:
+        """The messages without entries that are there already."""
+        fresh: list[Message] = []
+        newest: dict[str, Entry] = {}
+        for message in messages:
+            if message.entry != NOTHING:
+                stream = self._streams.get(message.producer)
+                last = newest.get(message.producer) or (stream[-1].entry if stream else NOTHING)
+                if message.entry <= last:
+                    continue
+                if message.prev != (last if last != NOTHING else start):
+                    raise BusGapError(
+                        f"the stream of {message.producer} lacks what comes before {entry_text(message.entry)}: "
+                        f"expected {entry_text(message.prev)}, got {entry_text(last)}"
+                    )
+                newest[message.producer] = message.entry
+            fresh.append(message)
+        return fresh
 
     def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
         """Typed messages in batches; see ``BusProto.consume``."""

@@ -1,4 +1,4 @@
-"""The bus over Redis: broadcasts by PUBLISH, ledgers by XADD under explicit ids with PUBLISH in the same pipeline.
+"""The bus over Redis: broadcasts by PUBLISH, ledgers by XADD under explicit ids with PUBLISH in the same step.
 
 A lost connection is retried for ever with a growing pause; what it cost shows in the sequences of the
 broadcasts and is refilled from the ledgers. Nothing here remembers anything: positions live in ledgers.
@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from core import codec
-from core.bus_link import Entry
-from core.bus_protocol import INBOX_LIMIT, Inbox, Subscription, wire_bytes
-from core.component import Message, Unreadable
-from core.errors import BusUnavailableError, CodecError, FatalError, RejectedError
+from core.bus_link import NOTHING, Entry, Link, Outgoing, Stream, entry_of, entry_text
+from core.bus_protocol import INBOX_LIMIT, Inbox, Subscription, broadcast_of, ledger_message_of, wire_bytes
+from core.component import Message
+from core.errors import BusUnavailableError, CodecError
 from core.redaction import redact_text
-from core.topics import Delivery, row_of
+from core.redis_link import ANSWER_TIMEOUT_S, RedisLink
+from core.stream_cursor import StreamCursors
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-    from redis.asyncio.client import Pipeline
 
-STREAM_BATCH: Final = 256  # entries read from the streams at once
+STREAM_BATCH: Final = 256  # entries read from each stream at once
 BLOCK_MS: Final = 1_000  # how long one read waits for a new entry
-CONNECT_TIMEOUT_S: Final = 2.0
-ANSWER_TIMEOUT_S: Final = 5.0
 RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 5.0
+END_TIMEOUT_S: Final = 2.0  # for a reader to end once it is told to
 _log: Final = logging.getLogger("njord.bus")
 
 
@@ -38,10 +37,18 @@ class RedisBus:
 
     Args:
         redis_url: ``redis://host:port/db`` or ``unix:///path``.
-        prefix: what the keys of the ledger streams start with.
+        prefix: what the keys of this fleet start with.
         client: a ready client instead of the URL (fakeredis in tests).
         timeout_s: how long an answer may take.
         inbox_limit: broadcast messages that may wait for a slow consumer before the oldest is shed.
+        link: what stands in for the server in a rehearsal.
+
+    Attributes:
+        connected: set while every subscription of ``consume`` is in place.
+        reconnects: connections lost, not attempts to get them back.
+        cut_off: subscriptions that a server, which went on answering, ended: this process read too slowly for it, and
+            what was published meanwhile is lost, see ``client-output-buffer-limit`` in the server's configuration.
+        holes: times that entries were found behind a hole in their stream, and were not taken.
     """
 
     def __init__(
@@ -52,80 +59,53 @@ class RedisBus:
         client: Redis | None = None,
         inbox_limit: int = INBOX_LIMIT,
         timeout_s: float = ANSWER_TIMEOUT_S,
+        link: Link | None = None,
     ) -> None:
         self.url = redact_text(redis_url)  # as it may be shown: without its password
-        self._address = redis_url
-        self.connected = asyncio.Event()  # every subscription of ``consume`` is in place
-        self.reconnects = 0  # connections lost, not attempts to get them back
+        self.connected = asyncio.Event()
+        self.reconnects = 0
+        self.cut_off = 0
+        self.holes = 0
+        self._link: Link = link or RedisLink(redis_url, prefix=prefix, client=client, timeout_s=timeout_s)
+        self._prefix = prefix
+        self._block_ms = min(BLOCK_MS, int(timeout_s * 500))  # a blocking read must end before it counts as silence
         self._down = False
         self._told_until = 0.0  # loop time before which the outage need not be told again
-        self._prefix = prefix
-        self._timeout_s = timeout_s
-        self._block_ms = min(BLOCK_MS, int(timeout_s * 500))  # a blocking read must end before it counts as silence
-        self._client = client
-        self._sender = client  # publishes typed messages; apart from the rest, so that each loss is seen by ``publish``
-        self._sent_before = False
-        self._loss_told = False
+        self._tokens: dict[str, int] = {}  # by producer, what this process has claimed
         self._watched: tuple[str, bytes | None, float] = ("", None, 0.0)  # key, value, loop time
         self._inbox_limit = inbox_limit
         self._inboxes: list[Inbox] = []
+        self._shed = 0  # of inboxes that are gone
 
     @property
     def shed(self) -> int:
         """Broadcast messages dropped because this process was too slow to take them."""
-        return sum(inbox.shed for inbox in self._inboxes)
+        return self._shed + sum(inbox.shed for inbox in self._inboxes)
 
     @property
     def client(self) -> Redis:
-        """The Redis client; made on first use."""
-        if self._client is None:
-            from redis.asyncio import Redis
-
-            self._client = Redis.from_url(self._address, **self._connection_options())
-        return self._client
-
-    @property
-    def sender(self) -> Redis:
-        """The one connection that typed messages leave by; made on first use."""
-        if self._sender is None:
-            from redis.asyncio import BlockingConnectionPool, Redis
-
-            options = self._connection_options()
-            options["socket_timeout"] = None  # one time limit around each call costs less than one for every reply
-            pool = BlockingConnectionPool.from_url(
-                self._address, max_connections=1, timeout=None, redis_connect_func=self._admit, **options
-            )
-            self._sender = Redis.from_pool(pool)
-        return self._sender
-
-    def _connection_options(self) -> dict[str, Any]:
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
-        retry = Retry(NoBackoff(), 0)
-        return {"retry": retry, "socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": self._timeout_s}
-
-    async def _admit(self, connection: Any) -> None:
-        """Let the sender connect; after a loss only once the loss was told to whoever sends.
-
-        The client would connect again in silence, and messages sent then could follow a hole in what Redis has.
-        """
-        from redis.exceptions import ConnectionError as LostError
-
-        if self._sent_before and not self._loss_told:
-            self._loss_told = True
-            raise LostError("the connection was lost")
-        await connection.on_connect()
-        self._sent_before, self._loss_told = True, False
+        """The Redis client. Raises TypeError when there is none behind this bus."""
+        if not isinstance(self._link, RedisLink):
+            raise TypeError(f"expected a bus over Redis, got one over {type(self._link).__name__}")
+        return self._link.client
 
     def stream_key(self, producer: str) -> str:
         """The key of a daemon's ledger stream."""
         return f"{self._prefix}:ledger:{producer}"
 
+    def fence_key(self, producer: str) -> str:
+        """The key of the token of the copy of a daemon that may send."""
+        return f"{self._prefix}:fence:{producer}"
+
+    def positions_key(self, producer: str) -> str:
+        """The key of the hash that says how far each consumer has processed a daemon's stream."""
+        return f"{self._prefix}:positions:{producer}"
+
+    # ---- plain
+
     async def ping(self) -> None:
         """Return when Redis answers. Raises BusUnavailableError, once too for a connection lost since the last call."""
-        await self._sent(self.sender.ping())
+        await self._link.ping()
 
     async def get(self, key: str, max_age_s: float = 0.0) -> str | None:
         """The value of a plain key, or of the watched one as it came with entries no longer ago than ``max_age_s``.
@@ -137,56 +117,121 @@ class RedisBus:
         """
         known, value, at = self._watched
         if known != key or asyncio.get_running_loop().time() - at > max_age_s:
-            value = await self._guarded(self.client.get(key))
-        return value.decode() if isinstance(value, bytes) else value
+            value = await self._link.get(key)
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
     async def publish_json(self, topic: str, payload: dict[str, Any]) -> None:
         """Publish a JSON payload to a topic. Raises BusUnavailableError."""
-        await self._guarded(self.client.publish(topic, codec.encode_plain(payload)))
+        await self._link.publish(topic, codec.encode_plain(payload))
 
     async def subscribe(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Payloads of a topic or glob from now on. Raises BusUnavailableError."""
-        async with self.client.pubsub(ignore_subscribe_messages=True) as pubsub:
-            await self._guarded(pubsub.psubscribe(topic))
-            while True:
-                raw = await self._guarded(pubsub.get_message(timeout=None))
-                if raw is None:
-                    continue
-                try:
-                    payload = codec.decode_plain(raw["data"])
-                except CodecError as error:
-                    _log.warning("unreadable message on %s: %s", raw["channel"], error)
-                    continue
-                if isinstance(payload, dict):
+        """Payloads of a topic or glob from now on. Raises BusUnavailableError when the connection is lost."""
+        async with aclosing(self._link.listen([topic])) as heard:
+            async for said in heard:
+                payload = None if said is None else _payload(*said)
+                if payload is not None:
                     yield payload
 
-    async def publish(self, messages: Sequence[Message]) -> None:
-        """Send messages in one pipeline; a ledger entry that Redis has already is not sent twice.
+    async def follow(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
+        """The same over any loss of the connection; what was published meanwhile is missed."""
+        pause = RETRY_FIRST_S
+        while True:
+            try:
+                async with aclosing(self._link.listen([topic])) as heard:
+                    async for said in heard:
+                        pause = RETRY_FIRST_S
+                        payload = None if said is None else _payload(*said)
+                        if payload is not None:
+                            yield payload
+            except BusUnavailableError:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+    # ---- a producer's own stream
+
+    async def claim(self, producer: str, floor_ms: int) -> int:
+        """Become the one copy of the producer whose entries are taken; the token, at least ``floor_ms``.
+
+        Raises:
+            BusUnavailableError: Redis does not answer.
+        """
+        self._tokens[producer] = token = await self._link.claim(self.fence_key(producer), floor_ms)
+        return token
+
+    async def hold(self, producer: str) -> None:
+        """See that the claim stands, and renew it where the server forgot it.
+
+        Raises:
+            BusUnavailableError: Redis does not answer.
+            FencedError: another copy of the producer has claimed its stream since.
+        """
+        await self._link.send((), self._stream(producer, ""))
+
+    async def publish(self, messages: Sequence[Message], start: Entry = NOTHING) -> None:
+        """Send messages in one step; a ledger entry that Redis has already is not sent twice.
+
+        Args:
+            messages: entries among them are those of one producer, in order, and it was claimed.
+            start: what a stream that Redis has not (any more) may begin behind.
 
         Raises:
             BusUnavailableError: Redis did not confirm; which of the messages arrived is unknown, and
                 repeating ledger entries is harmless. Also once after every loss of the connection, before
                 anything is sent: Redis may have forgotten earlier entries, see ``last_entry``.
+            BusGapError: Redis lacks what comes before an entry; nothing was sent.
+            FencedError: another copy of the producer has claimed its stream since; nothing was sent.
         """
         if not messages:
             return
-        # Entries that belong together become visible together: whoever waits for them wakes up once.
-        entries = sum(1 for message in messages if message.entry != (0, 0))
-        pipeline = self.sender.pipeline(transaction=entries > 1)
+        stream = None
+        outgoing = []
         for message in messages:
-            payload = wire_bytes(message)
-            if message.entry != (0, 0):
-                place = f"{message.entry[0]}-{message.entry[1]}"
-                pipeline.xadd(self.stream_key(message.producer), {"t": message.topic, "e": payload}, id=place)
-            pipeline.publish(message.topic, payload)
-        for result in await self._sent(_results(pipeline)):
-            if isinstance(result, Exception) and "equal or smaller" not in str(result):
-                raise BusUnavailableError(f"Redis at {self.url} refused a message: {result}") from result
+            if message.entry != NOTHING and stream is None:
+                stream = self._stream(message.producer, message.ledger, start)
+            outgoing.append(Outgoing(message.topic, wire_bytes(message), message.entry, message.prev))
+        await self._link.send(outgoing, stream)
+
+    def _stream(self, producer: str, ledger: str, start: Entry = NOTHING) -> Stream:
+        token = self._tokens.get(producer)
+        if token is None:
+            raise RuntimeError(f"entries of {producer} are to be sent without a claim: call claim({producer!r}) first")
+        return Stream(self.stream_key(producer), self.fence_key(producer), ledger, token, start)
+
+    async def newest(self, producer: str) -> tuple[Entry, str]:
+        """The newest entry of a stream and the identity of its ledger, ``((0, 0), "")`` when Redis has none."""
+        return await self._link.newest(self.stream_key(producer))
 
     async def last_entry(self, producer: str) -> Entry:
         """The newest entry of a ledger stream, ``(0, 0)`` when Redis has none."""
-        newest = await self._sent(self.sender.xrevrange(self.stream_key(producer), count=1))
-        return _entry(newest[0][0]) if newest else (0, 0)
+        return (await self.newest(producer))[0]
+
+    async def oldest(self, producer: str) -> tuple[Entry, Entry]:
+        """The oldest entry of a stream and what came before it, twice ``(0, 0)`` when Redis has none."""
+        return await self._link.oldest(self.stream_key(producer))
+
+    async def remove(self, producer: str) -> None:
+        """Forget a producer's stream, so that it can begin anew."""
+        await self._link.remove(self.stream_key(producer))
+
+    async def trim(self, producer: str, first: Entry) -> None:
+        """Forget what comes before ``first`` in a producer's stream; more may stay."""
+        await self._link.trim(self.stream_key(producer), first)
+
+    async def publish_positions(self, consumer: str, positions: Mapping[str, Entry]) -> None:
+        """Say up to which entry a consumer has processed each producer's stream. Raises BusUnavailableError."""
+        for producer, entry in positions.items():
+            await self._link.put_field(self.positions_key(producer), consumer, entry_text(entry))
+
+    async def positions(self, producer: str) -> dict[str, Entry]:
+        """How far each consumer of a producer's stream said that it is. Raises BusUnavailableError."""
+        found = await self._link.fields(self.positions_key(producer))
+        said = {}
+        for consumer, place in found.items():
+            with suppress(ValueError):  # somebody else's hand; its owner writes it anew
+                said[consumer] = entry_of(place)
+        return said
+
+    # ---- consuming
 
     async def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
         """Typed messages in batches; see ``BusProto.consume``. Survives the loss of the connection."""
@@ -208,62 +253,71 @@ class RedisBus:
         finally:
             inbox.close()
             self._inboxes.remove(inbox)
-            for reader in readers:
-                reader.cancel()
-            await asyncio.gather(*readers, return_exceptions=True)
+            self._shed += inbox.shed
+            await _end(readers)
 
     async def _read_broadcasts(self, patterns: Sequence[str], inbox: Inbox) -> None:
-        pause = RETRY_FIRST_S
+        pause, subscribed = RETRY_FIRST_S, False
         while not inbox.closed:
             try:
-                async with self.client.pubsub() as pubsub:
-                    await self._guarded(pubsub.psubscribe(*patterns))
-                    awaited = len(patterns)
-                    while not inbox.closed:
-                        raw = await self._guarded(pubsub.get_message(timeout=None))
-                        if raw is None:
+                async with aclosing(self._link.listen(patterns)) as heard:
+                    async for said in heard:
+                        if said is not None:
+                            inbox.put(broadcast_of(*said))
                             continue
-                        if raw["type"] == "psubscribe":
-                            awaited -= 1
-                            if awaited == 0:
-                                self._down = False
-                                self.connected.set()
-                                pause = RETRY_FIRST_S
-                            continue
-                        inbox.put(_broadcast(raw["channel"].decode("utf-8", "replace"), raw["data"]))
+                        self._down, subscribed = False, True
+                        self.connected.set()
+                        pause = RETRY_FIRST_S
             except BusUnavailableError as error:
-                pause = await self._lost(error, pause)
+                if subscribed and await self._answers():
+                    self._say_cut_off(error)
+                    await asyncio.sleep(RETRY_FIRST_S)
+                else:
+                    pause = await self._lost(error, pause)
+                subscribed = False
+
+    async def _answers(self) -> bool:
+        """Whether the server still answers on another connection, none of which is lost."""
+        try:
+            await self._link.get(f"{self._prefix}:alive")
+        except BusUnavailableError:
+            return False
+        return not self._down
+
+    def _say_cut_off(self, error: BusUnavailableError) -> None:
+        self.cut_off += 1
+        _log.warning(
+            "the server ended a subscription while it answers: this process read too slowly, and broadcasts were lost. "
+            "Expected to keep up; see client-output-buffer-limit pubsub in the server's configuration (%s)",
+            error,
+        )
 
     async def _read_streams(self, positions: dict[str, Entry], watch: str | None, inbox: Inbox) -> None:
-        producers = {self.stream_key(producer).encode(): producer for producer in positions}
+        cursors = StreamCursors({self.stream_key(producer): entry for producer, entry in positions.items()})
+        producers = {self.stream_key(producer): producer for producer in positions}
+        loop = asyncio.get_running_loop()
         pause = RETRY_FIRST_S
         while not inbox.closed:
             await inbox.room()
-            after: dict[Any, Any] = {self.stream_key(p): f"{entry[0]}-{entry[1]}" for p, entry in positions.items()}
+            after = cursors.due(loop.time())
+            if not after:
+                await asyncio.sleep(cursors.wait_s(loop.time()))
+                continue
+            block_ms = max(1, int(min(self._block_ms, cursors.wait_s(loop.time()) * 1_000)))
             try:
-                answer = await self._next_entries(after, watch)
+                entries, value = await self._link.read(after, watch, STREAM_BATCH, block_ms)
             except BusUnavailableError as error:
                 pause = await self._lost(error, pause)
                 continue
             pause = RETRY_FIRST_S
             self._down = False
-            for key, entries in _streams(answer):
-                producer = producers[key]
-                for place, fields in entries:
-                    positions[producer] = _entry(place)
-                    inbox.put(_ledger_message(producer, positions[producer], fields))
+            if watch is not None:
+                self._watched = (watch, value, loop.time())
+            for found in entries:
+                if cursors.advance(found):
+                    inbox.put(ledger_message_of(producers[found.key], found))
+            self.holes += cursors.settle(loop.time())
             await asyncio.sleep(0)  # the consumer goes first, then the next request
-
-    async def _next_entries(self, after: dict[Any, Any], watch: str | None) -> Any:
-        """The next entries of the streams, and with them the watched key as it stands when they have arrived."""
-        if watch is None:
-            return await self._guarded(self.client.xread(after, count=STREAM_BATCH, block=self._block_ms))
-        pipeline = self.client.pipeline(transaction=False)
-        pipeline.xread(after, count=STREAM_BATCH, block=self._block_ms)
-        pipeline.get(watch)
-        answer, value = await self._guarded(pipeline.execute())
-        self._watched = (watch, value, asyncio.get_running_loop().time())
-        return answer
 
     async def _lost(self, error: BusUnavailableError, pause: float) -> float:
         """Say that the connection is gone, once for all readers, wait, and return the next pause."""
@@ -278,42 +332,6 @@ class RedisBus:
         await asyncio.sleep(pause)
         return min(pause * 2, RETRY_MAX_S)
 
-    async def _guarded(self, call: Any) -> Any:
-        """Await a call of the client; its connection errors become ours."""
-        from redis import exceptions
-
-        lost = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError, OSError)
-        try:
-            return await call
-        except lost as error:
-            raise BusUnavailableError(
-                f"Redis at {self.url} does not answer: {str(error).rstrip('.')}. "
-                "Start it, or set redis.url in config/base.yaml; "
-                "nothing recorded is lost, the daemon goes on when Redis is back"
-            ) from error
-        except exceptions.ResponseError as error:
-            raise FatalError(
-                f"Redis at {self.url} refused a command: {error}. Expected keys below {self._prefix}: to be this "
-                "fleet's alone; look at what holds them with TYPE, or set redis.key_prefix in config/base.yaml"
-            ) from error
-
-    async def _sent(self, call: Any) -> Any:
-        """Await a call of the sender; what fails here has told of the loss."""
-        try:
-            answer = await self._guarded(self._in_time(call))
-        except BusUnavailableError:
-            self._loss_told = True
-            raise
-        self._loss_told = False
-        return answer
-
-    async def _in_time(self, call: Any) -> Any:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await call
-        except TimeoutError:
-            raise TimeoutError(f"no answer within {self._timeout_s:g} s") from None
-
     def end_subscriptions(self) -> None:
         """Let every consumer finish what it has been given, and no more."""
         for inbox in self._inboxes:
@@ -322,53 +340,23 @@ class RedisBus:
     async def close(self) -> None:
         """End every subscription and release the connections."""
         self.end_subscriptions()
-        for client in dict.fromkeys(each for each in (self._client, self._sender) if each is not None):
-            with suppress(BusUnavailableError):
-                await self._guarded(client.aclose())
+        await self._link.close()
 
 
-async def _results(pipeline: Pipeline) -> list[Any]:
-    """What became of each command; of a transaction refused as a whole (memory or disk full), why it was."""
-    from redis.exceptions import ResponseError
+async def _end(readers: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel readers and wait, within a limit: a cancellation can get lost in a connection that is half dead."""
+    for _ in range(2):
+        for reader in readers:
+            reader.cancel()
+        if not readers or not (await asyncio.wait(readers, timeout=END_TIMEOUT_S))[1]:
+            return
+    _log.warning("a reader did not end within %g s; the daemon goes on without it", 2 * END_TIMEOUT_S)
 
+
+def _payload(topic: str, data: bytes) -> dict[str, Any] | None:
     try:
-        results: list[Any] = await pipeline.execute(raise_on_error=False)
-    except ResponseError as refusal:
-        return [refusal]
-    return results
-
-
-def _entry(place: bytes | str) -> Entry:
-    text = place.decode() if isinstance(place, bytes) else place
-    transaction, _, index = text.partition("-")
-    return int(transaction), int(index)
-
-
-def _streams(answer: Any) -> Any:
-    """The reply of XREAD as pairs of key and entries, in either protocol's shape."""
-    if isinstance(answer, dict):
-        return [(key, batch) for key, batches in answer.items() for batch in batches]
-    return answer or ()
-
-
-def _ledger_message(producer: str, entry: Entry, fields: Mapping[bytes, bytes]) -> Message:
-    topic, data = fields.get(b"t", b"").decode("utf-8", "replace"), fields.get(b"e", b"")
-    try:
-        row = row_of(topic)
-        if row.producer != producer:
-            raise RejectedError(f"{topic} comes from {row.producer}, not from {producer}")
-        event, meta = codec.decode_message(row.contract, data)
-    except RejectedError as error:
-        return Message(topic, Unreadable(topic, data.decode("utf-8", "replace"), str(error)), producer, 0, entry)
-    return Message(topic, event, producer, meta.seq, entry)
-
-
-def _broadcast(topic: str, data: bytes) -> Message:
-    try:
-        row = row_of(topic)
-        if row.delivery is not Delivery.BROADCAST:
-            raise RejectedError(f"{topic} is a ledger topic: consume its producer's stream")
-        event, meta = codec.decode_message(row.contract, data)
-    except RejectedError as error:
-        return Message(topic, Unreadable(topic, data.decode("utf-8", "replace"), str(error)))
-    return Message(topic, event, meta.producer, meta.seq)
+        payload = codec.decode_plain(data)
+    except CodecError as error:
+        _log.warning("unreadable message on %s: %s", topic, error)
+        return None
+    return payload if isinstance(payload, dict) else None

@@ -20,13 +20,14 @@ def trade(n: int) -> Message:
 
 def intent(n: int) -> Message:
     event = OrderIntent("s", "BTC/USDT", "buy", "market", 1.0, intent_id=f"i{n}", ts_local_ns=n)
-    return Message("strat.intent", event, "strategy_runner", n, (n, 0))
+    return Message("strat.intent", event, "strategy_runner", n, (n, 0), (n - 1, 0) if n > 1 else (0, 0), "a ledger")
 
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_a_server_out_of_memory_is_waited_for_however_many_entries_it_refused(count: int) -> None:
     with RedisServer() as server:
         bus = Bus(server.url)
+        await bus.claim("strategy_runner", 1)
         server.command("CONFIG SET maxmemory 1")
         with pytest.raises(BusUnavailableError, match="maxmemory"):
             await bus.publish([intent(n) for n in range(1, count + 1)])

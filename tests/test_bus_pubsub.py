@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 
-from core.bus import Bus, BusProto, MemoryBus, Subscription
+from core.bus import Bus, MemoryBus, Subscription
 from core.component import Message, Unreadable
 from core.contracts import OrderIntent, TradeEvent
 from core.errors import BusUnavailableError
 from tests.redis_server import RedisServer, spare_port
 
-Connect = Callable[[], BusProto]
+AnyBus = Bus | MemoryBus
+Connect = Callable[[], AnyBus]
 
 
 def trade(n: int) -> Message:
@@ -26,13 +27,13 @@ def trade(n: int) -> Message:
 
 def intent(n: int) -> Message:
     event = OrderIntent("s", "BTC/USDT", "buy", "market", 1.0, intent_id=f"i{n}", ts_local_ns=n)
-    return Message("strat.intent", event, "strategy_runner", n, (n, 0))
+    return Message("strat.intent", event, "strategy_runner", n, (n, 0), (n - 1, 0) if n > 1 else (0, 0), "a ledger")
 
 
 @pytest.fixture(params=["memory", "fakeredis", "real"])
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
     """A function that gives one more connection to the same bus."""
-    opened: list[BusProto] = []
+    opened: list[AnyBus] = []
     if request.param == "memory":
         bus = MemoryBus()
         opened.append(bus)
@@ -41,7 +42,7 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
         server = FakeServer()
         url = "redis://fake" if request.param == "fakeredis" else request.getfixturevalue("redis_url")
 
-        def make() -> BusProto:
+        def make() -> AnyBus:
             client = FakeAsyncRedis(server=server) if request.param == "fakeredis" else None
             opened.append(Bus(url, client=client))
             return opened[-1]
@@ -51,14 +52,12 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
         await each.close()
 
 
-async def ready(bus: BusProto) -> None:
+async def ready(bus: AnyBus) -> None:
     if isinstance(bus, Bus):
         await asyncio.wait_for(bus.connected.wait(), 5)
 
 
-async def collect(
-    bus: BusProto, wanted: Subscription, count: int, started: asyncio.Event | None = None
-) -> list[Message]:
+async def collect(bus: AnyBus, wanted: Subscription, count: int, started: asyncio.Event | None = None) -> list[Message]:
     got: list[Message] = []
     stream = bus.consume(wanted)
 
@@ -86,7 +85,7 @@ async def test_a_payload_arrives_as_it_was_published(connect: Connect) -> None:
         await sender.publish_json("md.trades.BTC/USDT", payload)
         await asyncio.wait({first}, timeout=0.02)
     assert first.result() == payload
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
 
 
 async def test_broadcasts_arrive_typed_in_order_with_their_sequence(connect: Connect) -> None:
@@ -101,6 +100,7 @@ async def test_broadcasts_arrive_typed_in_order_with_their_sequence(connect: Con
 
 async def test_a_stream_is_read_from_the_entry_behind_the_last_processed(connect: Connect) -> None:
     sender, receiver = connect(), connect()
+    await sender.claim("strategy_runner", 1)
     await sender.publish([intent(n) for n in range(1, 11)])
     got = await collect(receiver, Subscription((), {"strategy_runner": (4, 0)}), 6)
     assert [m.entry[0] for m in got] == [5, 6, 7, 8, 9, 10]
@@ -109,6 +109,7 @@ async def test_a_stream_is_read_from_the_entry_behind_the_last_processed(connect
 
 async def test_an_entry_sent_twice_is_in_the_stream_once(connect: Connect) -> None:
     sender, receiver = connect(), connect()
+    await sender.claim("strategy_runner", 1)
     await sender.publish([intent(1), intent(2)])
     await sender.publish([intent(1), intent(2), intent(3)])
     got = await collect(receiver, Subscription((), {"strategy_runner": (0, 0)}), 3)
@@ -117,6 +118,7 @@ async def test_an_entry_sent_twice_is_in_the_stream_once(connect: Connect) -> No
 
 async def test_plain_subscribers_see_ledger_messages_too(connect: Connect) -> None:
     sender, receiver = connect(), connect()
+    await sender.claim("strategy_runner", 1)
     stream = receiver.subscribe("strat.intent")
     first: asyncio.Task[dict[str, Any]] = asyncio.ensure_future(anext(stream))
     n = 0
@@ -125,7 +127,7 @@ async def test_plain_subscribers_see_ledger_messages_too(connect: Connect) -> No
         await sender.publish([intent(n)])
         await asyncio.wait({first}, timeout=0.02)
     assert first.result()["strategy_id"] == "s"
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
 
 
 async def test_bytes_that_are_no_message_are_handed_on_as_unreadable(redis_url: str) -> None:
@@ -169,6 +171,7 @@ async def test_an_absent_server_is_named_with_the_remedy() -> None:
 async def test_a_consumer_goes_on_when_the_server_comes_back() -> None:
     with RedisServer(appendonly=True) as server:
         sender, receiver = Bus(server.url), Bus(server.url)
+        await sender.claim("strategy_runner", 1)
         stream = receiver.consume(Subscription(("md.trades.*",), {"strategy_runner": (0, 0)}))
         await sender.publish([intent(1)])
         assert await anext(stream) == [intent(1)]
@@ -190,6 +193,7 @@ async def test_a_consumer_goes_on_when_the_server_comes_back() -> None:
 async def test_a_loss_between_two_messages_is_told_once_before_anything_follows_the_hole() -> None:
     with RedisServer() as server:
         sender = Bus(server.url)
+        await sender.claim("strategy_runner", 1)
         await sender.publish([intent(1)])
         server.kill()
         await asyncio.to_thread(server.start)  # empty; meanwhile the loop sees the connection end
@@ -207,6 +211,7 @@ async def test_a_loss_between_two_messages_is_told_once_before_anything_follows_
 
 async def test_entries_sent_together_arrive_together(redis_url: str) -> None:
     sender, receiver = Bus(redis_url), Bus(redis_url)
+    await sender.claim("strategy_runner", 1)
     stream = receiver.consume(Subscription((), {"strategy_runner": (0, 0)}))
     for start in range(1, 200, 4):  # a reader that waits is woken once, by all of them
         waiting = asyncio.ensure_future(anext(stream))
@@ -221,6 +226,7 @@ async def test_entries_sent_together_arrive_together(redis_url: str) -> None:
 
 async def test_the_watched_key_is_what_it_was_after_the_entries_were_written(redis_url: str) -> None:
     sender, receiver = Bus(redis_url), Bus(redis_url)
+    await sender.claim("strategy_runner", 1)
     stream = receiver.consume(Subscription((), {"strategy_runner": (0, 0)}, "the:key"))
     for number, value in enumerate(("1", "0", "1"), 1):
         waiting = asyncio.ensure_future(anext(stream))
