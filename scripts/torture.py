@@ -20,7 +20,7 @@ from tests.kill_report import line_of, tables
 from tests.kill_session import Feed, KillSession, Outcome, Struck
 
 PER_SESSION = 7
-SPEEDS = ("10x", "20x", "40x")
+SPEEDS = ("10x", "15x", "20x")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -45,9 +45,9 @@ def _recoveries(struck: Sequence[Struck]) -> list[str]:
             for name, ms in each.recovered_ms:
                 found[name].append(ms)
     return [f"{'from exec to ready, ms':<30} {'times':>5} {'min':>7} {'median':>7} {'max':>7}"] + [
-        f"{name:<30} {len(found[name]):>5} {min(found[name]):>7.0f} {median(found[name]):>7.0f} {max(found[name]):>7.0f}"
+        f"{name:<30} {len(took):>5} {min(took):>7.0f} {median(took):>7.0f} {max(took):>7.0f}"
         for name in EVERYONE
-        if found[name]
+        if (took := found[name])
     ]
 
 

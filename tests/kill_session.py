@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -106,6 +107,8 @@ class KillSession:
         self._outcome = Outcome(plan)
         self._server = KillableServer(plan.sync)
         self._started = 0.0
+        self._following: Strike | None = None
+        self._armed: Strike | None = None  # a crash whose victim runs already
         self._run: dict[Kind, Callable[[Strike, Struck], None]] = {
             Kind.KILL: self._kill, Kind.CRASH: self._crash, Kind.ALL: self._kill_all, Kind.BOTH: self._kill_both,
             Kind.SERVER: self._kill_server, Kind.SERVER_FORGETS: self._forget, Kind.FREEZE: self._freeze,
@@ -120,7 +123,8 @@ class KillSession:
         with self._server as server, Processes(server.url, run, root, **self._environ) as self.fleet:
             try:
                 self._start_all()
-                for strike in self.plan.strikes:
+                for strike, following in zip_longest(self.plan.strikes, self.plan.strikes[1:]):
+                    self._following = following
                     self._suffer(strike)
                 self._come_to_rest()
             except NotOverItError as error:
@@ -165,8 +169,9 @@ class KillSession:
     def _crash(self, strike: Strike, struck: Struck) -> None:
         """Start the daemon with the place where it is to end, and see that it ends there."""
         name = strike.target
-        self._end_well(name)
-        self._start(name, NJORD_CRASH_AT=f"{strike.point}:{strike.passing}")
+        if self._armed is not strike:
+            self._end_well(name)
+            self._arm(strike)
         try:
             code = self.fleet.running[name].wait(CRASH_S)
         except subprocess.TimeoutExpired:
@@ -174,7 +179,15 @@ class KillSession:
         if code != -signal.SIGKILL:
             raise NotOverItError(f"{strike}: ended with {code} instead\n{self._last_words(name)}")
         struck.at_s, struck.sizes = time.monotonic() - self._started, sizes_now(self.fleet.ledgers)
-        self._start_again(struck, name)
+        self._armed, following = None, self._following
+        if following is not None and (following.kind, following.target) == (strike.kind, name):
+            self._await_ready(struck, {name: self._arm(following)})  # what comes back is to crash next
+        else:
+            self._start_again(struck, name)
+
+    def _arm(self, strike: Strike) -> float:
+        self._armed = strike
+        return self._start(strike.target, NJORD_CRASH_AT=f"{strike.point}:{strike.passing}")
 
     def _kill_server(self, strike: Strike, struck: Struck) -> None:
         self._server.kill()
@@ -242,9 +255,10 @@ class KillSession:
         waiting_for = dict(begun)
         while waiting_for:
             for name, since in list(waiting_for.items()):
-                self._look_after(name)
                 taken = time.monotonic() - since
-                if self.fleet.health(name).get("ready", False):
+                if self._look_after(name):
+                    del waiting_for[name]  # it was to crash, and was quicker than we are
+                elif self.fleet.health(name).get("ready", False):
                     del waiting_for[name]
                     if struck is not None:
                         struck.recovered_ms.append((name, 1000 * (time.monotonic() - since)))
@@ -259,10 +273,14 @@ class KillSession:
         except NotOverItError as error:
             raise NotOverItError(f"after {strike}: {error}") from None
 
-    def _look_after(self, name: str) -> None:
+    def _look_after(self, name: str) -> bool:
+        """Whether the daemon ended as was planned."""
         code = self.fleet.running[name].poll()
+        if code == -signal.SIGKILL and self._armed is not None and self._armed.target == name:
+            return True
         if code is not None:
             raise NotOverItError(f"{name} ended with {code}\n{self._last_words(name)}")
+        return False
 
     def _await_work(self, upstream: Sequence[str]) -> None:
         """Wait until one of these ledgers says something: what was just written there is on its way."""
