@@ -1,0 +1,185 @@
+"""What goes into a backtest and what comes out: the configuration, every round trip, the result with its fingerprints.
+
+Amounts are in quote currency unless a name says otherwise, rates are fractions, times UTC epoch nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from core.contracts import Side
+from core.errors import ConfigError
+
+SlippageModel = Literal["fixed", "range", "volume"]
+
+
+class FillTiming(StrEnum):
+    """When an order that a bar or trade led to can fill. Printed on every result: it decides what a result is worth.
+
+    ``bar_close``: at the close of the very bar it was decided on (the specification's rule; kind, for nobody trades
+    at a price that is known only once it is gone). ``next_open``: at the open of the next bar. ``next_trade``: at the
+    first trade after the latency; needs trades as input.
+    """
+
+    BAR_CLOSE = "bar_close"
+    NEXT_OPEN = "next_open"
+    NEXT_TRADE = "next_trade"
+
+
+@dataclass(frozen=True)
+class BacktestConfig:
+    """One run.
+
+    Attributes:
+        start_ts: bars and trades at or after this time; 0 for all.
+        end_ts: and before this one; 0 for all.
+        initial_capital: cash at the start.
+        commission_rate: of the notional, both sides; 0.001 is 0.1 %.
+        slippage_bps: basis points of the price, always against the order.
+        maker_rate: commission of resting orders, where it differs.
+        slippage_model: ``fixed`` moves every market order by ``slippage_bps``; ``range`` by that share of the bar's
+            range instead; ``volume`` by the square root of its share in the bar's volume.
+        latency_ns: from the decision to the venue, with ``next_trade``.
+        symbols: several instead of the one ``symbol``.
+        params: the strategy's.
+        risk: whether orders pass the risk engine, under the limits of the installation.
+    """
+
+    symbol: str
+    strategy_id: str
+    start_ts: int
+    end_ts: int
+    initial_capital: float
+    commission_rate: float
+    slippage_bps: float
+    maker_rate: float | None = None
+    slippage_model: SlippageModel = "fixed"
+    fill_timing: FillTiming = FillTiming.BAR_CLOSE
+    latency_ns: int = 0
+    timeframes: tuple[str, ...] = ("1m",)
+    symbols: tuple[str, ...] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    risk: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, fine, expected in (
+            ("initial_capital", self.initial_capital, self.initial_capital > 0, "a number above 0"),
+            ("commission_rate", self.commission_rate, -0.05 <= self.commission_rate <= 0.05, "-0.05 to 0.05"),
+            ("slippage_bps", self.slippage_bps, 0 <= self.slippage_bps <= 10_000, "0 to 10,000"),
+            ("latency_ns", self.latency_ns, self.latency_ns >= 0, "at least 0"),
+            ("end_ts", self.end_ts, self.end_ts == 0 or self.end_ts > self.start_ts, "a time after start_ts, or 0"),
+            ("timeframes", self.timeframes, bool(self.timeframes), "at least one"),
+        ):
+            if not fine:
+                raise ConfigError(f"BacktestConfig.{name}: expected {expected}, got {value!r}")
+
+    @property
+    def traded(self) -> tuple[str, ...]:
+        """Every symbol of the run."""
+        return self.symbols or (self.symbol,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "fill_timing": self.fill_timing.value, "params": dict(self.params)}
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrip:
+    """A position from its opening to its closing, first in first out; one that is open at the end is marked to market.
+
+    ``pnl`` is after ``fees``; ``mae`` and ``mfe`` are the worst and best unrealised result on the way, before fees.
+    """
+
+    symbol: str
+    side: Side
+    qty: float
+    ts_open: int
+    ts_close: int
+    price_open: float
+    price_close: float
+    pnl: float
+    fees: float
+    is_open: bool = False
+    mae: float = 0.0
+    mfe: float = 0.0
+
+    @property
+    def return_pct(self) -> float:
+        """Profit or loss in percent of what was put in."""
+        return 100.0 * self.pnl / (self.qty * self.price_open)
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """What a result rests on, each as SHA-256 in hex; the same four give the same ``orders``."""
+
+    data: str = ""
+    config: str = ""
+    code: str = ""
+    orders: str = ""
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """What came of a run. ``num_trades`` counts closed round trips, ``win_rate`` is a fraction of them.
+
+    ``equity_curve`` holds (ts_ns, capital) after every bar; ``fills`` and ``orders`` are the contracts' plain forms.
+    """
+
+    strategy_id: str
+    symbol: str
+    start_ts: int
+    end_ts: int
+    initial_capital: float
+    final_capital: float
+    total_return_pct: float
+    sharpe_ratio: float
+    max_drawdown_pct: float
+    num_trades: int
+    win_rate: float
+    profit_factor: float
+    equity_curve: list[tuple[int, float]]
+    config: BacktestConfig | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    round_trips: tuple[RoundTrip, ...] = ()
+    fills: tuple[Mapping[str, Any], ...] = ()
+    orders: tuple[Mapping[str, Any], ...] = ()
+    fees_paid: float = 0.0
+    denied: int = 0
+    bars: int = 0
+    warnings: tuple[str, ...] = ()
+    fingerprints: Fingerprints = Fingerprints()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain["equity_curve"] = [[ts, capital] for ts, capital in self.equity_curve]
+        plain["config"] = None if self.config is None else self.config.to_dict()
+        plain["metrics"] = dict(self.metrics)
+        plain["round_trips"] = [asdict(trip) for trip in self.round_trips]
+        plain["fills"] = [dict(fill) for fill in self.fills]
+        plain["orders"] = [dict(order) for order in self.orders]
+        plain["warnings"] = list(self.warnings)
+        plain["fingerprints"] = asdict(self.fingerprints)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Back from plain JSON values."""
+        given = dict(plain)
+        given["equity_curve"] = [(int(ts), float(capital)) for ts, capital in given["equity_curve"]]
+        config = given.get("config")
+        if config is not None:
+            sequences = {name: tuple(config[name]) for name in ("timeframes", "symbols")}
+            given["config"] = BacktestConfig(
+                **{**config, **sequences, "fill_timing": FillTiming(config["fill_timing"])}
+            )
+        given["round_trips"] = tuple(RoundTrip(**trip) for trip in given.get("round_trips", ()))
+        for name in ("fills", "orders", "warnings"):
+            given[name] = tuple(given.get(name, ()))
+        given["fingerprints"] = Fingerprints(**given.get("fingerprints", {}))
+        return cls(**given)
