@@ -31,6 +31,7 @@ class Machine:
         open_fails: daemons that may not open files.
         counts: how often each fault happened.
         synced: by file, the bytes that a power loss cannot take.
+        syncs: changes with ``synced``.
     """
 
     random: Random
@@ -39,6 +40,7 @@ class Machine:
     open_fails: dict[str, None] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     synced: dict[Path, int] = field(default_factory=dict)
+    syncs: int = 0
 
     def lose_power(self) -> None:
         """Cut every file back to somewhere between what was synced and what was written. Nobody may have one open."""
@@ -51,6 +53,7 @@ class Machine:
                 os.truncate(path, kept)
                 self.counts["bytes lost with the power"] += size - kept
             self.synced[path] = path.stat().st_size
+        self.syncs += 1
 
 
 class FaultyDisk(Disk):
@@ -73,6 +76,7 @@ class FaultyDisk(Disk):
             self._machine.synced[path] = 0
         else:
             self._machine.synced.setdefault(path, os.fstat(fd).st_size)
+        self._machine.syncs += 1
         return fd
 
     def close(self, fd: int) -> None:
@@ -105,6 +109,7 @@ class FaultyDisk(Disk):
         self._machine.space += max(0, os.fstat(fd).st_size - size)
         super().truncate(fd, size)
         self._machine.synced[path] = min(self._machine.synced[path], size)
+        self._machine.syncs += 1
 
     def sync(self, fd: int) -> None:
         self._owner.touch("sync")
@@ -112,6 +117,7 @@ class FaultyDisk(Disk):
         if self._daemon in self._machine.sync_fails:
             raise self._failure("sync refused", errno.EIO, path)
         self._machine.synced[path] = os.fstat(fd).st_size
+        self._machine.syncs += 1
 
     def sync_folder(self, path: Path) -> None:
         self._owner.touch("sync_folder")

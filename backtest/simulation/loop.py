@@ -7,7 +7,7 @@ messages arrives first) is decided by seeded latencies elsewhere; the loop itsel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any, Final, Protocol, TypeVar
 
@@ -89,9 +89,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Nobody waits in another thread."""
 
 
-def _owned_task(
-    loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], *, context: Context | None = None
-) -> asyncio.Task[T]:
+def _owned_task(loop: asyncio.AbstractEventLoop, coro: Any, *, context: Context | None = None) -> asyncio.Task[Any]:
     task = asyncio.Task(coro, loop=loop, context=context)
     owner = OWNER.get() if context is None else context.get(OWNER)
     if owner is not None:

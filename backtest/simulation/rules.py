@@ -63,12 +63,15 @@ class FleetRules:
 
     Attributes:
         said: what every daemon said on ledger topics, by place, with the topic.
+        before: by daemon and place, the place before it.
         found: the breaches.
     """
 
     def __init__(self) -> None:
         self.found: list[str] = []
         self.said: dict[str, dict[Entry, tuple[str, Plain]]] = {name: {} for name in LEDGERED}
+        self.before: dict[str, dict[Entry, Entry]] = {name: {} for name in LEDGERED}
+        self._newest: dict[str, Entry] = {}
         self._ledger_topics = {row.template: row for row in TABLE if row.delivery is Delivery.LEDGER}
         self._to_come: dict[tuple[str, str], deque[Entry]] = defaultdict(deque)  # by producer and consumer
         self._last: dict[tuple[str, str], Entry] = {}
@@ -150,6 +153,8 @@ class FleetRules:
                 continue
             place = (transaction["seq"], index)
             self.said[daemon][place] = (topic, event)
+            self.before[daemon][place] = self._newest.get(daemon, (0, 0))
+            self._newest[daemon] = place
             for consumer in row.consumers:
                 if consumer in self.said:
                     self._to_come[daemon, consumer].append(place)

@@ -1,0 +1,220 @@
+"""The five daemons as they are in production, each in a life of its own, and somebody who starts them again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from backtest.simulation.disk import Machine
+from backtest.simulation.incarnation import Incarnation
+from backtest.simulation.loop import VirtualLoop
+from backtest.simulation.market import Tape, feed, journaled_ids
+from backtest.simulation.network import Network
+from backtest.simulation.server import SimulatedServer
+from core import bars_daemon
+from core.clock import NS_PER_S
+from core.component import Component
+from core.config_model import Config
+from core.contracts import TradeEvent
+from core.daemon_spec import DaemonSpec, assemble, open_journals
+from core.errors import JournalWriteError
+from core.feed_source import Source
+from core.host import ComponentHost
+from core.kill_watch import KillSwitchWatch
+from core.market.ingest import MarketDataIngest
+from core.market.synthetic import START_NS
+from core.redis_bus import RedisBus
+from core.service import Service
+from core.service_settings import ServiceSettings
+from core.supervisor import Supervisor
+from execution import daemon as execution_daemon
+from risk import daemon as risk_daemon
+from strategies import daemon as strategies_daemon
+
+URL: Final = "redis://simulated:6379/0"
+FEED: Final = "md_ingest"
+SETTINGS: Final = ServiceSettings(port=None)
+EVENTS_KEPT: Final = 40
+_SPECS: Final[dict[str, DaemonSpec]] = {
+    spec.name: spec
+    for spec in (
+        bars_daemon.SPEC,
+        # A wall clock would decide what a slow machine finds.
+        replace(strategies_daemon.SPEC, build=partial(strategies_daemon.build, budget_s=None)),
+        risk_daemon.SPEC,
+        execution_daemon.SPEC,
+    )
+}
+DAEMONS: Final = (FEED, *_SPECS)
+
+
+class VirtualClock:
+    """What the daemons take for the machine's clock: it may jump."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self.offset_ns = 0
+        self._loop = loop
+
+    def now_ns(self) -> int:
+        """Virtual time, UTC epoch nanoseconds."""
+        return START_NS + self.offset_ns + int(self._loop.time() * NS_PER_S)
+
+
+@dataclass
+class Record:
+    """What happened, for a report."""
+
+    loop: VirtualLoop
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    faults: Counter[str] = field(default_factory=Counter)
+    crashes: int = 0
+    events: int = 0
+    unexpected: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Something happened now."""
+        self.events += 1
+        self.recent.append(f"{self.loop.time():10.3f} s  {text}")
+
+    def fault(self, kind: str, text: str) -> None:
+        """Something was done to the fleet."""
+        self.faults[kind] += 1
+        self.note(f"fault: {text}")
+
+
+class Fleet:
+    """All daemons over one server, one network and one disk.
+
+    Args:
+        config: where everything is written, and what is traded.
+        market_end_s: the virtual second from which on the market is silent.
+    """
+
+    def __init__(
+        self, loop: VirtualLoop, config: Config, seed: int, network: Network, machine: Machine, market_end_s: float
+    ) -> None:
+        self.loop = loop
+        self.config = config
+        self.network = network
+        self.machine = machine
+        self.server = SimulatedServer()
+        self.clock = VirtualClock(loop)
+        self.record = Record(loop)
+        self.lives: dict[str, Incarnation] = {}
+        self.services: dict[str, Service] = {}
+        self.closing = False
+        self._random = Random(f"{seed}/fleet")
+        self._tape = Tape(seed, config.instruments_table(), tuple(config.instruments))
+        self._market_end_s = market_end_s
+        self._held: set[str] = set()
+        self._keepers: list[asyncio.Task[None]] = []
+
+    @property
+    def kill_switch_file(self) -> Path:
+        """The switch on the machine."""
+        return self.config.kill_switch_file
+
+    def start(self) -> None:
+        """Start every daemon."""
+        self._keepers = [self.loop.create_task(self._keep(name)) for name in DAEMONS]
+
+    async def stop(self) -> None:
+        """Ask every daemon to end, and wait for it."""
+        self.closing = True
+        for service in self.services.values():
+            service.stop()
+        await asyncio.gather(*self._keepers)
+
+    def crash(self, daemon: str, effects: int) -> None:
+        """End the daemon that many effects from now."""
+        life = self.lives.get(daemon)
+        if life is not None and life.alive:
+            life.fuse = effects
+
+    def crash_all(self) -> None:
+        """End every daemon now."""
+        for life in self.lives.values():
+            life.end("lost its power")
+
+    # ---- keeping them alive
+
+    async def _keep(self, daemon: str) -> None:
+        number = 0
+        while not self.closing:
+            number += 1
+            life = Incarnation(daemon, number, self.loop, self.machine, self.server, self.network)
+            self.lives[daemon] = life
+            life.start(partial(self._live, life))
+            await life.gone
+            self._judge(life)
+            if not self.closing:
+                await asyncio.sleep(0.02 + self._random.random() ** 3 * 4.0)
+
+    def _judge(self, life: Incarnation) -> None:
+        """What the end of a life says: a crash was asked for, an error has to be one that may happen."""
+        assert life.main is not None
+        error = None if life.main.cancelled() else life.main.exception()
+        if life.ended_by != "ended":
+            self.record.crashes += 1
+            self.record.note(f"{life.name} {life.ended_by}")
+        elif error is None:
+            self.record.note(f"{life.name} ended")
+            if not self.closing:
+                self.record.unexpected.append(f"{life.name} ended without being asked to")
+        else:
+            self.record.note(f"{life.name} ended: {type(error).__name__}: {error}")
+            if not isinstance(error, JournalWriteError):
+                self.record.unexpected.append(f"{life.name} ended with {type(error).__name__}: {error}")
+
+    async def _live(self, life: Incarnation) -> None:
+        self.record.note(f"{life.name} starts")
+        if life.daemon == FEED:
+            await self._feed_service(life).run()
+            return
+        spec = _SPECS[life.daemon]
+        await Supervisor(life.daemon, partial(self._begin, life, spec), SETTINGS, disk=life.disk).run()
+
+    def _begin(self, life: Incarnation, spec: DaemonSpec, trouble: JournalWriteError | None) -> Service:
+        config = self.config
+        host = assemble(spec, config, trouble=trouble, disk=life.disk)
+        bus = self._bus(life)
+        watch = None
+        if spec.guarded:
+            watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
+        missed = spec.catch_up(host.component, config) if spec.catch_up is not None else ()
+        service = Service(
+            host, bus, SETTINGS, clock=self.clock, kill_switch=watch, first_words=missed, reach=life.touch
+        )
+        self.services[life.daemon] = service
+        return service
+
+    def _feed_service(self, life: Incarnation) -> Service:
+        config, symbols = self.config, self._tape.symbols
+        journals = open_journals(config, life.disk)
+        known = journaled_ids(journals, symbols)
+        last = {symbol: number for (symbol, contract), number in known.items() if contract is TradeEvent}
+        ingest = MarketDataIngest(config.instruments_table(), symbols, backfill=False, last_ids=last)
+        source = Source(feed(self._tape, known, self._market_end_s))
+        host = ComponentHost(ingest, journals)
+        service = Service(host, self._bus(life), SETTINGS, clock=self.clock, source=source, reach=life.touch)
+        self.services[life.daemon] = service
+        return service
+
+    def _bus(self, life: Incarnation) -> RedisBus:
+        redis = self.config.redis
+        return RedisBus(URL, prefix=redis.key_prefix, timeout_s=redis.timeout_s, link=life.link(redis.timeout_s))
+
+    # ---- looking at them
+
+    def component(self, daemon: str) -> Component:
+        """The daemon's live component."""
+        return self.services[daemon].host.component
+
+    def rebuilt(self, daemon: str) -> Component:
+        """A new component of the daemon, which has seen nothing."""
+        return _SPECS[daemon].build(self.config)
