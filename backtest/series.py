@@ -7,7 +7,7 @@ currency, volume in base currency.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,9 +107,9 @@ def from_bars(bars: Iterable[OHLCVBar]) -> BarSeries:
     kinds = sorted({(bar.symbol, bar.timeframe) for bar in rows})
     if len(kinds) > 1:
         raise ConfigError(f"bars: expected one symbol and timeframe, got {kinds}")
-    times = (np.array([getattr(bar, name) for bar in rows], dtype=np.int64) for name in ("ts_open", "ts_close"))
+    ts_open, ts_close = (np.array([getattr(bar, at) for bar in rows], dtype=np.int64) for at in ("ts_open", "ts_close"))
     prices = (np.array([getattr(bar, name) for bar in rows], dtype=np.float64) for name in (*_PRICES, "volume"))
-    return BarSeries(*kinds[0], *times, *prices)
+    return BarSeries(*kinds[0], ts_open, ts_close, *prices)
 
 
 def from_journals(folder: Path, symbol: str, timeframe: str, start_ts: int = 0, end_ts: int = 0) -> BarSeries:
@@ -162,7 +162,7 @@ def from_file(path: Path, symbol: str, timeframe: str, *, stamp: str = "auto") -
     """A CSV (also .gz), Feather or Parquet file; see ``from_frame``. Raises ConfigError."""
     import pandas as pd
 
-    readers = {".csv": pd.read_csv, ".feather": pd.read_feather, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": pd.read_csv, ".feather": pd.read_feather, ".parquet": pd.read_parquet}
     kind = next((suffix for suffix in path.suffixes if suffix in readers), None)
     if kind is None or not path.is_file():
         raise ConfigError(f"{path}: expected a file of {', '.join(readers)}")
