@@ -162,7 +162,11 @@ def from_file(path: Path, symbol: str, timeframe: str, *, stamp: str = "auto") -
     """A CSV (also .gz), Feather or Parquet file; see ``from_frame``. Raises ConfigError."""
     import pandas as pd
 
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": pd.read_csv, ".feather": pd.read_feather, ".parquet": pd.read_parquet}
+    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
+        ".csv": pd.read_csv,
+        ".feather": pd.read_feather,
+        ".parquet": pd.read_parquet,
+    }
     kind = next((suffix for suffix in path.suffixes if suffix in readers), None)
     if kind is None or not path.is_file():
         raise ConfigError(f"{path}: expected a file of {', '.join(readers)}")
