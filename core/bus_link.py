@@ -38,12 +38,11 @@ class Stream(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """One entry of a stream as it was found. ``prev`` is ``(0, 0)`` and ``ledger`` empty where they are missing or
-    unreadable, and so are ``topic`` and ``payload``."""
+    """One entry of a stream as it was found. What it does not name is empty, its ``prev`` None: somebody else's hand."""
 
     key: str
     entry: Entry
-    prev: Entry
+    prev: Entry | None
     ledger: str
     topic: str
     payload: bytes

@@ -134,7 +134,7 @@ def wire_bytes(message: Message) -> bytes:
 
 def ledger_message_of(producer: str, found: Incoming) -> Message:
     """An entry of a producer's stream as a message; what cannot be read is ``Unreadable``."""
-    place = (found.entry, found.prev, found.ledger)
+    place = (found.entry, found.prev or NOTHING, found.ledger)
     try:
         row = row_of(found.topic)
         if row.producer != producer:

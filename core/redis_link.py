@@ -199,7 +199,7 @@ class RedisLink:
 
     async def oldest(self, key: str) -> tuple[Entry, Entry]:
         found = await self._sent(self.sender.xrange(key, count=1))
-        return (entry_of(found[0][0].decode()), _prev(found[0][1])) if found else (NOTHING, NOTHING)
+        return (entry_of(found[0][0].decode()), _prev(found[0][1]) or NOTHING) if found else (NOTHING, NOTHING)
 
     async def remove(self, key: str) -> None:
         await self._sent(self.sender.delete(key))
@@ -333,8 +333,8 @@ def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
     return fields.get(name, b"").decode("utf-8", "replace")
 
 
-def _prev(fields: Mapping[bytes, bytes]) -> Entry:
+def _prev(fields: Mapping[bytes, bytes]) -> Entry | None:
     try:
         return entry_of(_text(fields, b"p"))
     except ValueError:
-        return NOTHING
+        return None

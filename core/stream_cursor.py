@@ -43,9 +43,13 @@ class StreamCursors:
         return min((cursor.due - now for cursor in self._cursors.values() if cursor.due > now), default=inf)
 
     def advance(self, found: Incoming) -> bool:
-        """Whether this is the next entry of its stream; if so, the cursor stands on it."""
+        """Whether this is the next entry of its stream; if so, the cursor stands on it.
+
+        An entry that does not say what comes before it was put there by another hand, or an older release. It is taken:
+        whoever processes it sets it aside, and its producer is told of it by the number.
+        """
         cursor = self._cursors[found.key]
-        if cursor.behind is not None or found.prev != cursor.at:
+        if cursor.behind is not None or found.prev not in (cursor.at, None):
             cursor.behind = cursor.behind or found.entry
             return False
         cursor.at = found.entry
