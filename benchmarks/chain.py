@@ -11,16 +11,16 @@ import shutil
 import tempfile
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import yaml
 from redis import Redis
 
 from benchmarks.hardware import fdatasync_us
-from benchmarks.processes import Processes, Role
+from benchmarks.installation import environ, without_caps, write_config
+from benchmarks.processes import Processes, Role, turn
 from benchmarks.result import Budget, Figure, Result, verify
-from benchmarks.timing import Spread, spread
-from benchmarks.workload import ROOT, SYMBOL, Workload
+from benchmarks.timing import Spread, latencies_of, spread
+from benchmarks.workload import Workload
 from core import ledger
 
 P50: Final = Budget("at most", 2.0, "ratio")
@@ -69,20 +69,20 @@ class _Outcome(NamedTuple):
 
 def _chains(folder: Path, url: str, turns: int) -> _Outcome:
     """Turns of both chains, each event's way timed."""
-    _write_config(folder / "installation")
+    write_config(folder / "installation", "EveryTrade")
     with Redis.from_url(url) as client:
         client.flushall()  # new ledgers begin at 1, and so must the streams
-    with Processes(folder, _environ(folder, url)) as processes:
+    with Processes(folder, environ(folder, url) | without_caps()) as processes:
         ours = _our_chain(processes, url, folder)
         bare = _bare_chain(processes, url)
         for chain in (ours, bare):  # connections, caches, the first price
-            _turn(*chain, strict=False)
+            turn(*chain, _TURN, GAP_US, strict=False)
         latencies: tuple[list[int], list[int]] = ([], [])
         syncs: list[float] = []
         before = processes.cpu_us()
         for _ in range(turns):
             for chain, taken in zip((ours, bare), latencies, strict=True):
-                taken += _turn(*chain)
+                taken += latencies_of(*turn(*chain, _TURN, GAP_US))
             syncs.append(fdatasync_us(folder / "fdatasync", 5))
         cpu = {name: (taken - before[name]) / turns / _TURN for name, taken in processes.cpu_us().items()}
     for name in ("strategy_runner", "risk_engine"):
@@ -92,16 +92,6 @@ def _chains(folder: Path, url: str, turns: int) -> _Outcome:
     cpu["bare_forward"] /= 2  # there are two of them
     sync = f"one fdatasync took {median(syncs):,.0f} µs meanwhile; two are on the way"
     return _Outcome(spread(latencies[0]), spread(latencies[1]), cpu, sync)
-
-
-def _turn(source: Role, sink: Role, *, strict: bool = True) -> list[int]:
-    """The latencies of one turn, in nanoseconds."""
-    sent, given = source.ask("go", _TURN, GAP_US)
-    came, got = sink.ask("take", _TURN)
-    if strict:
-        verify("events that came through", _TURN, len(came))
-        verify("the sum over what came through", given, got)
-    return [b - a for a, b in zip(sent, came, strict=False)]
 
 
 def _our_chain(processes: Processes, url: str, folder: Path) -> tuple[Role, Role]:
@@ -116,30 +106,3 @@ def _bare_chain(processes: Processes, url: str) -> tuple[Role, Role]:
     for number in (2, 1):
         processes.role("bare_forward", url, f"bench.{number}", f"bench.{number + 1}")
     return processes.role("bare_source", url, "bench.1"), sink
-
-
-def _environ(folder: Path, url: str) -> dict[str, str]:
-    return {
-        "NJORD_REDIS__URL": url,
-        "NJORD_APP__DATA_DIR": str(folder),
-        "NJORD_APP__LOG_DIR": str(folder / "journals"),
-        "NJORD_APP__LEDGER_DIR": str(folder / "ledgers"),
-        "NJORD_LOGGING__JSON_DIR": str(folder),
-        "NJORD_RISK__KILL_SWITCH_FILE": str(folder / "killswitch"),
-        "NJORD_RISK__ORDERS_PER_MIN_CAP": "1000000000",
-        "NJORD_RISK__POSITION_USD_CAP": "1000000000",
-        "NJORD_RISK__MAX_PRICE_AGE_MS": "600000",
-    }
-
-
-def _write_config(root: Path) -> None:
-    """The project's base.yaml with one strategy that trades on every trade."""
-    (root / "config").mkdir(parents=True)
-    shutil.copy(ROOT / "config" / "base.yaml", root / "config" / "base.yaml")
-    entry: dict[str, Any] = {
-        "id": "bench",
-        "class": "benchmarks.strategy.EveryTrade",
-        "symbols": [SYMBOL],
-        "events": ["md.trades.*"],
-    }
-    (root / "config" / "strategies.yaml").write_text(yaml.safe_dump({"strategies": [entry]}))

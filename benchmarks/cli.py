@@ -29,6 +29,8 @@ MODULES: Final = {
     "codec": "codec_cost",
     "hop": "hop",
     "chain": "chain",
+    "ledger": "ledger_hop",
+    "recovery": "recovery",
     "start": "start",
 }
 _PIPED_WIDTH: Final = 160

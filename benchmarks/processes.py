@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from benchmarks.result import verify
 from benchmarks.workload import ROOT
 
 ANSWER_TIMEOUT_S: Final = 60.0
@@ -46,9 +47,9 @@ class Processes:
             ready.wait(process, self.folder / f"{name}.stderr")
             return time.perf_counter() - started
 
-    def role(self, name: str, *options: str) -> Role:
-        """Start a role of ``benchmarks.roles`` and wait until it says that it is ready."""
-        process = self._start(name, ["-m", "benchmarks.roles", name, *options], subprocess.PIPE)
+    def role(self, name: str, *options: str, module: str = "benchmarks.roles") -> Role:
+        """Start a role of a module and wait until it says that it is ready."""
+        process = self._start(name, ["-m", module, name, *options], subprocess.PIPE)
         role = Role(name, process, self.folder / f"{name}.stderr")
         role.answer()
         return role
@@ -122,6 +123,20 @@ class Role:
         """Give an order and wait for the answer."""
         self.tell(*words)
         return self.answer()
+
+
+def turn(source: Role, sink: Role, count: int, gap_us: int, *, strict: bool = True) -> tuple[list[int], list[int]]:
+    """Let a source send and a sink take so many; when each was sent and when it came, in monotonic nanoseconds.
+
+    Raises:
+        VerificationError: not all came, or not what was sent; not looked at unless ``strict``.
+    """
+    sent, given = source.ask("go", count, gap_us)
+    came, got = sink.ask("take", count)
+    if strict:
+        verify("messages that came through", count, len(came))
+        verify("the sum over what came through", given, got)
+    return sent, came
 
 
 class ReadySocket:

@@ -94,8 +94,14 @@ async def serve_arrivals(arrivals: Arrivals, receiving: Awaitable[None]) -> None
     task.cancel()
 
 
-async def bare_arrivals(client: Redis, topic: str, arrivals: Arrivals, ready: Callable[[], None]) -> None:
-    """What redis-py hands over."""
+async def bare_arrivals(
+    client: Redis,
+    topic: str,
+    arrivals: Arrivals,
+    ready: Callable[[], None],
+    what: Callable[[bytes], bytes] = lambda payload: payload,
+) -> None:
+    """What redis-py hands over; ``what`` of it is summed up."""
     async with client.pubsub() as pubsub:
         await pubsub.subscribe(topic)
         while True:
@@ -105,7 +111,7 @@ async def bare_arrivals(client: Redis, topic: str, arrivals: Arrivals, ready: Ca
             if message["type"] == "subscribe":
                 ready()
             else:
-                arrivals.note(now(), message["data"])
+                arrivals.note(now(), what(message["data"]))
 
 
 async def hop_sender(url: str) -> None:

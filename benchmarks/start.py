@@ -16,6 +16,7 @@ from typing import Final
 
 from redis import Redis
 
+from benchmarks.installation import environ
 from benchmarks.processes import Processes
 from benchmarks.result import Budget, Figure, Result, verify
 from benchmarks.workload import ROOT, Workload
@@ -55,15 +56,7 @@ def _ready(work: Workload, name: str, rounds: int, floor: float) -> Figure:
         with Redis.from_url(work.server_url) as client:
             client.flushall()  # new ledgers begin at 1, and so must the streams
         folder = work.folder / f"start-{number}"
-        environ = {
-            "NJORD_REDIS__URL": work.server_url,
-            "NJORD_APP__DATA_DIR": str(folder),
-            "NJORD_APP__LOG_DIR": str(folder / "journals"),
-            "NJORD_APP__LEDGER_DIR": str(folder / "ledgers"),
-            "NJORD_LOGGING__JSON_DIR": str(folder),
-            "NJORD_RISK__KILL_SWITCH_FILE": str(folder / "killswitch"),
-        }
-        with Processes(folder, environ) as processes:
+        with Processes(folder, environ(folder, work.server_url)) as processes:
             taken.append(processes.daemon(name, "--config-root", str(ROOT), *options))
         shutil.rmtree(folder)
     return Figure(f"{name} ready", median(taken) * _MS, "ms", floor, READY_MS)

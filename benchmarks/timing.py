@@ -20,6 +20,11 @@ class Spread(NamedTuple):
     p99: float
 
 
+def latencies_of(sent: Sequence[int], came: Sequence[int]) -> list[int]:
+    """How long each took, in nanoseconds."""
+    return [b - a for a, b in zip(sent, came, strict=False)]
+
+
 def spread(latencies_ns: Sequence[int]) -> Spread:
     """The 50th and 99th percentile, nearest rank. Raises ValueError without any latency."""
     if not latencies_ns:

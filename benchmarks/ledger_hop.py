@@ -1,0 +1,86 @@
+"""One hop of the ledger: an intent committed with fdatasync, relayed, and handed to the component of another daemon.
+
+Beside it the transport alone, and the same bytes by bare XADD and XREAD and by bare PUBLISH. Each lane is two
+processes; all stand all the time and work in turns. First at a pace at which nothing waits, then as fast as they go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Final
+
+from redis import Redis
+
+from benchmarks.hardware import fdatasync_us
+from benchmarks.ledger_roles import CONSUMER, PRODUCER
+from benchmarks.processes import Processes, Role, turn
+from benchmarks.result import Figure, Result, verify
+from benchmarks.timing import NS_PER_S, Spread, latencies_of, spread
+from benchmarks.workload import Workload
+from core import ledger
+
+GAP_US: Final = 4_000  # between two intents
+_TURN: Final = 50  # intents a turn
+_ROLES: Final = "benchmarks.ledger_roles"
+_LANES: Final = {"ledger": "the ledger hop", "bus": "transport alone", "publish": "bare PUBLISH"}
+_FLOOR: Final = "stream"
+
+Lanes = Mapping[str, tuple[Role, Role]]
+
+
+def run(work: Workload) -> Result:
+    """Latency, then throughput; every intent arrives once and in order, the ledgers hold."""
+    turns, burst = work.size(24, 8, 1), work.size(20_000, 5_000, 200)
+    with Redis.from_url(work.server_url) as client:
+        client.flushall()  # new ledgers begin at 1, and so must the streams
+    with Processes(work.folder, {}) as processes:
+        lanes = {name: _lane(processes, name, work) for name in ("ledger", "bus", _FLOOR, "publish")}
+        for source, sink in lanes.values():  # connections, caches
+            turn(source, sink, _TURN, GAP_US)
+        spreads, sync = _latencies(lanes, turns, work)
+        rates = _rates(lanes, burst, work.size(3, 2, 1))
+    sent = _TURN * (1 + turns) + burst * work.size(3, 2, 1)
+    for name in (PRODUCER, CONSUMER):
+        report = ledger.verify(work.folder / "ledgers" / f"{name}.ndjson")
+        verify(f"transactions in the ledger of {name}", sent, report.transactions)
+    floor = spreads[_FLOOR]
+    figures = []
+    for name, what in _LANES.items():
+        note = sync if name == "ledger" else "floor: bare XADD and XREAD" if name == "bus" else ""
+        figures += [
+            Figure(f"{what} p50", spreads[name].p50, "µs", floor.p50, note=note),
+            Figure(f"{what} p99", spreads[name].p99, "µs", floor.p99),
+        ]
+    figures += [
+        Figure(f"{what}, as fast as it goes", rates[name], "intents/s", rates[_FLOOR]) for name, what in _LANES.items()
+    ]
+    done = f"{sent:,} intents each way, {_TURN * turns:,} of them timed at {1_000_000 // GAP_US}/s or less"
+    return Result("ledger", figures, done)
+
+
+def _lane(processes: Processes, name: str, work: Workload) -> tuple[Role, Role]:
+    options = (str(work.folder),) if name == "ledger" else ()
+    sink = processes.role(f"{name}_sink", work.server_url, *options, module=_ROLES)
+    return processes.role(f"{name}_source", work.server_url, *options, module=_ROLES), sink
+
+
+def _latencies(lanes: Lanes, turns: int, work: Workload) -> tuple[dict[str, Spread], str]:
+    taken: dict[str, list[int]] = {name: [] for name in lanes}
+    syncs: list[float] = []
+    for _ in range(turns):
+        for name, lane in lanes.items():
+            taken[name] += latencies_of(*turn(*lane, _TURN, GAP_US))
+        syncs.append(fdatasync_us(work.folder / "fdatasync", 5))
+    note = f"one fdatasync took {median(syncs):,.0f} µs meanwhile; one is on the way"
+    return {name: spread(each) for name, each in taken.items()}, note
+
+
+def _rates(lanes: Lanes, burst: int, rounds: int) -> dict[str, float]:
+    """Intents a second, from the first one sent to the last one taken."""
+    rates: dict[str, list[float]] = {name: [] for name in lanes}
+    for _ in range(rounds):
+        for name, lane in lanes.items():
+            sent, came = turn(*lane, burst, 0)
+            rates[name].append(burst * NS_PER_S / (came[-1] - sent[0]))
+    return {name: median(each) for name, each in rates.items()}
