@@ -206,6 +206,8 @@ class Service:
         told = [*self.host.tell_trouble(), *self.host.say(self._first_words)]
         await self._commit()
         await self._relay.send(told)
+        if self.host.ledger is not None:
+            await self._say_how_far()
         try:
             if self._source is not None and self._feed is not None:
                 await self._serve_source(self._source, self._feed)
@@ -331,6 +333,13 @@ class Service:
             told = [*self.host.tell_trouble(), *await self._ask_kill_switch()]
             await self._tell(told)
         await self._relay.mend()
+        await self._say_how_far()
+
+    async def _say_how_far(self) -> None:
+        """Tell the producers upstream which of their entries they need to keep for this daemon."""
+        if self.host.streams:
+            with suppress(BusUnavailableError):  # said again in a moment
+                await self.bus.publish_positions(self.host.name, self.host.streams)
 
     async def _pass_on_alerts(self) -> None:
         while self.host.alerts:
@@ -383,11 +392,8 @@ class Service:
             _log.info("configuration reloaded")
 
     async def _watch_reload(self) -> None:
-        while True:
-            with suppress(BusUnavailableError):
-                async for _ in self.bus.subscribe("controller.reload"):
-                    self._reload_now()
-            await asyncio.sleep(RETRY_MAX_S)
+        async for _ in self.bus.follow("controller.reload"):
+            self._reload_now()
 
     async def _heartbeat(self) -> None:
         while True:
