@@ -59,6 +59,10 @@ class Auditor:
         """Every transaction that was durable when it was looked at last."""
         return {name: ledger.transactions for name, ledger in self._ledgers.items()}
 
+    def path(self, name: str) -> Path:
+        """The file of a ledger."""
+        return self._ledgers[name].path
+
     def look(self) -> None:
         """Read what has become durable. Raises BrokenError."""
         if self._seen == self._machine.syncs:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from backtest.simulation.disk import Machine
 from backtest.simulation.incarnation import Incarnation
 from backtest.simulation.loop import VirtualLoop
 from backtest.simulation.market import Tape, feed, journaled_ids
 from backtest.simulation.network import Network
-from backtest.simulation.server import SimulatedServer
+from backtest.simulation.server import ServerState, SimulatedServer
 from core import bars_daemon
+from core.bus_link import Entry
 from core.clock import NS_PER_S
 from core.component import Component
 from core.config_model import Config
@@ -32,6 +34,7 @@ from core.redis_bus import RedisBus
 from core.service import Service
 from core.service_settings import ServiceSettings
 from core.supervisor import Supervisor
+from core.topics import row_of
 from execution import daemon as execution_daemon
 from risk import daemon as risk_daemon
 from strategies import daemon as strategies_daemon
@@ -39,7 +42,8 @@ from strategies import daemon as strategies_daemon
 URL: Final = "redis://simulated:6379/0"
 FEED: Final = "md_ingest"
 SETTINGS: Final = ServiceSettings(port=None)
-EVENTS_KEPT: Final = 40
+EVENTS_KEPT: Final = 60
+SERVER_PAST: Final = 64  # states of the server that are kept
 _SPECS: Final[dict[str, DaemonSpec]] = {
     spec.name: spec
     for spec in (
@@ -111,7 +115,10 @@ class Fleet:
         self._random = Random(f"{seed}/fleet")
         self._tape = Tape(seed, config.instruments_table(), tuple(config.instruments))
         self._market_end_s = market_end_s
-        self._held: set[str] = set()
+        self.has_power = asyncio.Event()
+        self.has_power.set()
+        self._uncut = False  # the power failed, and files still hold what that took
+        self._server_past: deque[tuple[float, ServerState]] = deque(maxlen=SERVER_PAST)
         self._keepers: list[asyncio.Task[None]] = []
 
     @property
@@ -136,10 +143,39 @@ class Fleet:
         if life is not None and life.alive:
             life.fuse = effects
 
-    def crash_all(self) -> None:
-        """End every daemon now."""
+    def disarm(self) -> None:
+        """Nobody is to crash any more."""
+        for life in self.lives.values():
+            life.fuse = None
+
+    def lose_power(self) -> None:
+        """Everything ends now; what was not synced may be gone. ``has_power`` says when it comes back."""
+        self.has_power.clear()
+        self.server_down()
         for life in self.lives.values():
             life.end("lost its power")
+        self._uncut = True
+        self._cut_files()
+
+    def server_down(self) -> None:
+        """The server ends."""
+        self.network.go_down()
+        self.server.disconnect_all()
+
+    def remember_server(self) -> None:
+        """Keep what the server holds now, for it to come back to."""
+        if not self.network.down:
+            self._server_past.append((self.loop.time(), self.server.state()))
+
+    def server_forgets(self, seconds: float) -> float:
+        """The server is as it was at least so long ago, as far as that is known; how long in fact."""
+        now = self.loop.time()
+        for at, state in reversed(self._server_past):
+            if now - at >= seconds:
+                self.server.become(state)
+                self._server_past = deque((e for e in self._server_past if e[0] <= at), maxlen=SERVER_PAST)
+                return now - at
+        return 0.0
 
     # ---- keeping them alive
 
@@ -147,13 +183,22 @@ class Fleet:
         number = 0
         while not self.closing:
             number += 1
+            if not self.has_power.is_set():
+                await self.has_power.wait()
             life = Incarnation(daemon, number, self.loop, self.machine, self.server, self.network)
             self.lives[daemon] = life
             life.start(partial(self._live, life))
             await life.gone
             self._judge(life)
+            self._cut_files()
             if not self.closing:
                 await asyncio.sleep(0.02 + self._random.random() ** 3 * 4.0)
+
+    def _cut_files(self) -> None:
+        """Once after a power loss, when the last one is gone: files lose what was not synced."""
+        if self._uncut and all(each.gone.done() for each in self.lives.values()):
+            self._uncut = False
+            self.machine.lose_power()
 
     def _judge(self, life: Incarnation) -> None:
         """What the end of a life says: a crash was asked for, an error has to be one that may happen."""
@@ -211,6 +256,32 @@ class Fleet:
 
     # ---- looking at them
 
+    def unsettled(self, said: Mapping[str, dict[Entry, tuple[str, Any]]]) -> str:
+        """What is not at rest yet, in words; empty when all that was said has been processed and is in the server."""
+        for daemon in DAEMONS:
+            life, service = self.lives[daemon], self.services[daemon]
+            if not life.alive:
+                return f"{daemon} is down"
+            if not service.report()["ready"]:
+                return f"{daemon} waits for {service.report()['waiting_for']}"
+            if service.host.trouble is not None:
+                return f"{daemon} cannot write: {service.host.trouble}"
+            for producer, place in service.host.streams.items():
+                last = max(
+                    (p for p, (topic, _) in said[producer].items() if daemon in row_of(topic).consumers), default=(0, 0)
+                )
+                if place < last:
+                    return f"{daemon} has processed {producer} up to {place}, which is at {last}"
+            if daemon in said:
+                newest, _ = self.server.newest(service.bus.stream_key(daemon))
+                if newest != service.host.told:
+                    return f"the server has {daemon} up to {newest}, its ledger is at {service.host.told}"
+        return ""
+
+    def progress(self) -> int:
+        """Grows while anybody writes to a ledger."""
+        return sum(each.host.ledger.seq for each in self.services.values() if each.host.ledger is not None)
+
     def component(self, daemon: str) -> Component:
         """The daemon's live component."""
         return self.services[daemon].host.component
@@ -218,3 +289,9 @@ class Fleet:
     def rebuilt(self, daemon: str) -> Component:
         """A new component of the daemon, which has seen nothing."""
         return _SPECS[daemon].build(self.config)
+
+
+def _newest_for(daemon: str, said: dict[Entry, tuple[str, Any]]) -> Entry:
+    """The last entry of a producer that a daemon consumes."""
+    places = reversed(said)
+    return next((place for place in places if daemon in row_of(said[place][0]).consumers), (0, 0))

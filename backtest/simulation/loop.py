@@ -12,6 +12,7 @@ from contextvars import Context, ContextVar
 from typing import Any, Final, Protocol, TypeVar
 
 T = TypeVar("T")
+BUSY_STEPS: Final = 100_000
 
 OWNER: Final[ContextVar[TaskOwner | None]] = ContextVar("owner", default=None)
 """Whose tasks are being made: inherited by every task that one of the owner's tasks makes."""
@@ -29,6 +30,10 @@ class StalledError(RuntimeError):
     """Nothing is ready and no timer is set: everybody waits for somebody else, for ever."""
 
 
+class BusyError(RuntimeError):
+    """Something goes round and round without waiting: time cannot go on."""
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs tasks in virtual seconds, which begin at 0.
 
@@ -42,6 +47,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.steps = 0
         self.after_step: Callable[[], None] | None = None
         self._now = 0.0
+        self._here = 0  # rounds since time last went on
         self._selector = self
         self.set_debug(False)
         self.set_task_factory(_owned_task)
@@ -55,14 +61,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
         Raises:
             StalledError: there will never be anything to do.
+        BusyError: there is always something to do, and time does not go on.
         """
         self.steps += 1
+        self._here += 1
+        if self._here > BUSY_STEPS:
+            raise BusyError(f"something is busy without end at virtual second {self._now:.3f}")
         if self.after_step is not None:
             self.after_step()
         if timeout is None:
             raise StalledError(f"nothing will ever happen again at virtual second {self._now:.3f}")
         if timeout > 0 and not self._ready:  # type: ignore[attr-defined]  # what ``after_step`` may have added to
             # The timer's own time, not a sum: rounding must not leave it a moment ahead for ever.
+            self._here = 0
             self._now = max(self._now, self._scheduled[0]._when)  # type: ignore[attr-defined]  # of the base class
         return ()
 
