@@ -29,6 +29,8 @@ BLOCK_MS: Final = 1_000  # how long one read waits for a new entry
 RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 5.0
 END_TIMEOUT_S: Final = 2.0  # for a reader to end once it is told to
+_BROADCASTS: Final = "broadcasts"  # the readers of a subscription
+_STREAMS: Final = "streams"
 _log: Final = logging.getLogger("njord.bus")
 
 
@@ -70,6 +72,7 @@ class RedisBus:
         self._prefix = prefix
         self._block_ms = min(BLOCK_MS, int(timeout_s * 500))  # a blocking read must end before it counts as silence
         self._down = False
+        self._apart: set[str] = set()  # readers that wait for the server
         self._told_until = 0.0  # loop time before which the outage need not be told again
         self._tokens: dict[str, int] = {}  # by producer, what this process has claimed
         self._watched: tuple[str, bytes | None, float] = ("", None, 0.0)  # key, value, loop time
@@ -240,7 +243,9 @@ class RedisBus:
         readers = [asyncio.create_task(self._read_broadcasts(wanted.patterns, inbox))] if wanted.patterns else []
         if wanted.streams:
             readers.append(asyncio.create_task(self._read_streams(dict(wanted.streams), wanted.watch, inbox)))
-        if not wanted.patterns:
+        if wanted.patterns:
+            self._apart.add(_BROADCASTS)
+        else:
             self.connected.set()
         for reader in readers:
             reader.add_done_callback(lambda _: inbox.close())
@@ -265,15 +270,15 @@ class RedisBus:
                         if said is not None:
                             inbox.put(broadcast_of(*said))
                             continue
-                        self._down, subscribed = False, True
-                        self.connected.set()
+                        subscribed = True
+                        self._back(_BROADCASTS)
                         pause = RETRY_FIRST_S
             except BusUnavailableError as error:
                 if subscribed and await self._answers():
                     self._say_cut_off(error)
                     await asyncio.sleep(RETRY_FIRST_S)
                 else:
-                    pause = await self._lost(error, pause)
+                    pause = await self._lost(error, pause, _BROADCASTS)
                 subscribed = False
 
     async def _answers(self) -> bool:
@@ -307,10 +312,10 @@ class RedisBus:
             try:
                 entries, value = await self._link.read(after, watch, STREAM_BATCH, block_ms)
             except BusUnavailableError as error:
-                pause = await self._lost(error, pause)
+                pause = await self._lost(error, pause, _STREAMS)
                 continue
             pause = RETRY_FIRST_S
-            self._down = False
+            self._back(_STREAMS)
             if watch is not None:
                 self._watched = (watch, value, loop.time())
             for found in entries:
@@ -319,8 +324,16 @@ class RedisBus:
             self.holes += cursors.settle(loop.time())
             await asyncio.sleep(0)  # the consumer goes first, then the next request
 
-    async def _lost(self, error: BusUnavailableError, pause: float) -> float:
+    def _back(self, reader: str) -> None:
+        """A reader has the server again; readers lose it and find it each at its own time."""
+        self._down = False
+        self._apart.discard(reader)
+        if not self._apart:
+            self.connected.set()
+
+    async def _lost(self, error: BusUnavailableError, pause: float, reader: str) -> float:
         """Say that the connection is gone, once for all readers, wait, and return the next pause."""
+        self._apart.add(reader)
         self.connected.clear()
         if not self._down:
             self._down = True
