@@ -190,6 +190,7 @@ HOW: Final[dict[str, Way]] = {
     "make run FEED=capture.raw.gz": run_capture,
     "make run VENUE=binanceus SYMBOL=BTC/USDT": run_live,
     "make test": run_some_tests,
+    "make test ARGS=tests/test_host_component.py": run_some_tests,
     "make help": list_targets,
     ".venv/bin/njord-ctl --help": list_subcommands,
     ".venv/bin/njord-ctl config check": ask_the_configuration,
