@@ -85,6 +85,7 @@ class KillSession:
 
     Args:
         modules: what Python runs instead of a daemon's own module, for proving that a fault would be found.
+        settle_s: how long the fleet may take to come to rest.
         told: is given each strike when the fleet is over it.
     """
 
@@ -95,14 +96,14 @@ class KillSession:
         feed: Feed,
         *,
         modules: Mapping[str, Sequence[str]] | None = None,
-        environ: Mapping[str, str] | None = None,
+        settle_s: float = SETTLE_S,
         told: Callable[[Struck], None] = lambda _: None,
     ) -> None:
         self.plan = plan
         self.folder = folder
         self.feed = feed
         self._modules = modules or {}
-        self._environ = {"NJORD_REDIS__TIMEOUT_S": "1", **(environ or {})}
+        self._settle_s = settle_s
         self._told = told
         self._outcome = Outcome(plan)
         self._server = KillableServer(plan.sync)
@@ -120,7 +121,7 @@ class KillSession:
         self._started = time.monotonic()
         root = busy_installation(self.folder)
         run = self.folder / "run"
-        with self._server as server, Processes(server.url, run, root, **self._environ) as self.fleet:
+        with self._server as server, Processes(server.url, run, root, NJORD_REDIS__TIMEOUT_S="1") as self.fleet:
             try:
                 self._start_all()
                 for strike, following in zip_longest(self.plan.strikes, self.plan.strikes[1:]):
@@ -129,8 +130,7 @@ class KillSession:
                 self._come_to_rest()
             except NotOverItError as error:
                 self._fault(str(error))
-        if not self._outcome.violations:
-            self._outcome.violations += violations(run)
+        self._outcome.violations += violations(run, settled=not self._outcome.violations)
         self._reckon(run)
         self._outcome.wall_s = time.monotonic() - self._started
         return self._outcome
@@ -304,12 +304,12 @@ class KillSession:
 
     def _come_to_rest(self) -> None:
         self._end_well(FEED)
-        run, deadline = self.fleet.folder, time.monotonic() + SETTLE_S
+        run, deadline = self.fleet.folder, time.monotonic() + self._settle_s
         while left := waiting(run):
             for name in DAEMONS:
                 self._look_after(name)
             if time.monotonic() > deadline:
-                raise NotOverItError(f"not at rest after {SETTLE_S:g} s, {len(left)} messages wait: {left[:3]}")
+                raise NotOverItError(f"not at rest after {self._settle_s:g} s, {len(left)} messages wait: {left[:3]}")
             time.sleep(0.1)
         self._outcome.violations += stream_faults(self._server.url, run)
         for name in DAEMONS:
