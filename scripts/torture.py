@@ -37,9 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the fleet it runs ends with it
     seed = secrets.randbelow(1_000_000) if asked.seed is None else asked.seed
     print(f"seed {seed}", flush=True)
-    outcomes = []
-    for each in _plans(seed, asked.kills, asked.minutes, asked.session):
-        outcomes.append(_suffer(each, asked.feed, asked.keep))
+    drawn = _plans(seed, asked.kills, asked.minutes, asked.session)
+    outcomes = [_suffer(each, asked.feed, asked.keep) for each in drawn]
     print(f"\n{tables(outcomes)}")
     return _verdict(outcomes, asked.feed)
 
@@ -75,9 +74,9 @@ def _suffer(plan: Plan, recordings: str | None, keep: Path | None) -> Outcome:
 
 def _verdict(outcomes: Sequence[Outcome], recordings: str | None) -> int:
     failed = [outcome.plan for outcome in outcomes if outcome.violations]
-    for plan in failed:
+    for each in failed:
         feed = f" --feed {recordings}" if recordings else ""
-        print(f"again: python -m scripts.torture --seed {plan.seed} --session {plan.number}{feed}")
+        print(f"again: python -m scripts.torture --seed {each.seed} --session {each.number}{feed}")
     return 1 if failed else 0
 
 
