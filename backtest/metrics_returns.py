@@ -1,7 +1,7 @@
 """What periodic returns say: how they are taken from an equity curve, and the figures on them.
 
-Returns are fractions (0.01 is one percent) per period; ``per_year`` is how many periods a year has. Every function takes
-any length, also none, and answers a finite number; a ratio with nothing below the line is settled by ``ratio``.
+Returns are fractions (0.01 is one percent) per period; ``per_year`` is how many of them a year has. All functions take
+any length, also none, and answer a finite number; a ratio with nothing below the line is settled by ``ratio``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOISE: Final = 1e-12  # a spread this small beside the returns themselves is ro
 
 
 def ratio(above: float, below: float) -> float:
-    """``above / below`` within ±``UNBOUNDED``; with nothing below: 0 for 0, else ``UNBOUNDED`` with the sign of above."""
+    """``above / below`` within ±``UNBOUNDED``; with nothing below: 0 for 0, else the bound of that sign."""
     if below == 0.0:
         return 0.0 if above == 0.0 else (UNBOUNDED if above > 0 else -UNBOUNDED)
     return min(max(above / below, -UNBOUNDED), UNBOUNDED)
@@ -107,7 +107,7 @@ def _standardised_moment(returns: Floats, order: int) -> float:
 
 
 def value_at_risk_95_pct(returns: Floats) -> float:
-    """The fifth percentile of returns in percent, linear between ranks: one period in twenty is worse. Usually negative.
+    """The fifth percentile of returns in percent, linear between ranks: one period in twenty is worse; mostly negative.
 
     Source: historical simulation, Jorion, "Value at Risk", chapter 10.
     """

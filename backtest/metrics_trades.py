@@ -45,9 +45,14 @@ def trades_of(round_trips: Sequence[RoundTrip]) -> Trades:
         for trip in round_trips
     ]
     ts_open, ts_close, notional, fees, pnl, closed = zip(*rows, strict=True) if rows else ((),) * 6
-    times = np.array(ts_open, dtype=np.int64), np.array(ts_close, dtype=np.int64)
-    amounts = (np.array(column, dtype=np.float64) for column in (notional, fees, pnl))
-    return Trades(*times, *amounts, np.array(closed, dtype=np.bool_))
+    return Trades(
+        np.array(ts_open, dtype=np.int64),
+        np.array(ts_close, dtype=np.int64),
+        np.array(notional, dtype=np.float64),
+        np.array(fees, dtype=np.float64),
+        np.array(pnl, dtype=np.float64),
+        np.array(closed, dtype=np.bool_),
+    )
 
 
 def win_rate(pnl: Floats) -> float:
@@ -115,4 +120,9 @@ def exposure_pct(trades: Trades, start_ns: int, end_ns: int) -> float:
 
 def turnover_annual(trades: Trades, mean_equity: float, years: float) -> float:
     """Traded notional over the mean equity, per year: 12 means that the capital was bought or sold twelve times."""
-    return ratio(float(trades.notional.sum()), max(mean_equity, 0.0) * years)
+    return ratio(float(trades.notional.sum()), max(mean_equity, 0.0) * years) if years > 0 else 0.0
+
+
+def trades_per_year(trades: Trades, years: float) -> float:
+    """Closed trades per year at this pace."""
+    return ratio(float(trades.closed.sum()), years) if years > 0 else 0.0
