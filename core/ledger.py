@@ -7,7 +7,8 @@ SHA-256 of itself without the hash; the next line repeats it as ``prev``, so an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import errno
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,7 @@ from core.ledger_lines import (
     refuse_changed_tail,
     torn_tail,
 )
+from core.reserve import Reserve
 from core.topics import Delivery, row_of
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "verify",
 ]
 
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 KEPT_BYTES: Final = 1024 * 1024  # of transactions that answered nothing, before they are synced for their own sake
 _FURTHER_BACK: Final = 8  # times as far, when there is no message before the one asked for
 
@@ -81,7 +84,15 @@ class Ledger:
         JournalWriteError: on opening and on ``commit``, when the disk refuses; nothing may leave the process then.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True, disk: Disk = OS_DISK) -> None:
+    def __init__(self, path: Path, *, durable: bool = True, disk: Disk = OS_DISK, reserve_bytes: int = 0) -> None:
+        """Open for appending.
+
+        Args:
+            path: the file.
+            durable: whether ``commit`` waits for the disk.
+            disk: what the file is written through.
+            reserve_bytes: how much of the disk is kept in ``{name}.reserve`` and given up when it is full.
+        """
         self.path = path
         self.name = path.name.partition(".")[0]
         self.durable = durable
@@ -92,20 +103,39 @@ class Ledger:
         self.ts_ns = 0  # of the last transaction
         self._synced = 0  # the last transaction that the disk itself has confirmed
         self._answered = False  # something that waits for ``commit`` tells others anything
-        tail = torn_tail(path)
-        if tail:
-            refuse_changed_tail(path, count_lines(path) + 1, tail)
-        self._journal = NdjsonJournal(path, rotate_bytes=0, daily=False, disk=disk, rewrites=durable)
+        self._reserve = Reserve(path.with_name(f"{self.name}.reserve"), reserve_bytes, disk)
+        self._journal = self._opened(disk)
         try:
-            if self._journal.repaired and is_whole(tail):
-                # Only the newline is missing: as good as written, and dropping it would lose what others may have seen.
-                self._journal.append(tail)
-                self._journal.flush()
-            if durable:
-                self._journal.sync()
+            self._reserve.take()
         except BaseException:
             self._journal.abandon()
             raise
+
+    def _opened(self, disk: Disk) -> NdjsonJournal:
+        tail = torn_tail(self.path)
+        if tail:
+            refuse_changed_tail(self.path, count_lines(self.path) + 1, tail)
+        journal = NdjsonJournal(self.path, rotate_bytes=0, daily=False, disk=disk, rewrites=self.durable)
+        try:
+            if journal.repaired and is_whole(tail):
+                # Only the newline is missing: as good as written, and dropping it would lose what others may have seen.
+                journal.append(tail)
+                journal.flush()
+            if self.durable:
+                journal.sync()
+        except BaseException:
+            journal.abandon()
+            raise
+        return journal
+
+    @property
+    def strained(self) -> bool:
+        """Whether the reserve is used up: the disk is full, and nothing but what reduces risk should be done."""
+        return self._reserve.strained
+
+    def refresh_reserve(self) -> bool:
+        """Keep space for the next time the disk is full, if it has any; whether the reserve is there."""
+        return self._reserve.take()
 
     @property
     def place(self) -> Place:
@@ -134,7 +164,7 @@ class Ledger:
             JournalWriteError: too much waits for a disk that refuses; the transaction was not taken.
         """
         line, digest = line_of(self.seq + 1, ts_ns, cause, events, self._prev, note)
-        self._journal.append(line, ts_ns)
+        self._on_reserve(lambda: self._journal.append(line, ts_ns))
         self.seq, self._prev, self.ts_ns = self.seq + 1, digest, ts_ns
         self.identity = self.identity or identity_of(digest)
         self._answered = self._answered or bool(events)
@@ -149,8 +179,10 @@ class Ledger:
         After a refusal the same lines are tried again by the next call, in the same order: no other transaction ever
         takes their numbers, unless the ledger is abandoned and opened anew, and then the file says which of them are.
         """
-        if self.committed == self.seq:
-            return
+        if self.committed != self.seq:
+            self._on_reserve(self._commit)
+
+    def _commit(self) -> None:
         if self.durable and (self._answered or self._journal.kept_bytes > KEPT_BYTES):
             self.sync()
         else:
@@ -167,6 +199,15 @@ class Ledger:
             raise
         self._answered = False
         self.committed = self._synced = self.seq
+
+    def _on_reserve(self, effect: Callable[[], None]) -> None:
+        """Do it; on a full disk give up the reserve and try once more."""
+        try:
+            effect()
+        except JournalWriteError as error:
+            if error.cause.errno not in _FULL or not self._reserve.free():
+                raise
+            effect()
 
     def abandon(self) -> None:
         """Release the file as a crash does: what is not committed never happened."""
