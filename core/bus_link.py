@@ -38,7 +38,7 @@ class Stream(NamedTuple):
 
 
 class Incoming(NamedTuple):
-    """One entry of a stream as it was found. What it does not name is empty, its ``prev`` None: somebody else's hand."""
+    """One entry of a stream as it was found. What it does not name is empty, its ``prev`` None: another hand."""
 
     key: str
     entry: Entry

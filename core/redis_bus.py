@@ -292,9 +292,9 @@ class RedisBus:
     def _say_cut_off(self, error: BusUnavailableError) -> None:
         self.cut_off += 1
         _log.warning(
-            "the server ended a subscription while it answers: this process read too slowly, and broadcasts were lost. "
-            "Expected to keep up; see client-output-buffer-limit pubsub in the server's configuration (%s)",
-            error,
+            "the server ended a subscription while it answers (%s): this process read too slowly, and broadcasts were "
+            "lost. Expected to keep up; see client-output-buffer-limit pubsub in the server's configuration",
+            error.__cause__ or error,
         )
 
     async def _read_streams(self, positions: dict[str, Entry], watch: str | None, inbox: Inbox) -> None:

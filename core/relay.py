@@ -109,6 +109,8 @@ class Relay:
             await self._look(book)
             await self._bus.claim(self._host.name, self._clock.now_ns() // NS_PER_MS)
             self._claimed = True
+        else:
+            await self._bus.hold(self._host.name)
         await self.refill()
 
     # ---- what Redis has
@@ -183,16 +185,20 @@ class Relay:
     async def _begin_again(self, book: Ledger, after: Entry) -> None:
         await self._bus.hold(self._host.name)  # who has been fenced removes nothing
         await self._bus.remove(self._host.name)
-        await self._send_from(book, min(after, _before(self._host.told)))
+        await self._send_from(book, min(after, _before(self._host.told)), anew=True)
 
-    async def _send_from(self, book: Ledger, after: Entry) -> None:
-        """Send the ledger's messages behind an entry, in order. Progress of a long refill is told."""
+    async def _send_from(self, book: Ledger, after: Entry, *, anew: bool = False) -> None:
+        """Send the ledger's messages behind an entry, in order; ``anew`` begins a stream that is not there.
+
+        Progress of a long refill is told.
+        """
         name, loop = self._host.name, asyncio.get_running_loop()
         began = told = loop.time()
-        sent, start = 0, None
+        sent, start = 0, NOTHING
         messages = ledger.messages_after(book.path, name, after)
         while batch := await self._next(messages):
-            start = batch[0].prev if start is None else start
+            if anew and not sent:
+                start = batch[0].prev
             await self._bus.publish(batch, start)
             sent += len(batch)
             if loop.time() - told > PROGRESS_S:

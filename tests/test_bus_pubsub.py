@@ -13,7 +13,7 @@ from fakeredis import FakeAsyncRedis, FakeServer
 from core.bus import Bus, MemoryBus, Subscription
 from core.component import Message, Unreadable
 from core.contracts import OrderIntent, TradeEvent
-from core.errors import BusUnavailableError
+from core.errors import BusGapError, BusUnavailableError
 from tests.redis_server import RedisServer, spare_port
 
 AnyBus = Bus | MemoryBus
@@ -114,6 +114,65 @@ async def test_an_entry_sent_twice_is_in_the_stream_once(connect: Connect) -> No
     await sender.publish([intent(1), intent(2), intent(3)])
     got = await collect(receiver, Subscription((), {"strategy_runner": (0, 0)}), 3)
     assert [m.entry[0] for m in got] == [1, 2, 3]
+
+
+async def test_an_entry_says_what_came_before_it_and_which_ledger_it_is_from(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    await sender.claim("strategy_runner", 1)
+    await sender.publish([intent(1), intent(2)])
+    got = await collect(receiver, Subscription((), {"strategy_runner": (0, 0)}), 2)
+    assert [(m.entry, m.prev, m.ledger) for m in got] == [((1, 0), (0, 0), "a ledger"), ((2, 0), (1, 0), "a ledger")]
+
+
+@pytest.mark.parametrize("lacking", [[2], [1, 3], [1, 2, 4]])
+async def test_a_hole_is_refused_and_nothing_of_the_batch_is_sent(connect: Connect, lacking: list[int]) -> None:
+    sender, receiver = connect(), connect()
+    await sender.claim("strategy_runner", 1)
+    with pytest.raises(BusGapError, match=f"before {lacking[-1]}-0"):
+        await sender.publish([trade(1), *[intent(n) for n in lacking]])
+    await sender.publish([intent(1)])
+    stream = receiver.consume(Subscription((), {"strategy_runner": (0, 0)}))
+    assert await asyncio.wait_for(anext(stream), 5) == [intent(1)]
+    await stream.aclose()
+
+
+async def test_a_stream_that_is_not_there_may_begin_where_its_producer_says(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    await sender.claim("strategy_runner", 1)
+    with pytest.raises(BusGapError):
+        await sender.publish([intent(6)], (4, 0))
+    await sender.publish([intent(6), intent(7)], (5, 0))
+    with pytest.raises(BusGapError):
+        await sender.publish([intent(12)], (11, 0))
+    got = await collect(receiver, Subscription((), {"strategy_runner": (5, 0)}), 2)
+    assert got == [intent(6), intent(7)]
+
+
+async def test_a_mixed_batch_is_published_in_its_order_and_what_is_there_already_not_again(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    await sender.claim("strategy_runner", 1)
+    await sender.publish([intent(1)])
+    stream = receiver.subscribe("*")
+    first = asyncio.ensure_future(anext(stream))
+    while not first.done():
+        await sender.publish_json("here", {"n": 0})
+        await asyncio.wait({first}, timeout=0.02)
+    await sender.publish([trade(1), intent(1), intent(2), trade(2), intent(3)])
+    got: list[object] = []
+    while len(got) < 4:
+        payload = await asyncio.wait_for(anext(stream), 5)
+        if "n" not in payload:
+            got.append(payload.get("trade_id") or payload["intent_id"])
+    assert got == ["1", "i2", "2", "i3"]
+    await stream.aclose()
+
+
+async def test_entries_without_a_claim_are_a_mistake_of_the_program(redis_url: str) -> None:
+    bus = Bus(redis_url)
+    with pytest.raises(RuntimeError, match="claim"):
+        await bus.publish([intent(1)])
+    await bus.publish([trade(1)])
+    await bus.close()
 
 
 async def test_plain_subscribers_see_ledger_messages_too(connect: Connect) -> None:
