@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controller.options import AsJson, Root
-from controller.terminal import Exit, fail, iso_time, print_folded, print_json, print_line, print_table, print_warning
+from controller.terminal import (
+    Exit,
+    fail,
+    iso_time,
+    print_folded,
+    print_json,
+    print_line,
+    print_passing,
+    print_table,
+    print_warning,
+)
 
 if TYPE_CHECKING:
     from core.ledger import Transaction
@@ -106,7 +116,8 @@ def state(
             Exit.USAGE, f"no ledgers in {folder}; those of `make run` are in var/runs/…/ledgers: name it, --ledger-dir"
         )
     _existing([ledger_path(folder, name) for name in names])
-    found = look(config, folder, names)
+    found = look(config, folder, names, _print_reading)
+    print_passing()
     if as_json:
         print_json(as_plain(found))
     else:
@@ -117,6 +128,10 @@ def state(
         raise typer.Exit(Exit.BAD)
     if found.unknown:
         raise typer.Exit(Exit.PARTLY)
+
+
+def _print_reading(path: Path) -> None:
+    print_passing(f"reading {path}, {path.stat().st_size / 2**20:,.0f} MiB …")
 
 
 def _existing(paths: list[Path]) -> list[Path]:

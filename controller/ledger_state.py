@@ -77,19 +77,25 @@ def ledger_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.ndjson"
 
 
-def look(config: Config, folder: Path, names: Sequence[str]) -> FleetState:
+def look(config: Config, folder: Path, names: Sequence[str], told: Callable[[Path], None]) -> FleetState:
     """Fold the ledgers of some daemons; those of their upstreams are read as well, where they are.
+
+    ``told`` hears which file is read, as a day's ledger takes seconds.
 
     Raises:
         ConfigError: a component cannot be built from this configuration.
     """
-    states = {name: _fold(SPECS[name], config, ledger_path(folder, name)) for name in names}
+    states: dict[str, DaemonState] = {}
+    for name in names:
+        told(ledger_path(folder, name))
+        states[name] = _fold(SPECS[name], config, ledger_path(folder, name))
     chains = {name: state.chain for name, state in states.items() if state.sound}
     problems = [state.error for state in states.values() if not state.sound]
     for producer in sorted({producer for name in names for producer in upstreams(name)} - states.keys()):
         path = ledger_path(folder, producer)
         try:
             if path.exists():
+                told(path)
                 chains[producer] = _scan(producer, path)
         except LedgerCorruptError as error:
             problems.append(str(error))

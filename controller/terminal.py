@@ -19,6 +19,7 @@ _NARROWEST: Final = 40  # columns that a folded line has at least behind its ind
 _RED: Final = "\033[31m"
 _BOLD: Final = "\033[1m"
 _RESET: Final = "\033[0m"
+_ERASE: Final = "\033[K"
 
 
 class Exit(IntEnum):
@@ -101,6 +102,13 @@ def print_heading(title: str, verdict: str = "", *, alarming: bool = False) -> N
         print_line(f"{title}  {verdict}".rstrip())
         return
     print_line(f"{_BOLD}{title}{_RESET}  {_RED + verdict + _RESET if alarming else verdict}".rstrip())
+
+
+def print_passing(text: str = "") -> None:
+    """What takes a while, on standard error, until the next one takes its place; on a terminal only."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{_ERASE}{text}")
+        sys.stderr.flush()
 
 
 def print_warning(text: str) -> None:
