@@ -6,7 +6,7 @@ the time of the events. Hosts (a daemon, the embedded fleet, the backtester) do 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -70,4 +70,18 @@ class Durable(Protocol):
 
     def snapshot(self) -> dict[str, Any]:
         """The durable state as plain JSON values, equal after ``restore`` of all that ``on_event`` answered."""
+        ...
+
+
+@runtime_checkable
+class Loadable(Durable, Protocol):
+    """A durable component that can start from a snapshot instead of its whole ledger.
+
+    Its class carries ``SNAPSHOT_VERSION`` (1 when left out): another one when what ``snapshot`` gives changes its
+    form or its meaning, so that nothing older is loaded.
+    """
+
+    def load_snapshot(self, snapshot: Mapping[str, Any], /) -> None:
+        """Become, having seen nothing yet, the component that ``snapshot`` describes. May raise anything when it does
+        not fit the configuration: the host then makes the component anew and folds the whole ledger."""
         ...

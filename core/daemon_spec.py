@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from core.component import Component
 from core.config_model import Config
@@ -16,7 +16,10 @@ from core.disk import OS_DISK, Disk
 from core.errors import JournalWriteError
 from core.host import ComponentHost, JournalSet
 from core.ledger import Ledger
+from core.snapshot import SNAPSHOT_EVERY
 from core.topics import FLEET
+
+RESERVE_BYTES: Final = 4 * 1024 * 1024  # of the disk, for each ledger
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ def assemble(
     disk: Disk = OS_DISK,
     trouble: JournalWriteError | None = None,
     current: Callable[[], Config] | None = None,
+    reserve_bytes: int = RESERVE_BYTES,
+    snapshot_every: int = SNAPSHOT_EVERY,
 ) -> ComponentHost:
     """The daemon's component with its ledger and journals, under the folders of the configuration.
 
@@ -59,6 +64,8 @@ def assemble(
         disk: what the files are written through.
         trouble: what a start before this one could not write.
         current: the configuration to build the component anew from, after a reload; ``config`` when left out.
+        reserve_bytes: what the ledger keeps of the disk for the day it is full.
+        snapshot_every: transactions between two snapshots; 0 for none.
 
     Raises:
         JournalWriteError: the ledger cannot be opened.
@@ -72,7 +79,10 @@ def assemble(
         return made, spec.catch_up(made, latest()) if spec.catch_up is not None else ()
 
     journals = open_journals(config, disk)
-    book = Ledger(config.ledger_dir / f"{spec.name}.ndjson", durable=durable, disk=disk) if spec.ledgered else None
+    book = None
+    if spec.ledgered:
+        path = config.ledger_dir / f"{spec.name}.ndjson"
+        book = Ledger(path, durable=durable, disk=disk, reserve_bytes=reserve_bytes if durable else 0)
     return ComponentHost(
         component or spec.build(config),
         journals,
@@ -80,6 +90,7 @@ def assemble(
         rebuild=lambda: spec.build(latest()),
         heal=healed if spec.catch_up is not None else None,
         trouble=trouble,
+        snapshot_every=snapshot_every,
     )
 
 

@@ -6,6 +6,7 @@ differ only in how messages come and go. Starting up is recovering: ``recover`` 
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections import Counter, deque
@@ -14,15 +15,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from core import codec, ids, ledger, topics
+from core import codec, ids, ledger, projections, topics
 from core.clock import EventClock
-from core.component import Component, Durable, Message, Unreadable
+from core.component import Component, Durable, Loadable, Message, Unreadable
 from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity
 from core.crash_points import IN_JOURNAL, Reach, nowhere
 from core.disk import OS_DISK, Disk
 from core.errors import JournalWriteError, LedgerReplacedError, RejectedError
 from core.journal import NdjsonJournal
-from core.ledger import Cause, Ledger, Transaction
+from core.ledger import Cause, Ledger, Place, Transaction
+from core.projections import Mark, digest
+from core.snapshot import SNAPSHOT_EVERY, Snapshot, SnapshotFile
 from core.topics import Delivery
 
 REJECTED: Final = "rejected"  # the journal of what could not be processed
@@ -97,6 +100,15 @@ class JournalSet:
         self._open.clear()
         self._dirty.clear()
 
+    def sync(self) -> None:
+        """Wait until the disk has what was flushed to every open file. Raises JournalWriteError."""
+        for journal in self._open.values():
+            journal.sync()
+
+    def last_lines(self) -> dict[str, bytes | None]:
+        """The last line of every open stream."""
+        return {stream: journal.last_line for stream, journal in self._open.items()}
+
 
 class ComponentHost:
     """Runs one component: skips what it has already processed, records what it answers, sends nothing itself.
@@ -109,6 +121,7 @@ class ComponentHost:
         heal: makes a component without a ledger anew out of the journals, with what it has to tell then, when journaled
             broadcasts were lost on their way to it.
         trouble: what a start before this one could not write; the component is told first of all.
+        snapshot_every: transactions between two snapshots of a component that can be rebuilt and loaded; 0 for none.
 
     Attributes:
         trouble: what could not be written, until ``mend`` succeeds. The ledger goes on without the journals that are
@@ -125,6 +138,7 @@ class ComponentHost:
         rebuild: Callable[[], Component] | None = None,
         heal: Callable[[], tuple[Component, Sequence[Contract]]] | None = None,
         trouble: JournalWriteError | None = None,
+        snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self.name = component.name
         self.component = component
@@ -145,6 +159,10 @@ class ComponentHost:
         self._heal = heal
         self._held: list[tuple[str, bytes, int]] = []  # lines that a full journal did not take
         self._trouble_told = False
+        self._recorded: dict[str, tuple[int, int]] = {}  # what the ledger says of ``consumed``
+        self._snapshots = SnapshotFile(book.path, book.disk) if book is not None else None
+        self._snapshot_every = snapshot_every if rebuild is not None else 0
+        self._mark: Mark | None = None  # of the latest snapshot
         self._origins: dict[str, str] = {}  # identity of each upstream ledger
         self._origins_kept: set[str] = set()  # those of them that our own ledger has
         self._sent: dict[str, int] = {}  # broadcast sequence by topic
@@ -166,17 +184,88 @@ class ComponentHost:
         """
         if self.ledger is None:
             return 0
-        for transaction in self.ledger.replay():
+        for transaction in self.ledger.replay(self._start_from_snapshot()):
             self._learn(transaction)
             _restore(self.component, transaction)
         self._mend_journals(self.ledger)
+        self._mind_reserve(self.ledger)
         return self.ledger.seq
+
+    def _start_from_snapshot(self) -> Place | None:
+        """Become what the snapshot says, if there is one that fits; the place behind which the ledger is to be read."""
+        snapshot = self._loaded()
+        if snapshot is None:
+            return None
+        self.consumed = dict(snapshot.consumed)
+        self._recorded = dict(snapshot.consumed)
+        self._origins, self._origins_kept = dict(snapshot.origins), set(snapshot.origins)
+        self.told, self.halted, self._trouble_told = snapshot.told, snapshot.halted, snapshot.trouble_told
+        self.clock.advance_to(snapshot.ts_ns)
+        self._mark = Mark(snapshot.place, snapshot.journals)
+        return snapshot.place
+
+    def _loaded(self) -> Snapshot | None:
+        """Load the component, which has seen nothing yet, from the snapshot that fits; None when there is none."""
+        component = self.component
+        if not self._snapshot_every or self._snapshots is None or not isinstance(component, Loadable):
+            return None
+        snapshot = self._snapshots.read(self.name, _version(component))
+        if snapshot is None:
+            return None
+        try:
+            component.load_snapshot(snapshot.state)
+        except Exception as error:  # noqa: BLE001 — whatever is wrong with a snapshot, the ledger has it all
+            _log.warning("snapshot of %s is passed over, the whole ledger is read: %s", self.name, error)
+            assert self._rebuild is not None
+            self.component = self._rebuild()
+            return None
+        return snapshot
+
+    def _save_snapshot(self, book: Ledger) -> None:
+        """Write down where the ledger and everything folded from it stand. Ask when everything is committed.
+
+        Raises:
+            JournalWriteError: of the ledger; a snapshot that cannot be written is only told.
+        """
+        if self._snapshots is None or not isinstance(self.component, Loadable) or self.trouble is not None:
+            return
+        if book.durable:
+            book.sync()
+            try:
+                self.journals.sync()
+            except JournalWriteError as error:
+                self._in_trouble(error)
+                return
+        lines = self.journals.last_lines()
+        known = self._mark.journals if self._mark is not None else {}
+        journals = {**known, **{name: digest(line) for name, line in lines.items() if not name.startswith(REJECTED)}}
+        self._mark = Mark(book.place, journals)
+        snapshot = Snapshot(
+            daemon=self.name,
+            ledger=book.identity,
+            seq=book.seq,
+            at=book.place.hash,
+            offset=book.place.offset,
+            ts_ns=book.ts_ns,
+            consumed=self._recorded,
+            origins={name: self._origins[name] for name in sorted(self._origins_kept)},
+            told=self.told,
+            halted=self.halted,
+            trouble_told=self._trouble_told,
+            journals=journals,
+            version=_version(self.component),
+            state=self.component.snapshot(),
+        )
+        try:
+            self._snapshots.write(snapshot, durable=book.durable)
+        except (OSError, ValueError) as error:
+            _log.warning("no snapshot of %s at transaction %d: %s", self.name, book.seq, error)
 
     def _learn(self, transaction: Transaction) -> None:
         """Take from a recorded transaction what the host itself goes by."""
         cause = transaction.cause
         if cause.entry is not None:
-            self.consumed[cause.stream] = cause.entry
+            self.consumed[cause.stream] = self._recorded[cause.stream] = cause.entry
             if cause.ledger:
                 self._origins[cause.stream] = cause.ledger
                 self._origins_kept.add(cause.stream)
@@ -190,12 +279,8 @@ class ComponentHost:
 
     def _mend_journals(self, book: Ledger) -> None:
         """Write what the journals lack of the ledger. Raises nothing: what cannot be written is ``trouble``."""
-        lagging = _LaggingJournals(self.journals)
         try:
-            for transaction in ledger.read(book.path):
-                for _, event in transaction.events:
-                    lagging.see(event)
-            lagging.mend(event for transaction in ledger.read(book.path) for _, event in transaction.events)
+            projections.mend(self.journals, book.path, self._mark)
         except JournalWriteError as error:
             self._in_trouble(error)
 
@@ -205,6 +290,8 @@ class ComponentHost:
         if self.trouble is None or self.ledger is None:
             return True
         self.ledger.commit()
+        if not self.ledger.refresh_reserve():
+            return False  # what space there is belongs to the ledger
         self.trouble = None
         self.journals.abandon()
         self._mend_journals(self.ledger)
@@ -217,6 +304,12 @@ class ComponentHost:
             return []
         self._trouble_told = self.trouble is not None
         return self.handle_local(JournalHealth(self.trouble is None, str(self.trouble or ""), self.clock.now_ns()))
+
+    def _mind_reserve(self, book: Ledger) -> None:
+        """A full disk is trouble while the ledger can still be written out of its reserve."""
+        if book.strained and self.trouble is None:
+            full = OSError(errno.ENOSPC, "the disk is full, the reserve is used")
+            self._in_trouble(JournalWriteError(book.path, full))
 
     def _in_trouble(self, error: JournalWriteError) -> None:
         self.trouble = error
@@ -255,7 +348,7 @@ class ComponentHost:
             self.consumed[message.producer] = message.entry
             return []
         answers, note = self._answer(event)
-        self.consumed[message.producer] = message.entry
+        self.consumed[message.producer] = self._recorded[message.producer] = message.entry
         return self._record(event, self._cause(message), answers, note, recorded=True)
 
     def _check_origin(self, message: Message) -> None:
@@ -301,8 +394,15 @@ class ComponentHost:
         else:
             self.ledger.commit()
             self.reach(IN_JOURNAL)
+            self._mind_reserve(self.ledger)
             self._flush_journals()
+            self._save_now_and_then(self.ledger)
         self.pending = False
+
+    def _save_now_and_then(self, book: Ledger, every: int = 0) -> None:
+        since = book.seq - (self._mark.place.seq if self._mark is not None else 0)
+        if self._snapshot_every and since >= (every or self._snapshot_every):
+            self._save_snapshot(book)
 
     def _flush_journals(self) -> None:
         if self.trouble is None:
@@ -323,6 +423,8 @@ class ComponentHost:
             if not self.mend():
                 _log.error("%s ends without its journals, the next start mends them: %s", self.name, self.trouble)
                 self.journals.abandon()
+            self.ledger.commit()
+            self._save_now_and_then(self.ledger, every=1)
             self.ledger.close()
         self.journals.close()
 
@@ -387,7 +489,8 @@ class ComponentHost:
             return False
         self.ledger.commit()
         self.component = self._rebuild()
-        for transaction in ledger.read(self.ledger.path):
+        snapshot = self._loaded()
+        for transaction in ledger.read(self.ledger.path, None if snapshot is None else snapshot.place):
             _restore(self.component, transaction)
         self.counters.renewals += 1
         return True
@@ -478,48 +581,9 @@ def identity(event: Contract) -> str:
     return getattr(event, "trade_id", "") or str(event.ts_ns)
 
 
-class _LaggingJournals:
-    """Finds journal lines that a crash left in the ledger alone, and writes them.
-
-    A ledger may be larger than memory: the first reading counts, and only a lag costs a second one.
-    """
-
-    def __init__(self, journals: JournalSet) -> None:
-        self._journals = journals
-        self._last: dict[str, bytes | None] = {}
-        self._seen: Counter[str] = Counter()  # lines by stream
-        self._written: dict[str, int] = {}  # of these, how many the journal has
-
-    def see(self, event: Contract) -> None:
-        """Note an event of the ledger, in order."""
-        stream = _journal_of(event)
-        if stream is None:
-            return
-        if stream not in self._last:
-            self._last[stream] = self._journals.open(stream).last_line
-            self._written[stream] = 0
-        self._seen[stream] += 1
-        if codec.encode(event) == self._last[stream]:
-            self._written[stream] = self._seen[stream]
-
-    def mend(self, events: Iterable[Contract]) -> None:
-        """Append what is missing; ``events`` are those seen, once more."""
-        behind = {stream for stream, count in self._seen.items() if self._written[stream] < count}
-        if not behind:
-            return
-        again: Counter[str] = Counter()
-        for event in events:
-            stream = _journal_of(event)
-            if stream in behind:
-                again[stream] += 1
-                if again[stream] > self._written[stream]:
-                    self._journals.append(stream, codec.encode(event), event.ts_ns)
-        self._journals.flush()
-
-
-def _journal_of(event: Contract) -> str | None:
-    row = topics.BY_CONTRACT.get(type(event))
-    return None if row is None else row.journal_name(event)
+def _version(component: Component) -> int:
+    """Of the form of the component's snapshots."""
+    return int(getattr(component, "SNAPSHOT_VERSION", 1))
 
 
 def deliver(hosts: Iterable[ComponentHost], messages: Sequence[Message]) -> list[Message]:

@@ -89,9 +89,9 @@ class NdjsonJournal:
 
     @property
     def last_line(self) -> bytes | None:
-        """The stream's last whole line at opening, without its newline; None in an empty stream.
+        """The stream's last whole line, without its newline; None in an empty stream.
 
-        Where the file was empty it is read from the latest rotated one.
+        Where the file was empty at opening it is read from the latest rotated one.
 
         Raises:
             FatalError: that rotated file cannot be read.
@@ -123,6 +123,7 @@ class NdjsonJournal:
         for line in encoded:
             self._refuse(line)
         self._lines += encoded
+        self._last_line = encoded[-1] if encoded else self._last_line
         self._pending += sum(map(len, encoded)) + len(encoded)
         self.flush()
 
@@ -145,6 +146,7 @@ class NdjsonJournal:
         if self._pending >= _BUFFER_BYTES or self._file.size + self._pending >= self._rotate_bytes:
             self.flush()
         self._lines.append(line)
+        self._last_line = line
         self._pending += len(line) + 1
 
     def flush(self) -> None:

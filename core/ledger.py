@@ -96,6 +96,7 @@ class Ledger:
         self.path = path
         self.name = path.name.partition(".")[0]
         self.durable = durable
+        self.disk = disk
         self._prev = genesis(self.name)
         self.seq = 0
         self.committed = 0
