@@ -13,7 +13,7 @@ from typing import Any, Final
 from core import topics
 from core.bus import BusProto
 from core.config_schema import StrategyConfig
-from core.contracts import Contract, FillEvent, OrderUpdate, RiskDecision
+from core.contracts import Contract, FillEvent, OrderIntent, OrderUpdate, RiskDecision
 from core.errors import ConfigError, RejectedError
 from core.instruments import Instruments
 from strategies.books import StrategyBooks
@@ -123,6 +123,10 @@ class StrategyManager:
         answers: list[Contract] = []
         for hosted in self._recipients(event):
             for answer in hosted.answer(event):
+                if isinstance(answer, OrderIntent) and self._orders.asked(answer.intent_id):
+                    # The event came twice, over a restart: nobody decides a second time on what was asked for before.
+                    _log.warning("%s asked for %s again; left out", answer.strategy_id, answer.intent_id)
+                    continue
                 self._orders.learn(answer)
                 answers.append(answer)
         return answers

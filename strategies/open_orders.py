@@ -75,6 +75,11 @@ class OpenOrders:
             case FillEvent() if (order := self._open.get(event.order_id)) is not None:
                 self._reduce(order, order.open_lots - self._instruments[event.symbol].lots(event.qty))
 
+    def asked(self, intent_id: str) -> bool:
+        """Whether an order was asked for under this id before."""
+        order_id = ids.order_id(intent_id)
+        return order_id in self._open or order_id in self._ended
+
     def snapshot(self) -> dict[str, Any]:
         """Open orders and the ids of ended ones as plain JSON values."""
         return {"open": [dataclasses.asdict(order) for order in self._open.values()], "ended": list(self._ended)}

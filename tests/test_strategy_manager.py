@@ -152,10 +152,18 @@ def test_a_cancel_passes_with_the_time_of_the_event() -> None:
     assert manager.on_event(update) == [OrderCancel(update.order_id, SYMBOL, "a", 9)]
 
 
-def test_a_trade_that_is_delivered_twice_gives_the_same_ids_twice() -> None:
-    manager = manager_of(entry(BuysEachTrade, id="a"))
+def test_the_same_trade_gives_the_same_ids_in_every_life() -> None:
+    one, other = manager_of(entry(BuysEachTrade, id="a")), manager_of(entry(BuysEachTrade, id="a"))
 
-    assert manager.on_event(trade(1)) == manager.on_event(trade(1)) != manager.on_event(trade(2))
+    assert one.on_event(trade(1)) == other.on_event(trade(1)) != one.on_event(trade(2))
+
+
+def test_a_trade_that_is_delivered_twice_is_answered_once_also_over_a_restart() -> None:
+    before, after = manager_of(entry(BuysEachTrade, id="a")), manager_of(entry(BuysEachTrade, id="a"))
+    asked = before.on_event(trade(1))
+    after.restore(None, asked)
+
+    assert (len(asked), before.on_event(trade(1)), after.on_event(trade(1))) == (1, [], [])
 
 
 def test_events_of_one_topic_that_differ_have_different_identities() -> None:

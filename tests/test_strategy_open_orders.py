@@ -119,11 +119,11 @@ def test_a_cancel_that_was_answered_is_marked() -> None:
     assert strategy_in(manager, "a").context.orders[intent.intent_id].cancel_requested
 
 
-def test_an_intent_that_is_answered_again_after_its_end_does_not_open_again() -> None:
+def test_what_was_asked_for_before_its_end_is_not_asked_for_again() -> None:
     manager, intent, view = watched()
     manager.on_event(fill_of(intent))
 
-    assert manager.on_event(trade()) == [intent]  # the risk engine knows it and stays silent
+    assert manager.on_event(trade()) == []  # the same trade again, over a restart: nobody decides twice on one id
     assert dict(view) == {}
 
 
