@@ -24,6 +24,11 @@ class FeeSchedule:
         self._maker = (per_unit * Fraction(instrument.maker_fee)).as_integer_ratio()
         self._taker = (per_unit * Fraction(instrument.taker_fee)).as_integer_ratio()
 
+    @property
+    def taker_ratio(self) -> tuple[int, int]:
+        """The taker's fee in units per lot times tick, as an exact fraction: what compiled code computes with."""
+        return self._taker
+
     def units(self, lots: int, ticks: int, liquidity: Liquidity) -> int:
         """The fee on ``lots`` at ``ticks`` as an integer of ``FEE_UNIT``."""
         numerator, denominator = self._maker if liquidity == "maker" else self._taker

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -53,14 +54,14 @@ class TargetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class Aim:
     """What a symbol's position is to become. ``price`` in quote currency is where a limit order stands."""
 
-    direction: Direction
+    direction: float
     price: float
     waits_for: tuple[str, ...] = ()  # intents whose orders lead elsewhere: their end is wanted, not a setback
     answered: str = ""  # the event last answered: what was answered to it is not among the open orders yet
 
 
 class TargetOrders:
-    """Orders that move each symbol's position to plus, minus or no ``qty``.
+    """Orders that move each symbol's position to plus, minus, no or any other multiple of ``qty``.
 
     What is held and under way is read from the context. An order that does not lead exactly to the aim is
     canceled, and the one that is missing then follows only when the canceled one has ended, so that held and
@@ -72,17 +73,17 @@ class TargetOrders:
     def __init__(self, context: StrategyContext, params: TargetParams) -> None:
         self._context = context
         self._type: OrderType = params.order_type
-        self._lowest = -1 if params.allow_short else 0
+        self._lowest = -inf if params.allow_short else 0
         self._lots = {symbol: self._size(symbol, params.qty) for symbol in context.symbols}
         self._aims: dict[str, Aim] = {}
 
-    def aim(self, cause: Contract, symbol: str, direction: Direction, price: float) -> list[OrderIntent | OrderCancel]:
+    def aim(self, cause: Contract, symbol: str, direction: float, price: float) -> list[OrderIntent | OrderCancel]:
         """Aim at ``direction`` times the quantity in ``symbol``: the order that is missing, or the cancel before it.
 
         Args:
             cause: the event that the signal came from; names the intent and gives its time.
             symbol: what to trade.
-            direction: 1 long, -1 short (flat when shorts are not allowed), 0 flat.
+            direction: 1 long, -1 short (flat when shorts are not allowed), 0 flat; anything else to the nearest lot.
             price: of the signal, in quote currency; where a limit order stands.
         """
         before = self._aims.get(symbol, Aim(0, 0.0))
@@ -116,7 +117,7 @@ class TargetOrders:
         aim, name = self._aims[symbol], identity_of(cause)
         if aim.answered == name:
             return []
-        missing = max(aim.direction, self._lowest) * self._lots[symbol] - self._held(symbol)
+        missing = round(max(aim.direction, self._lowest) * self._lots[symbol]) - self._held(symbol)
         under_way = self._under_way(symbol)
         answers: list[OrderIntent | OrderCancel] = []
         if not under_way:

@@ -1,0 +1,138 @@
+"""Compiled once per machine: numba functions built around a kernel, cached on disk under all the code they contain.
+
+numba's own ``cache=True`` looks at the file of the one function it decorates. It neither sees a change in what that
+function calls nor can it name a function that was handed in, so it would run yesterday's indicator in today's kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from numba.core.caching import FunctionCache, NullCache
+from numba.core.dispatcher import Dispatcher
+from numba.extending import register_jitable
+
+from core.errors import ConfigError
+
+_PLAIN: Final = (bool, int, float, str, bytes, type(None))
+Floats = npt.NDArray[np.float64]
+Function = Callable[..., Any]
+
+
+def kernel_function(function: Function) -> Any:
+    """Compile a kernel's step or a part of it: ``numba.njit`` with division by zero giving infinity, as in numpy.
+
+    Never cached by itself; what is built around the step is, see ``compiled_with_cache``.
+    """
+    return numba.njit(error_model="numpy")(function)
+
+
+def kernel_size(function: Function) -> Any:
+    """Let kernels call a function that Python calls too, which runs there as it stands: nothing is compiled for it."""
+    return register_jitable(function)
+
+
+def compiled_with_cache(function: Function) -> Any:
+    """``function``, around a kernel in its closure: compiled, without the interpreter lock, cached across processes.
+
+    Raises:
+        ConfigError: something that it calls is no compiled function, or caches itself.
+    """
+    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher._cache = _FingerprintedCache(function, fingerprint(dispatcher))
+    return dispatcher
+
+
+def fingerprint(dispatcher: Any) -> str:
+    """SHA-256 over the code of a compiled function and of everything that it calls, numpy and numba aside.
+
+    Raises:
+        ConfigError: something that it calls is no compiled function, or caches itself.
+    """
+    whole = hashlib.sha256()
+    for part in _parts(dispatcher, set()):
+        whole.update(part.encode())
+        whole.update(b"\0")
+    return whole.hexdigest()
+
+
+class _FingerprintedCache(FunctionCache):  # type: ignore[misc]  # numba has no types
+    """numba's cache on disk, with the fingerprint in the key of every entry."""
+
+    def __init__(self, function: Function, contents: str) -> None:
+        super().__init__(function)
+        self._contents = contents
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        return (sig, codegen.magic_tuple(), self._contents)
+
+
+def _parts(dispatcher: Any, seen: set[int]) -> Iterator[str]:
+    if not isinstance(dispatcher._cache, NullCache):
+        raise ConfigError(
+            f"kernel {dispatcher.py_func.__qualname__}: expected no cache=True, under which numba misses a change in "
+            "what a function calls; use @kernel_function, the loops around it are cached"
+        )
+    yield repr(dispatcher.targetoptions)
+    yield from _function(dispatcher.py_func, seen)
+
+
+def _function(function: FunctionType, seen: set[int]) -> Iterator[str]:
+    if id(function) in seen:
+        return
+    seen.add(id(function))
+    yield function.__qualname__
+    yield from _code(function.__code__)
+    known = {**function.__globals__, **_closure(function)}
+    for name in _names(function.__code__):
+        if name in known:
+            yield f"{name}="
+            yield from _value(known[name], seen)
+
+
+def _value(value: Any, seen: set[int]) -> Iterator[str]:
+    if isinstance(value, Dispatcher):
+        yield from _parts(value, seen)
+    elif isinstance(value, FunctionType):
+        yield from _function(value, seen)
+    elif isinstance(value, ModuleType):
+        yield value.__name__
+    elif isinstance(value, _PLAIN):
+        yield repr(value)
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _value(each, seen)
+    elif isinstance(value, type) or callable(value):
+        fields = getattr(value, "_fields", ())
+        yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(value))}{fields}"
+    else:
+        raise ConfigError(
+            f"kernel: expected globals that are numbers, texts, modules or compiled functions, got {value!r}; pass "
+            "arrays through the state or the parameters"
+        )
+
+
+def _code(code: CodeType) -> Iterator[str]:
+    yield code.co_code.hex()
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _code(constant)
+        else:
+            yield repr(constant)
+    yield repr((code.co_names, code.co_varnames, code.co_freevars))
+
+
+def _names(code: CodeType) -> list[str]:
+    inner = [name for constant in code.co_consts if isinstance(constant, CodeType) for name in _names(constant)]
+    return sorted({*code.co_names, *code.co_freevars, *inner})
+
+
+def _closure(function: FunctionType) -> dict[str, Any]:
+    cells = function.__closure__ or ()
+    return {name: cell.cell_contents for name, cell in zip(function.__code__.co_freevars, cells, strict=True)}
