@@ -6,12 +6,12 @@ A line counts from when it is synced. What reaches the server must be such a lin
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 from backtest.simulation.disk import Machine
 from backtest.simulation.fleet import Record
-from backtest.simulation.rules import LEDGERED, Chain, Entry, FleetRules, Plain, parsed
+from backtest.simulation.rules import LEDGERED, Chain, FleetRules, Plain, parsed
 from core.bus_link import Incoming
 
 
@@ -52,7 +52,6 @@ class Auditor:
         self._record = record
         self._ledgers = {name: _Ledger(folder / f"{name}.ndjson", self.rules) for name in LEDGERED}
         self._seen = 0
-        self._sent: defaultdict[str, set[Entry]] = defaultdict(set)
 
     @property
     def ledgers(self) -> dict[str, list[Plain]]:
@@ -65,6 +64,7 @@ class Auditor:
 
     def look(self) -> None:
         """Read what has become durable. Raises BrokenError."""
+        self._stop_if_broken()
         if self._seen == self._machine.syncs:
             return
         self._seen = self._machine.syncs
@@ -82,8 +82,9 @@ class Auditor:
         self._stop_if_broken()
 
     def added(self, incoming: Incoming) -> None:
-        """A stream took an entry. Raises nothing: the server is not to blame; the next ``look`` stops the run."""
-        self.look()
+        """A stream took an entry. What is wrong with it stops the run at the next ``look``: not in the server's turn."""
+        with suppress(BrokenError):
+            self.look()
         producer, place = incoming.key.rpartition(":")[2], incoming.entry
         said = self.rules.said[producer].get(place)
         if said is None:
@@ -96,7 +97,6 @@ class Auditor:
                 self.rules.fault(f"{producer} sent another {place} than its ledger has")
             if incoming.prev != self.rules.before[producer].get(place, (0, 0)):
                 self.rules.fault(f"{producer} sent {place} as if it came behind {incoming.prev}")
-        self._stop_if_broken()
 
     def _stop_if_broken(self) -> None:
         if self.rules.found:

@@ -137,6 +137,15 @@ class Fleet:
             service.stop()
         await asyncio.gather(*self._keepers)
 
+    async def leave(self) -> None:
+        """End every daemon as it is, and start none again."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for life in self.lives.values():
+            life.end("left behind")
+            await life.gone.wait()
+
     def crash(self, daemon: str, effects: int) -> None:
         """End the daemon that many effects from now."""
         life = self.lives.get(daemon)
@@ -188,7 +197,7 @@ class Fleet:
             life = Incarnation(daemon, number, self.loop, self.machine, self.server, self.network)
             self.lives[daemon] = life
             life.start(partial(self._live, life))
-            await life.gone
+            await life.gone.wait()
             self._judge(life)
             self._cut_files()
             if not self.closing:
@@ -196,7 +205,7 @@ class Fleet:
 
     def _cut_files(self) -> None:
         """Once after a power loss, when the last one is gone: files lose what was not synced."""
-        if self._uncut and all(each.gone.done() for each in self.lives.values()):
+        if self._uncut and all(each.gone.is_set() for each in self.lives.values()):
             self._uncut = False
             self.machine.lose_power()
 
@@ -259,11 +268,14 @@ class Fleet:
     def unsettled(self, said: Mapping[str, dict[Entry, tuple[str, Any]]]) -> str:
         """What is not at rest yet, in words; empty when all that was said has been processed and is in the server."""
         for daemon in DAEMONS:
-            life, service = self.lives[daemon], self.services[daemon]
-            if not life.alive:
+            if not self.lives[daemon].alive:
                 return f"{daemon} is down"
-            if not service.report()["ready"]:
-                return f"{daemon} waits for {service.report()['waiting_for']}"
+            service = self.services[daemon]
+            report = service.report()
+            if not report["ready"] or report["waiting_for"]:
+                return f"{daemon} waits for {report['waiting_for'] or 'its subscriptions'}"
+            if service.host.halted:
+                return f"{daemon} has not heard that the kill switch is cleared"
             if service.host.trouble is not None:
                 return f"{daemon} cannot write: {service.host.trouble}"
             for producer, place in service.host.streams.items():

@@ -39,7 +39,7 @@ class Incarnation:
         self.ended_by = ""
         self.fuse: int | None = None  # effects until it crashes
         self.disk = FaultyDisk(machine, self, daemon)
-        self.gone: asyncio.Future[None] = loop.create_future()
+        self.gone = asyncio.Event()
         self.main: asyncio.Task[None] | None = None
         self._loop = loop
         self._server = server
@@ -109,5 +109,4 @@ class Incarnation:
             self._loop.call_soon(self._bury, rounds + 1)
             return
         self.disk.close_all()
-        if not self.gone.done():
-            self.gone.set_result(None)
+        self.gone.set()

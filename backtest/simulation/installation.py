@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
 
 from core.config_model import Config
@@ -33,15 +32,15 @@ STRATEGIES: Final = (
 )
 
 
-def installation(folder: Path) -> Config:
-    """The configuration with everything it writes, and its kill switch, below ``folder``."""
+def installation() -> Config:
+    """The configuration with everything it writes, and its kill switch, in the working folder."""
     return Config.model_validate(
         {
-            "app": {"data_dir": folder, "log_dir": folder / "journals", "ledger_dir": folder / "ledgers"},
-            "logging": {"json_dir": folder},
+            "app": {"data_dir": ".", "log_dir": "journals", "ledger_dir": "ledgers"},
+            "logging": {"json_dir": "."},
             "instruments": INSTRUMENTS,
             "strategies": STRATEGIES,
-            "risk": {"kill_switch_file": folder / "killswitch", "orders_per_min_cap": 40},
+            "risk": {"kill_switch_file": "killswitch", "orders_per_min_cap": 40},
             "bars": {"timeframes": ("1m", "5m")},
         }
     )

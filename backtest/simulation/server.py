@@ -163,7 +163,7 @@ class SimulatedServer:
     def oldest(self, key: str) -> tuple[Entry, Entry]:
         """The oldest entry and what came before it."""
         entries = self._streams.get(key)
-        return (entries[0].entry, entries[0].prev) if entries else (NOTHING, NOTHING)
+        return (entries[0].entry, entries[0].prev or NOTHING) if entries else (NOTHING, NOTHING)
 
     def remove(self, key: str) -> None:
         """Forget a stream."""

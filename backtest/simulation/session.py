@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -79,8 +79,8 @@ def run(seed: int, minutes: float, faults: Sequence[str], keep: Path | None) -> 
     began = time.perf_counter()
     folder = keep or Path(tempfile.mkdtemp(prefix="njord-rehearsal-", dir=_memory_folder()))
     try:
-        with _quiet():
-            session = Session(seed, minutes, faults, folder)
+        with _quiet(), chdir(folder):
+            session = Session(seed, minutes, faults)
             session.run()
             return session.report(time.perf_counter() - began)
     finally:
@@ -109,20 +109,19 @@ def _quiet() -> Iterator[None]:
 
 
 class Session:
-    """One run."""
+    """One run, in the working folder: no path that differs from run to run may come into a ledger."""
 
-    def __init__(self, seed: int, minutes: float, faults: Sequence[str], folder: Path) -> None:
+    def __init__(self, seed: int, minutes: float, faults: Sequence[str]) -> None:
         self.seed = seed
         self.minutes = minutes
         self.faults = tuple(faults)
-        self.folder = folder
         self.storm_s = minutes * 60
         self.settled_s = 0.0
         self.broken: list[str] = []
         self.loop = VirtualLoop()
         self.machine = Machine(Random(f"{seed}/disk"))
         self.network = Network(Random(f"{seed}/network"))
-        config = installation(folder)
+        config = installation()
         self.fleet = Fleet(self.loop, config, seed, self.network, self.machine, self.storm_s + MARKET_AFTER_S)
         self.auditor = Auditor(config.ledger_dir, self.machine, self.fleet.record)
         self.fleet.server.on_added = self.auditor.added
@@ -131,17 +130,22 @@ class Session:
 
     def run(self) -> None:
         """From the first start to the judgement."""
+        main = self.loop.create_task(self._main())
+        self._sides.append(main)
         try:
-            self.loop.run_until_complete(self._main())
+            self.loop.run_until_complete(main)
         except BrokenError:
             pass  # it is among what the auditor found
         except (StalledError, BusyError) as error:
             self.broken.append(str(error))
         finally:
             self.loop.after_step = None
-            for life in self.fleet.lives.values():
-                life.end("left behind")
-                life.disk.close_all()
+            self.fleet.server.on_added = lambda _: None
+            leaving = self.loop.create_task(self._leave())
+            with suppress(RuntimeError):  # a stop that was asked for when the run broke
+                self.loop.run_until_complete(leaving)
+            self.loop.run_until_complete(leaving)
+            self.loop.close()
         self.broken += self.auditor.rules.found
 
     def report(self, wall_s: float) -> Report:
@@ -162,7 +166,7 @@ class Session:
             settled_s=self.settled_s,
             violations=tuple(dict.fromkeys(self.broken)),
             recent=tuple(record.recent),
-            sha256=fingerprint(self.folder),
+            sha256=fingerprint(Path()),
         )
 
     def _after_step(self) -> None:
@@ -174,16 +178,25 @@ class Session:
     async def _main(self) -> None:
         self.fleet.start()
         strikes = plan(self.seed, self.faults, self.storm_s)
-        self._sides = [self.loop.create_task(each) for each in (self._storm(strikes), self._keep_house())]
+        storm = self.loop.create_task(self._storm(strikes))
+        house = self.loop.create_task(self._keep_house())
+        self._sides += (storm, house)
         await asyncio.sleep(self.storm_s)
-        self._sides[0].cancel()
+        storm.cancel()
         calm(self.fleet)
         self.fleet.record.note("the last fault is over")
         await self._settle()
-        self._sides[1].cancel()
+        house.cancel()
         live = {name: self._snapshot(name) for name in LEDGERED}
         await self.fleet.stop()
         self._judge(live)
+
+    async def _leave(self) -> None:
+        """End whatever a broken run left behind."""
+        for side in self._sides:
+            side.cancel()
+        await asyncio.gather(*self._sides, return_exceptions=True)
+        await self.fleet.leave()
 
     # ---- what is done to the fleet
 
@@ -242,7 +255,7 @@ class Session:
         rules = self.auditor.rules
         self.auditor.look()
         rules.finish()
-        check_journals(self.folder / "journals", rules, self.auditor.ledgers)
+        check_journals(self.fleet.config.log_dir, rules, self.auditor.ledgers)
         for name in LEDGERED:
             self._judge_state(name, live[name])
             self._judge_stream(name)
