@@ -343,12 +343,12 @@ class Service:
 
     async def _pass_on_alerts(self) -> None:
         while self.host.alerts:
-            alert = self.host.alerts[0]
+            alert = self.host.alerts.popleft()
             try:
                 await self.bus.publish_json(RAISED, alert.to_dict())
             except BusUnavailableError:
-                return  # they stay until somebody can hear them
-            self.host.alerts.popleft()
+                self.host.alerts.appendleft(alert)  # they stay until somebody can hear them
+                return
 
     async def _serve_source(self, source: Source, feed: ReadAhead) -> None:
         if self._leader is not None:
