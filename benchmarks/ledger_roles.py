@@ -89,7 +89,7 @@ def _host(component: Any, folder: Path) -> Any:
     return ComponentHost(component, JournalSet(folder / "journals" / component.name), book)
 
 
-async def ledger_source(url: str, folder: str) -> None:
+async def ledger_source(url: str, folder: str, prefix: str) -> None:
     """Trades into a service whose component answers each with an intent: commit with fdatasync, then relay."""
     from core.feed_source import Source
     from core.redis_bus import RedisBus
@@ -112,17 +112,18 @@ async def ledger_source(url: str, folder: str) -> None:
             answer((sent, total))
 
     host = _host(Intents(), Path(folder))
-    await Service(host, RedisBus(url), ServiceSettings(port=None), source=Source(events())).run()
+    bus = RedisBus(url, prefix=prefix)
+    await Service(host, bus, ServiceSettings(port=None), source=Source(events())).run()
 
 
-async def ledger_sink(url: str, folder: str) -> None:
+async def ledger_sink(url: str, folder: str, prefix: str) -> None:
     """``take COUNT``: when the intents reached the component behind the consumer's service."""
     from core.redis_bus import RedisBus
     from core.service import Service
     from core.service_settings import ServiceSettings
 
     arrivals = Arrivals()
-    bus = RedisBus(url)
+    bus = RedisBus(url, prefix=prefix)
     service = Service(_host(Noting(arrivals), Path(folder)), bus, ServiceSettings(port=None))
     serving = asyncio.ensure_future(service.run())
     await bus.connected.wait()
