@@ -144,7 +144,7 @@ class PaperVenue:
             "used_trades": self._used.snapshot(),
         }
 
-    def load(self, snapshot: Mapping[str, Any]) -> None:
+    def load_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Become the venue that ``snapshot`` describes. Only for one that has seen nothing yet.
 
         Raises:

@@ -7,7 +7,7 @@ restoring share. Last prices and feed health are caches: learnt again from the f
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from zlib import crc32
 
@@ -35,6 +35,7 @@ class RiskBook:
     def __init__(self, instruments: Instruments, limits: RiskLimits) -> None:
         self.limits = limits
         self.now = 0
+        self.recorded_ns = 0  # time as the ledger tells it
         self.rolls = False
         self.markets = markets_of(instruments)
         self.positions = PositionLedger(instruments)
@@ -111,6 +112,13 @@ class RiskBook:
         if len(self._decided) > REMEMBERED_INTENTS:
             self._decided.popitem(last=False)
 
+    def book_decision(self, decision: RiskDecision) -> None:
+        """A decision was taken: time, and the price it rests on, are on record."""
+        self._record_time(decision.ts_decided_ns)
+        inputs = decision.inputs
+        if inputs["ref_source"] == "trade":
+            self._record_price(decision.symbol, inputs["ref_price"], inputs["ref_price_ts_ns"])
+
     def book_order(self, order: OrderEvent, cap_per_min: int) -> None:
         """An order was allowed, under that cap on the rate. Raises UnknownSymbolError."""
         lots = self._instruments[order.symbol].lots(order.qty)
@@ -124,6 +132,7 @@ class RiskBook:
             market.traded = True
             self.day.holdings_changed()
         market.book(position, fill.price, fill.ts_fill_ns)
+        self._record_time(fill.ts_fill_ns)
         self.working.fill(fill.order_id, market.instrument.lots(fill.qty))
         self.look_ahead()
 
@@ -159,6 +168,8 @@ class RiskBook:
             "marks": self.day.marks(),
             **self.day.snapshot(),
         }
+        self._record_marks(inputs["marks"])
+        self._record_time(self.now)
         return RiskState(self.restrictions.state, reason, self.now, inputs)
 
     # -- durable state ------------------------------------------------------------------------------------
@@ -168,6 +179,7 @@ class RiskBook:
         for event in events:
             self.advance(event.ts_ns)
             if isinstance(event, RiskState):
+                self._record_time(event.ts_ns)
                 self._restore_state(event.inputs)
             elif isinstance(event, RiskDecision):
                 self._restore_decision(event, cause)
@@ -189,6 +201,8 @@ class RiskBook:
             "day": self.day.snapshot(),
             "rates": {symbol: bucket.full_at_ns for symbol, bucket in self._rates.items() if bucket.full_at_ns},
             "decided": dict(self._decided),
+            "prices": {m.symbol: m.recorded() for m in self.markets.values() if m.recorded_ts_ns or m.fill_ts_ns},
+            "now": self.recorded_ns,
         }
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
@@ -208,11 +222,15 @@ class RiskBook:
         for symbol, bucket in self._rates.items():
             bucket.full_at_ns = snapshot["rates"].get(symbol, 0)
         self._decided = OrderedDict(snapshot["decided"])
+        for symbol, recorded in snapshot["prices"].items():
+            self.markets[symbol].load_recorded(*recorded)
+        self.recorded_ns = self.now = snapshot["now"]
         self.look_ahead()
 
     def _restore_state(self, inputs: Mapping[str, Any]) -> None:
         self.restrictions.load(inputs["restrictions"])
         self.day.load(inputs)
+        self._record_marks(inputs["marks"])
         for symbol, (price, ts_ns) in inputs["marks"].items():
             self._restore_price(symbol, price, int(ts_ns))
         self.look_ahead()
@@ -221,8 +239,22 @@ class RiskBook:
         self.open_day(decision.ts_decided_ns)
         if isinstance(cause, OrderIntent):
             self.remember(decision.intent_id, what_is_asked(cause))
+        self.book_decision(decision)
         if decision.inputs["ref_source"] == "trade":
             self._restore_price(decision.symbol, decision.inputs["ref_price"], decision.inputs["ref_price_ts_ns"])
+
+    def _record_time(self, ts_ns: int) -> None:
+        if ts_ns > self.recorded_ns:
+            self.recorded_ns = ts_ns
+
+    def _record_marks(self, marks: Mapping[str, Sequence[float]]) -> None:
+        for symbol, (price, ts_ns) in marks.items():
+            self._record_price(symbol, price, int(ts_ns))
+
+    def _record_price(self, symbol: str, price: float, ts_ns: int) -> None:
+        market = self.markets.get(symbol)
+        if market is not None and ts_ns > market.recorded_ts_ns:
+            market.recorded_price, market.recorded_ts_ns = price, ts_ns
 
     def _restore_price(self, symbol: str, price: float, ts_ns: int) -> None:
         """A last price from the record: old, and known to be, but better than none."""

@@ -24,8 +24,8 @@ class Market:
 
     __slots__ = (
         "cash", "currency", "feed", "feed_ts_ns", "fill_price", "fill_ts_ns", "instrument", "lot_size", "lots",
-        "min_notional", "opening", "price", "price_ts_ns", "rate_market", "symbol", "tick_size", "trade_ts_ns",
-        "traded", "usd_par",
+        "min_notional", "opening", "price", "price_ts_ns", "rate_market", "recorded_price", "recorded_ts_ns", "symbol",
+        "tick_size", "trade_ts_ns", "traded", "usd_par",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument) -> None:
@@ -40,6 +40,8 @@ class Market:
         self.price = 0.0
         self.price_ts_ns = 0
         self.trade_ts_ns = 0  # of the latest trade heard; a price from the record has a time, but was not heard
+        self.recorded_price = 0.0  # the last that the ledger tells of
+        self.recorded_ts_ns = 0
         self.fill_price = 0.0
         self.fill_ts_ns = 0
         self.feed = FEED_OK
@@ -58,6 +60,15 @@ class Market:
         """Take over a position."""
         self.traded = True
         self.lots, self.cash = position.lots, position.cash
+
+    def recorded(self) -> list[float]:
+        """Price and time of the last trade on record and of our last fill, as plain JSON values."""
+        return [self.recorded_price, self.recorded_ts_ns, self.fill_price, self.fill_ts_ns]
+
+    def load_recorded(self, price: float, ts_ns: int, fill_price: float, fill_ts_ns: int) -> None:
+        """Take back what ``recorded`` gave."""
+        self.price, self.price_ts_ns = self.recorded_price, self.recorded_ts_ns = price, ts_ns
+        self.fill_price, self.fill_ts_ns = fill_price, fill_ts_ns
 
     def hear(self, price: float, ts_ns: int) -> bool:
         """Take over the last price from a trade; returns False for one that is late, which changes nothing."""

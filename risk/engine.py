@@ -120,7 +120,7 @@ class RiskEngine:
         """The trading state and what restricts it, in words."""
         return {"state": self.state.value, "restrictions": self._book.restrictions.reason()}
 
-    def load(self, snapshot: Mapping[str, Any]) -> None:
+    def load_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Become the engine that ``snapshot`` describes; later transactions are restored on top of it.
 
         Raises:
@@ -173,6 +173,7 @@ class RiskEngine:
         now = book.advance(intent.ts_local_ns)
         answers = [*self._open_day(now), *self._watch_loss()]
         decision = decide(intent, book.inputs(intent), book.limits)
+        book.book_decision(decision)
         answers.append(decision)
         book.remember(intent.intent_id, asked)
         if decision.allowed:

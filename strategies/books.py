@@ -53,3 +53,24 @@ class StrategyBooks:
     def snapshot(self) -> dict[str, Any]:
         """The books as plain JSON values, by strategy id."""
         return {strategy_id: self._ledgers[strategy_id].snapshot() for strategy_id in sorted(self._ledgers)}
+
+    def shown(self) -> dict[str, Any]:
+        """What strategies see of each symbol that they traded, as plain JSON values."""
+        return {
+            strategy_id: [
+                self._shown[strategy_id][symbol].to_dict() for symbol in self._ledgers[strategy_id].positions()
+            ]
+            for strategy_id in sorted(self._ledgers)
+        }
+
+    def load(self, snapshot: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
+        """Become what ``snapshot`` and ``shown`` gave. Only for books that have seen no fill.
+
+        Raises:
+            UnknownSymbolError, ConfigError, ContractError: it does not fit the instruments.
+        """
+        for strategy_id, plain in snapshot.items():
+            ledger = self._ledgers[strategy_id] = PositionLedger(self._instruments)
+            ledger.load(plain)
+            seen = [PositionSnapshot.from_dict(each) for each in shown[strategy_id]]
+            self._shown.setdefault(strategy_id, {}).update({each.symbol: each for each in seen})

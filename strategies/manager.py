@@ -140,7 +140,21 @@ class StrategyManager:
 
     def snapshot(self) -> dict[str, Any]:
         """The positions and open orders of every strategy."""
-        return {"positions": self._books.snapshot(), "orders": self._orders.snapshot()}
+        return {
+            "positions": self._books.snapshot(),
+            "shown": self._books.shown(),
+            "orders": self._orders.snapshot(),
+        }
+
+    def load_snapshot(self, snapshot: Mapping[str, Any]) -> None:
+        """Take over positions and open orders; later transactions are restored on top of them. Only for a manager that
+        has seen nothing yet.
+
+        Raises:
+            UnknownSymbolError, ConfigError, ContractError: it does not fit the instruments.
+        """
+        self._books.load(snapshot["positions"], snapshot["shown"])
+        self._orders.load(snapshot["orders"])
 
     def status(self) -> tuple[StrategyStatus, ...]:
         """How each loaded strategy is doing, in configured order; what did not load stands in ``failures``."""

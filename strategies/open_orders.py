@@ -84,6 +84,18 @@ class OpenOrders:
         """Open orders and the ids of ended ones as plain JSON values."""
         return {"open": [dataclasses.asdict(order) for order in self._open.values()], "ended": list(self._ended)}
 
+    def load(self, snapshot: Mapping[str, Any]) -> None:
+        """Become what ``snapshot`` gave. Only for one that knows no order yet.
+
+        Raises:
+            UnknownSymbolError: an open order's symbol is no longer configured.
+        """
+        for plain in snapshot["open"]:
+            order = OpenOrder(**plain)
+            _ = self._instruments[order.symbol]
+            self._put(order)
+        self._ended = dict.fromkeys(snapshot["ended"])
+
     def _own(self, cancel: OrderCancel) -> OpenOrder | None:
         """The open order that the cancel is about; a venue refuses one of another strategy's."""
         order = self._open.get(cancel.order_id)

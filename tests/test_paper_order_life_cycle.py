@@ -163,7 +163,7 @@ class VenueMachine(RuleBasedStateMachine):
     @rule()
     def restarts_from_a_snapshot(self) -> None:
         fresh = venue(self.model)
-        fresh.load(self.paper.snapshot())
+        fresh.load_snapshot(self.paper.snapshot())
         assert fresh.snapshot() == self.paper.snapshot()
         self.paper = fresh
 

@@ -211,7 +211,7 @@ def test_a_snapshot_goes_through_json_and_brings_a_venue_back() -> None:
     before, after = venue("trade_flow"), venue("trade_flow")
     feed(before, *DAY)
 
-    after.load(msgspec.json.decode(msgspec.json.encode(before.snapshot())))
+    after.load_snapshot(msgspec.json.decode(msgspec.json.encode(before.snapshot())))
 
     assert after.snapshot() == before.snapshot()
     assert feed(after, trade(131.0, qty=50.0, ts=20)) == feed(before, trade(131.0, qty=50.0, ts=20))
@@ -254,7 +254,7 @@ def test_a_feed_that_starts_over_after_a_crash_offers_no_volume_again(way: str) 
         for cause, answers in ledger:
             fresh.restore(cause, answers)
     else:
-        fresh.load(paper.snapshot())
+        fresh.load_snapshot(paper.snapshot())
 
     assert fresh.snapshot() == paper.snapshot()
     assert fills(feed(fresh, trade(99.0, 1.0, "sell", ts=4), trade(99.0, 1.0, "sell", ts=5))) == []

@@ -59,7 +59,7 @@ def test_a_snapshot_survives_json_and_gives_the_same_state(plan: list[Step]) -> 
     keeper = LedgerKeeper(engine(**CAPS))
     Session(keeper).play(plan)
     loaded = engine(**CAPS)
-    loaded.load(json.loads(json.dumps(keeper.risk.snapshot())))
+    loaded.load_snapshot(json.loads(json.dumps(keeper.risk.snapshot())))
     assert loaded.snapshot() == keeper.risk.snapshot()
     assert loaded.state is keeper.risk.state
 
@@ -185,7 +185,7 @@ def test_loading_replaces_what_was_there() -> None:
     hold(other, -2)
     other.on_event(trade())
     other.on_event(intent(qty=0.1))
-    other.load(one.snapshot())
+    other.load_snapshot(one.snapshot())
     assert other.snapshot() == one.snapshot()
     assert other.position(BTC).qty == 3
     assert decision_in(other.on_event(intent(name="i-2"))).inputs["open_buy_lots"] == 0
@@ -196,7 +196,7 @@ def test_a_loaded_engine_counts_what_is_left_of_a_working_order() -> None:
     one.on_event(trade())
     order = order_in(one.on_event(intent(qty=4)))
     one.on_event(fill(order, qty=1))
-    other.load(one.snapshot())
+    other.load_snapshot(one.snapshot())
     assert other.snapshot() == one.snapshot()
     assert decision_in(other.on_event(intent(name="i-2", limit=100.0))).inputs["open_buy_lots"] == 3_000
 
@@ -205,7 +205,7 @@ def test_a_loaded_engine_that_holds_a_position_opens_the_next_day_with_an_event(
     one, other = engine(), engine()
     one.on_event(trade())
     hold(one, 1)
-    other.load(one.snapshot())
+    other.load_snapshot(one.snapshot())
     assert len(list(other.on_event(trade(90.0, NEXT_DAY)))) == 1
 
 
@@ -214,7 +214,7 @@ def test_before_the_first_trade_after_a_snapshot_nothing_was_lost() -> None:
     keeper.feed(trade())
     keeper.feed(fill(order_in(keeper.feed(intent(qty=10)))))
     loaded = engine()
-    loaded.load(keeper.risk.snapshot())
+    loaded.load_snapshot(keeper.risk.snapshot())
     assert loaded.day_pnl_usd() == 0.0
     assert list(loaded.on_event(tick(1))) == []
 
