@@ -20,6 +20,7 @@ from core.errors import BusUnavailableError, CodecError
 from core.redaction import redact_text
 from core.redis_link import ANSWER_TIMEOUT_S, RedisLink
 from core.stream_cursor import StreamCursors
+from core.task_end import end_tasks
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -28,7 +29,6 @@ STREAM_BATCH: Final = 256  # entries read from each stream at once
 BLOCK_MS: Final = 1_000  # how long one read waits for a new entry
 RETRY_FIRST_S: Final = 0.05
 RETRY_MAX_S: Final = 5.0
-END_TIMEOUT_S: Final = 2.0  # for a reader to end once it is told to
 _BROADCASTS: Final = "broadcasts"  # the readers of a subscription
 _STREAMS: Final = "streams"
 _log: Final = logging.getLogger("njord.bus")
@@ -259,35 +259,36 @@ class RedisBus:
             inbox.close()
             self._inboxes.remove(inbox)
             self._shed += inbox.shed
-            await _end(readers)
+            await end_tasks(readers)
 
     async def _read_broadcasts(self, patterns: Sequence[str], inbox: Inbox) -> None:
-        pause, subscribed = RETRY_FIRST_S, False
+        pause = RETRY_FIRST_S
         while not inbox.closed:
+            losses = -1  # not subscribed
             try:
                 async with aclosing(self._link.listen(patterns)) as heard:
                     async for said in heard:
                         if said is not None:
                             inbox.put(broadcast_of(*said))
                             continue
-                        subscribed = True
                         self._back(_BROADCASTS)
-                        pause = RETRY_FIRST_S
+                        pause, losses = RETRY_FIRST_S, self.reconnects
             except BusUnavailableError as error:
-                if subscribed and await self._answers():
+                self._apart.add(_BROADCASTS)
+                self.connected.clear()
+                if await self._answered_since(losses):
                     self._say_cut_off(error)
-                    await asyncio.sleep(RETRY_FIRST_S)
                 else:
                     pause = await self._lost(error, pause, _BROADCASTS)
-                subscribed = False
 
-    async def _answers(self) -> bool:
-        """Whether the server still answers on another connection, none of which is lost."""
+    async def _answered_since(self, losses: int) -> bool:
+        """Whether the server still answers, and no other connection was lost since there were so many losses."""
         try:
             await self._link.get(f"{self._prefix}:alive")
         except BusUnavailableError:
             return False
-        return not self._down
+        await asyncio.sleep(RETRY_FIRST_S)  # for the other reader to see what became of its connection
+        return self.reconnects == losses
 
     def _say_cut_off(self, error: BusUnavailableError) -> None:
         self.cut_off += 1
@@ -354,16 +355,6 @@ class RedisBus:
         """End every subscription and release the connections."""
         self.end_subscriptions()
         await self._link.close()
-
-
-async def _end(readers: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel readers and wait, within a limit: a cancellation can get lost in a connection that is half dead."""
-    for _ in range(2):
-        for reader in readers:
-            reader.cancel()
-        if not readers or not (await asyncio.wait(readers, timeout=END_TIMEOUT_S))[1]:
-            return
-    _log.warning("a reader did not end within %g s; the daemon goes on without it", 2 * END_TIMEOUT_S)
 
 
 def _payload(topic: str, data: bytes) -> dict[str, Any] | None:

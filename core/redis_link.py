@@ -118,10 +118,12 @@ class RedisLink:
         if self._sender is None:
             from redis.asyncio import BlockingConnectionPool, Redis
 
-            options = self._connection_options()
-            options["socket_timeout"] = None  # one time limit around each call costs less than one for every reply
             pool = BlockingConnectionPool.from_url(
-                self._address, max_connections=1, timeout=None, redis_connect_func=self._admit, **options
+                self._address,
+                max_connections=1,
+                timeout=None,
+                redis_connect_func=self._admit,
+                **self._connection_options(),
             )
             self._sender = Redis.from_pool(pool)
         return self._sender
@@ -131,10 +133,12 @@ class RedisLink:
         from redis.backoff import NoBackoff
 
         # No silent retries inside the client: a lost connection is to be seen, counted and refilled from ledgers.
+        # No time limits for each packet either: one around the call costs less, and redis-py's own loses the
+        # cancellation of a task that comes while it sends (``asyncio.wait_for`` of Python 3.11).
         options: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
-            "socket_timeout": self._timeout_s,
+            "socket_timeout": None,
         }
         if not self._address.startswith("unix:"):
             options["socket_keepalive"] = True
@@ -212,18 +216,18 @@ class RedisLink:
     async def read(self, after: Mapping[str, Entry], watch: str | None, count: int, block_ms: int) -> Reading:
         places: dict[Any, Any] = {key: entry_text(entry) for key, entry in after.items()}
         if watch is None:
-            answer, value = await self._guarded(self.client.xread(places, count=count, block=block_ms)), None
+            answer, value = await self._asked(self.client.xread(places, count=count, block=block_ms)), None
         else:
             pipeline = self.client.pipeline(transaction=False)
             pipeline.xread(places, count=count, block=block_ms)
             pipeline.get(watch)
-            answer, value = await self._guarded(pipeline.execute())
+            answer, value = await self._asked(pipeline.execute())
         return Reading([_incoming(key, *found) for key, entries in _streams(answer) for found in entries], value)
 
     async def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
         pubsub = self.client.pubsub()
         try:
-            await self._guarded(pubsub.psubscribe(*patterns))
+            await self._asked(pubsub.psubscribe(*patterns))
             awaited = len(patterns)
             while True:
                 raw = await self._guarded(pubsub.get_message(timeout=None))
@@ -239,17 +243,17 @@ class RedisLink:
             await _closed(pubsub)
 
     async def publish(self, topic: str, payload: bytes) -> None:
-        await self._guarded(self.client.publish(topic, payload))
+        await self._asked(self.client.publish(topic, payload))
 
     async def get(self, key: str) -> bytes | None:
-        value: bytes | None = await self._guarded(self.client.get(key))
+        value: bytes | None = await self._asked(self.client.get(key))
         return value
 
     async def put_field(self, key: str, field: str, value: str) -> None:
-        await self._guarded(self.client.hset(key, field, value))
+        await self._asked(self.client.hset(key, field, value))
 
     async def fields(self, key: str) -> dict[str, str]:
-        found = await self._guarded(self.client.hgetall(key))
+        found = await self._asked(self.client.hgetall(key))
         return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in found.items()}
 
     async def close(self) -> None:
@@ -291,12 +295,16 @@ class RedisLink:
     async def _sent(self, call: Any) -> Any:
         """Await a call of the sender; what fails here has told of the loss."""
         try:
-            answer = await self._guarded(self._in_time(call))
+            answer = await self._asked(call)
         except BusUnavailableError:
             self._loss_told = True
             raise
         self._loss_told = False
         return answer
+
+    async def _asked(self, call: Any) -> Any:
+        """Await a call that is to be answered in time."""
+        return await self._guarded(self._in_time(call))
 
     async def _in_time(self, call: Any) -> Any:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from core.bus_protocol import STREAM_LIMIT, Inbox
 from core.component import Message, Unreadable
 from core.contracts import OrderIntent, TradeEvent
 from core.errors import BusUnavailableError
+from core.task_end import end_tasks
 from tests.redis_server import RedisServer
 from tests.relay_bench import Consumer, Producer
 
@@ -163,10 +165,23 @@ async def test_a_consumer_ends_within_seconds_whatever_state_the_server_is_in(st
             await bus.close()
 
 
+async def test_a_cancellation_that_gets_lost_is_repeated() -> None:
+    async def deaf_once() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(deaf_once())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        await end_tasks([task])
+    assert task.cancelled()
+
+
 async def test_a_reader_that_swallows_its_cancellation_keeps_nobody_waiting(
     redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(redis_bus, "END_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(redis_bus, "end_tasks", partial(end_tasks, timeout_s=0.2))
     bus, forever = Bus(redis_url), asyncio.Event()
 
     async def stubborn(*_: object) -> None:

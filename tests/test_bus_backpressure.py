@@ -110,7 +110,7 @@ async def test_a_subscriber_that_the_server_cut_off_comes_back_and_says_so(caplo
         await asyncio.wait({following})
         assert receiver.cut_off == 1
         assert receiver.reconnects == 0
-        assert receiver.connected.is_set()
+        await asyncio.wait_for(receiver.connected.wait(), 5)
         assert "read too slowly" in caplog.text
         await stream.aclose()
         await sender.close()

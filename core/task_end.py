@@ -1,0 +1,29 @@
+"""Ends tasks within a limit: the one place that cancels and waits.
+
+A cancellation can get lost: ``asyncio.wait_for`` of Python 3.11 drops one that comes at the moment at which what it
+waits for is done. A task that waits for something that never comes would then keep its daemon from ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+
+AGAIN_S: Final = 0.05  # between two cancellations of the same task
+END_TIMEOUT_S: Final = 2.0
+_log: Final = logging.getLogger("njord.tasks")
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]], timeout_s: float = END_TIMEOUT_S) -> None:
+    """Cancel tasks and wait until they have ended, ``timeout_s`` at most. What they raised is left in them."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    left = {task for task in tasks if not task.done()}
+    while left and loop.time() < deadline:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=AGAIN_S)
+    for task in left:
+        _log.warning("%s did not end within %g s; the process goes on without it", task.get_name(), timeout_s)
