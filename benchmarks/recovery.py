@@ -10,7 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
@@ -34,6 +35,7 @@ from core.contracts import Side, TradeEvent
 from core.daemon_spec import DaemonSpec, assemble, open_journals
 from core.embedded import EmbeddedFleet
 from core.market.synthetic import START_NS
+from core.snapshot import SnapshotFile
 
 TRADES_PER_INTENT: Final = 4  # of benchmarks.strategy.EveryFourthTrade
 _MS: Final = 1_000.0
@@ -44,6 +46,7 @@ class Day(NamedTuple):
 
     config: Config
     known: Mapping[str, Mapping[str, Any]]
+    transactions: Mapping[str, int]
 
 
 def run(work: Workload) -> Result:
@@ -79,25 +82,38 @@ def _trade(config: Config, intents: int) -> Day:
             side: Side = "buy" if number % 2 else "sell"  # orders of both sides fill
             fleet.feed(TradeEvent(SYMBOL, 60_000.0 + number % 7, 0.01, side, ts, str(number), "bench", ts))
     known = {host.name: host.component.snapshot() for host in hosts if isinstance(host.component, Durable)}
+    transactions = {host.name: host.ledger.seq for host in hosts if host.ledger is not None}
     fleet.close()
-    return Day(config, known)
+    return Day(config, known, transactions)
 
 
 def _folds(spec: DaemonSpec, day: Day, rounds: int) -> list[Figure]:
     """One daemon's recovery beside the bare reading of its ledger; from its snapshot, too, where there is one."""
     path = _path(day.config, spec)
     size = f"{path.stat().st_size / 2**20:,.0f} MiB"
-    snapshot = path.with_suffix(".snapshot")
     figures: list[Figure] = []
-    if snapshot.exists():
+    snapshot = SnapshotFile(path).read(spec.name, 1)
+    if snapshot is not None:
+        tail = f"{day.transactions[spec.name] - snapshot.seq:,} transactions behind it"
         from_snapshot, bare = alternating(rounds, lambda: _recover(spec, day), lambda: _decode(path))
-        figures.append(Figure(f"{spec.name} from its snapshot", from_snapshot * _MS, "ms", bare * _MS))
-        snapshot.rename(snapshot.with_suffix(".aside"))
-    whole, bare = alternating(rounds, lambda: _recover(spec, day), lambda: _decode(path))
+        figures.append(Figure(f"{spec.name} from its snapshot", from_snapshot * _MS, "ms", bare * _MS, note=tail))
+    with _without_snapshots(day.config):
+        whole, bare = alternating(rounds, lambda: _recover(spec, day), lambda: _decode(path))
     figures.append(Figure(f"{spec.name} whole ledger", whole * _MS, "ms", bare * _MS, note=f"{size}; floor: msgspec"))
-    if snapshot.with_suffix(".aside").exists():
-        snapshot.with_suffix(".aside").rename(snapshot)
     return figures
+
+
+@contextmanager
+def _without_snapshots(config: Config) -> Iterator[None]:
+    """Put every snapshot aside, and back in place of what was written meanwhile."""
+    found = sorted(config.ledger_dir.glob("*.snapshot"))
+    for path in found:
+        path.rename(path.with_suffix(".aside"))
+    try:
+        yield
+    finally:
+        for path in found:
+            path.with_suffix(".aside").rename(path)
 
 
 def _recover(spec: DaemonSpec, day: Day) -> None:
@@ -135,13 +151,16 @@ def _ready(work: Workload, variables: Mapping[str, str], root: Path, config: Con
     figures: list[Figure] = []
     with Redis.from_url(work.server_url) as client:
         client.flushall()
-    for state in ("emptied", "kept"):
+
+    def start(said: str) -> None:
         for spec in specs:
-            if state == "emptied":
-                _path(config, spec).with_suffix(".snapshot").unlink(missing_ok=True)
-            with Processes(work.folder / f"{state}-{spec.name}", variables) as processes:
+            with Processes(work.folder / "processes", variables) as processes:
                 taken = processes.daemon(spec.name, "--config-root", str(root)) * _MS
-            figures.append(Figure(f"{spec.name} ready, Redis {state}", taken, "ms", floor))
+            figures.append(Figure(f"{spec.name} ready, {said}", taken, "ms", floor))
+
+    with _without_snapshots(config):
+        start("no snapshot, Redis emptied")
+    start("Redis kept")
     return figures
 
 

@@ -19,6 +19,7 @@ from core.config_model import Config
 from core.daemon_spec import DaemonSpec
 from core.errors import LedgerCorruptError, NjordError
 from core.ledger import Transaction
+from core.snapshot import Snapshot, SnapshotFile
 from core.topics import Delivery, consumed_by
 from execution.daemon import SPEC as PAPER_TRADER
 from risk.daemon import SPEC as RISK_ENGINE
@@ -43,8 +44,20 @@ class Consumed:
 
 
 @dataclass(slots=True)
+class SnapshotCheck:
+    """What became of a daemon's snapshot. ``seq`` is the transaction it stands behind, 0 for one that a start would
+    pass over; ``agrees`` whether the ledger folded up to there gives the same, None while that is not known."""
+
+    seq: int = 0
+    agrees: bool | None = None
+
+
+@dataclass(slots=True)
 class DaemonState:
-    """What was found of one daemon. ``folded`` is None, with ``error``, when the ledger could not be folded."""
+    """What was found of one daemon. ``folded`` is None, with ``error``, when the ledger could not be folded.
+
+    ``snapshot`` is None where there is none.
+    """
 
     name: str
     chain: Chain
@@ -53,6 +66,7 @@ class DaemonState:
     folded: Folded | None = None
     error: str = ""
     consumed: list[Consumed] = field(default_factory=list)
+    snapshot: SnapshotCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +114,7 @@ def look(config: Config, folder: Path, names: Sequence[str], told: Callable[[Pat
         except LedgerCorruptError as error:
             problems.append(str(error))
     for state in states.values():
-        problems += _compare(state, chains)
+        problems += [*_stale(state), *_compare(state, chains)]
     different = _different_books(states)
     return FleetState(
         list(states.values()), [*problems, *(different or ())], None if different is None else not different
@@ -115,11 +129,14 @@ def upstreams(name: str) -> list[str]:
 def _fold(spec: DaemonSpec, config: Config, path: Path) -> DaemonState:
     state = DaemonState(spec.name, Chain(spec.name, path))
     component = spec.build(config)
+    snapshot = _snapshot(state, component, path)
     try:
         for transaction in ledger.read(path):
             state.chain.take(transaction)
             if not state.error:
                 state.error = _restore(component, transaction, path)
+            if snapshot is not None and state.snapshot is not None and transaction.seq == snapshot.seq:
+                state.snapshot.agrees = _agrees(snapshot, state.chain, component)
     except LedgerCorruptError as error:
         state.sound, state.error = False, str(error)
         return state
@@ -127,6 +144,23 @@ def _fold(spec: DaemonSpec, config: Config, path: Path) -> DaemonState:
     if not state.error:
         state.folded = _READ[spec.name](component, config)
     return state
+
+
+def _snapshot(state: DaemonState, component: Component, path: Path) -> Snapshot | None:
+    """The snapshot that a start would begin with."""
+    file = SnapshotFile(path)
+    if not file.path.exists():
+        return None
+    found = file.read(state.name, int(getattr(component, "SNAPSHOT_VERSION", 1)))
+    state.snapshot = SnapshotCheck(0 if found is None else found.seq)
+    return found
+
+
+def _agrees(snapshot: Snapshot, chain: Chain, component: Component) -> bool:
+    """Whether a snapshot says what the ledger up to its transaction says."""
+    if not isinstance(component, Durable) or component.snapshot() != snapshot.state:
+        return False
+    return (snapshot.consumed, snapshot.told) == (chain.consumed, chain.newest)
 
 
 def _restore(component: Component, transaction: Transaction, path: Path) -> str:
@@ -171,6 +205,15 @@ def _compare(state: DaemonState, chains: Mapping[str, Chain]) -> Iterable[str]:
                 f"{state.name} has processed {producer} up to {entry[0]}-{entry[1]}, but {chain.path} ends at "
                 f"{chain.newest[0]}-{chain.newest[1]}: it lost its end or is an older copy. Restore the newest one"
             )
+
+
+def _stale(state: DaemonState) -> Iterable[str]:
+    """A snapshot that would give a start another state than the ledger does."""
+    if state.snapshot is not None and state.snapshot.agrees is False and not state.error:
+        yield (
+            f"{state.name}: the snapshot behind transaction {state.snapshot.seq} says something else than the ledger. "
+            f"The ledger is right: remove {SnapshotFile(state.chain.path).path}, it is written anew"
+        )
 
 
 def _different_books(states: Mapping[str, DaemonState]) -> list[str] | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from controller.event_words import number
 from controller.ledger_holdings import Day, Folded, Holding, Order
-from controller.ledger_state import Consumed, DaemonState, FleetState
+from controller.ledger_state import Consumed, DaemonState, FleetState, SnapshotCheck
 from controller.terminal import aligned, iso_time, print_folded, print_heading, print_line
 
 _LABEL: Final = 13  # columns in front of what a line says
@@ -56,6 +56,7 @@ def _plain(state: DaemonState) -> dict[str, Any]:
         "last_hash": chain.last_hash,
         "identity": chain.identity,
         "torn_bytes": state.torn_bytes,
+        "snapshot": None if state.snapshot is None else asdict(state.snapshot),
         "consumed": [{**asdict(each), "entry": _place(each.entry)} for each in state.consumed],
         "state": None if state.folded is None else asdict(state.folded),
     }
@@ -86,6 +87,7 @@ def _lines(state: DaemonState) -> Iterator[tuple[str, str]]:
         yield "set aside", f"{_count(chain.set_aside, 'message')} that could not be processed: ledger show has why"
     if state.torn_bytes:
         yield "torn", f"{state.torn_bytes} bytes at the end that nobody has seen; a start moves them aside"
+    yield "snapshot", _snapshot(state.snapshot)
     yield from _labelled("consumed", [_consumed(each) for each in state.consumed])
     if state.folded is None:
         yield "state", f"UNKNOWN: {state.error}"
@@ -108,6 +110,15 @@ def _labelled(label: str, said: Sequence[str]) -> Iterator[tuple[str, str]]:
     for line in said:
         yield label, line
         label = ""
+
+
+def _snapshot(check: SnapshotCheck | None) -> str:
+    if check is None:
+        return "none; a start reads the whole ledger"
+    if not check.seq:
+        return "not usable; a start reads the whole ledger"
+    verdict = {True: "agrees with the ledger", False: "DISAGREES with the ledger", None: "not compared"}[check.agrees]
+    return f"behind transaction {check.seq:,}, {verdict}"
 
 
 def _consumed(each: Consumed) -> str:

@@ -20,6 +20,7 @@ from core import ledger
 from core.contracts import FillEvent, KillSwitchEvent
 from core.daemon_spec import assemble
 from core.ledger import Ledger, Transaction
+from core.ledger_lines import seal
 from risk.daemon import SPEC as RISK_ENGINE
 from tests import invariants
 from tests.conftest import ROOT
@@ -235,6 +236,50 @@ def test_what_keeps_no_ledger_or_is_not_there_is_a_usage_error(
 ) -> None:
     assert main(asked(traded, tmp_path, *words)) == Exit.USAGE
     assert reason in capsys.readouterr().err
+
+
+def snapshotted(traded: Session, folder: Path) -> None:
+    """Give the risk engine a snapshot behind the last transaction of its ledger."""
+    config = config_in(folder, traded.config.root)
+    host = assemble(RISK_ENGINE, config, durable=False, snapshot_every=1)
+    host.recover()
+    host.handle_local(KillSwitchEvent(False, "file", TS))
+    host.commit()
+    host.close()
+    assert (folder / "ledgers" / "risk_engine.snapshot").exists()
+
+
+def test_a_snapshot_is_held_against_the_ledger(
+    traded: Session, ledgers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshotted(traded, ledgers.parent)
+    assert main(asked(traded, ledgers, "risk_engine")) == Exit.DONE
+    assert ", agrees with the ledger" in capsys.readouterr().out
+
+
+def test_a_snapshot_that_says_something_else_than_the_ledger_is_bad_news(
+    traded: Session, ledgers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snapshotted(traded, ledgers.parent)
+    path = ledgers / "risk_engine.snapshot"
+    plain = json.loads(path.read_bytes())
+    del plain["hash"]
+    plain["state"]["decided"] = []
+    path.write_bytes(seal(json.dumps(plain, separators=(",", ":")).encode())[0] + b"\n")
+
+    assert main(asked(traded, ledgers, "risk_engine")) == Exit.BAD
+
+    shown = capsys.readouterr()
+    assert "DISAGREES with the ledger" in shown.out
+    assert f"remove {path}" in shown.err
+
+
+def test_a_snapshot_that_a_start_would_pass_over_is_told(
+    traded: Session, ledgers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ledgers / "risk_engine.snapshot").write_bytes(b"{}\n")
+    assert main(asked(traded, ledgers, "risk_engine")) == Exit.DONE
+    assert "not usable; a start reads the whole ledger" in capsys.readouterr().out
 
 
 def test_bytes_that_a_crash_cut_off_are_told_and_left_where_they_are(
