@@ -52,7 +52,7 @@ class Session:
     def __init__(
         self, config: Config, source: MarketSource, observer: Observer | None = None, *, durable: bool = True
     ) -> None:
-        hosts = [assemble(spec, config, durable=durable) for spec in BEHIND_THE_FEED]
+        hosts = [assemble(spec, config, durable=durable, reserve_bytes=0) for spec in BEHIND_THE_FEED]
         self._hosts = {host.name: host for host in hosts}
         self.config = config
         self.source = source
