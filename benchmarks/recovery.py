@@ -83,7 +83,9 @@ def _trade(config: Config, intents: int) -> Day:
             fleet.feed(TradeEvent(SYMBOL, 60_000.0 + number % 7, 0.01, side, ts, str(number), "bench", ts))
     known = {host.name: host.component.snapshot() for host in hosts if isinstance(host.component, Durable)}
     transactions = {host.name: host.ledger.seq for host in hosts if host.ledger is not None}
-    fleet.close()
+    fleet.source.commit()
+    for host in (fleet.source, *hosts):  # killed: an orderly end would leave a snapshot behind the last transaction
+        host.abandon()
     return Day(config, known, transactions)
 
 
