@@ -46,6 +46,8 @@ class BacktestConfig:
         symbols: several instead of the one ``symbol``.
         params: the strategy's.
         risk: whether orders pass the risk engine, under the limits of the installation.
+        seed: of whatever a strategy draws; recorded with the result.
+        fill_model: of the paper venue, with ``next_trade``.
     """
 
     symbol: str
@@ -64,6 +66,7 @@ class BacktestConfig:
     params: Mapping[str, Any] = field(default_factory=dict)
     risk: bool = True
     seed: int = 0
+    fill_model: Literal["last_trade", "trade_flow"] = "last_trade"
 
     def __post_init__(self) -> None:
         for name, value, fine, expected in (
@@ -128,6 +131,7 @@ class BacktestResult:
     """What came of a run. ``num_trades`` counts closed round trips, ``win_rate`` is a fraction of them.
 
     ``equity_curve`` holds (ts_ns, capital) after every bar; ``fills`` and ``orders`` are the contracts' plain forms.
+    ``denied`` counts what the risk engine refused, ``refused`` all refusals by their code, the venue's included.
     """
 
     strategy_id: str
@@ -150,6 +154,7 @@ class BacktestResult:
     orders: tuple[Mapping[str, Any], ...] = ()
     fees_paid: float = 0.0
     denied: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
     bars: int = 0
     warnings: tuple[str, ...] = ()
     fingerprints: Fingerprints = Fingerprints()
@@ -160,6 +165,7 @@ class BacktestResult:
         plain["equity_curve"] = [[ts, capital] for ts, capital in self.equity_curve]
         plain["config"] = None if self.config is None else self.config.to_dict()
         plain["metrics"] = dict(self.metrics)
+        plain["refused"] = dict(self.refused)
         plain["round_trips"] = [asdict(trip) for trip in self.round_trips]
         plain["fills"] = [dict(fill) for fill in self.fills]
         plain["orders"] = [dict(order) for order in self.orders]

@@ -55,11 +55,13 @@ class Print(NamedTuple):
 
 
 class BarRange(NamedTuple):
-    """Where a bar's prices reached, in ticks."""
+    """Where a bar's prices reached, in ticks, and what traded, in lots; 0 for open and volume where nobody asks."""
 
     low: int
     high: int
     close: int
+    open: int = 0
+    volume: int = 0
 
 
 class Match(NamedTuple):

@@ -99,6 +99,10 @@ class MatchingCore:
         self._advance(close, ts_close_ns)
         return executions
 
+    def mark(self, ticks: int, ts_ns: int) -> None:
+        """Say what the price is at a time at which nothing is to be matched: a bar's open or close."""
+        self._advance(ticks, ts_ns)
+
     def _advance(self, ticks: int, ts_ns: int) -> None:
         if ts_ns >= self._last_ts:
             self._last, self._last_ts = ticks, ts_ns

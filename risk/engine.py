@@ -29,6 +29,7 @@ from risk.decide import decide
 from risk.denial import Denial
 from risk.limits import RiskLimits
 from risk.restrictions import Restriction
+from risk.watch import Quiet, quiet
 
 _NOTHING: Final = ()
 
@@ -89,6 +90,10 @@ class RiskEngine:
     def day_pnl_usd(self) -> float:
         """The UTC day's profit and loss at the last prices, fees included."""
         return self._book.day_pnl_usd()
+
+    def quiet(self) -> Quiet:
+        """The bounds of time and price within which a trade alone makes this engine say nothing."""
+        return quiet(self._book)
 
     def on_event(self, event: Contract) -> Iterable[Contract]:
         """Take one event in.

@@ -1,0 +1,258 @@
+"""The event engine: the objects that trade live, over recorded bars, with every rule of time and fills spelled out.
+
+``BacktestEngine`` puts a run together and reads the result out of it; the stream runs in ``backtest.lane``, orders
+live in ``backtest.desk`` and ``backtest.fill_simulator``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from backtest import fingerprints
+from backtest.clock_stream import ClockStream
+from backtest.contracts import BacktestConfig, BacktestResult, FillTiming, Fingerprints
+from backtest.desk import Desk
+from backtest.equity_tracker import equity_curve
+from backtest.fill_simulator import FillSimulator
+from backtest.lane import ClosePrices, FastLane, Routes
+from backtest.metrics import calculate_metrics
+from backtest.price_grid import PriceGrid, derived_instrument
+from backtest.risk_gate import VENUE, Gate, OpenGate, RiskGate
+from backtest.round_trips import round_trips
+from backtest.seats import Entrant, MakeStrategy, seats_of
+from backtest.series import BarSeries
+from core.config_schema import RiskConfig
+from core.contracts import Contract, FillEvent, OrderEvent, OrderUpdate, RiskDecision
+from core.errors import ConfigError
+from core.instruments import Instrument, Instruments
+from risk.engine import RiskEngine
+from risk.limits import RiskLimits
+from strategies.books import StrategyBooks
+from strategies.open_orders import OpenOrders
+
+BARS_TOPIC: Final = "md.ohlcv.{timeframe}.{symbol}"
+Data = BarSeries | Iterable[BarSeries]
+
+
+class BacktestEngine:
+    """One run over bars.
+
+    Args:
+        config: the run.
+        strategy: a class, any function from context to strategy, or several ``Entrant``s.
+        data: one series or more; each traded symbol's shortest one is what its orders fill on.
+        instruments: grids and minimum notionals; fees are the configuration's. A symbol without one trades on the grid
+            of its prices, and the result warns of it.
+        limits: of the risk engine; without them, the defaults of the configuration.
+
+    Raises:
+        ConfigError: data, instruments and configuration do not fit together.
+    """
+
+    lane: type[FastLane] = FastLane
+
+    def __init__(
+        self,
+        config: BacktestConfig,
+        strategy: MakeStrategy | Sequence[Entrant],
+        data: Data,
+        instruments: Instruments | None = None,
+        limits: RiskLimits | None = None,
+    ) -> None:
+        self.config = config
+        self.warnings: list[str] = []
+        self._series = _within(config, [data] if isinstance(data, BarSeries) else list(data))
+        self._instruments = self._known_instruments(instruments)
+        self._limits = limits or RiskLimits.of(RiskConfig())
+        if callable(strategy):
+            strategy = [Entrant(config.strategy_id, strategy, config.traded, config.params)]
+        self._entrants = tuple(strategy)
+        self._stream = ClockStream(self._series)
+        self._grids = {each.symbol: PriceGrid(each, self._instruments[each.symbol]) for each in self._shortest()}
+        self.trail: Sequence[Contract] = ()
+
+    def run(self) -> BacktestResult:
+        """From the first bar to the last; every call starts afresh.
+
+        Raises:
+            StrategyFailedError: a strategy raised.
+            EndlessAnswersError: strategies answered their own orders without end.
+        """
+        books, orders = StrategyBooks(self._instruments), OpenOrders(self._instruments)
+        prices = ClosePrices(self._grids)
+        seats = seats_of(self._entrants, books, orders, prices, self._instruments)
+        venue = FillSimulator(self.config, self._grids)
+        desk = Desk({seat.strategy_id: seat for seat in seats}, self._gate(), venue, books, orders)
+        routes: Routes = tuple(
+            tuple(seat for seat in seats if seat.wants(BARS_TOPIC.format(**_names(each)), each.symbol))
+            for each in self._stream.series
+        )
+        self.lane(self._stream, routes, desk, prices).run()
+        self.trail = desk.trail
+        refusals = [reason for seat in seats for reason in seat.refused]
+        return self._result(desk, refusals)
+
+    # -- putting it together ------------------------------------------------------------------------------
+
+    def _shortest(self) -> Iterable[BarSeries]:
+        """Each symbol's shortest series."""
+        seen: dict[str, BarSeries] = {}
+        for each in self._stream.series:  # shortest first
+            seen.setdefault(each.symbol, each)
+        return seen.values()
+
+    def _gate(self) -> Gate:
+        if not self.config.risk:
+            return OpenGate()
+        return RiskGate(RiskEngine(self._instruments, self._limits, VENUE), self._grids)
+
+    def _known_instruments(self, given: Instruments | None) -> Instruments:
+        known: dict[str, Instrument] = dict(given.items()) if given is not None else {}
+        for symbol in sorted({each.symbol for each in self._series}):
+            if symbol not in known:
+                found = derived_instrument(each for each in self._series if each.symbol == symbol)
+                known[symbol] = found
+                self.warnings.append(
+                    f"{symbol}: no instrument configured; traded in steps of {found.tick_size:f} (price) and "
+                    f"{found.lot_size:f} (quantity), as the data suggests, without a minimum notional"
+                )
+        quotes = sorted({known[each.symbol].quote for each in self._series})
+        if len(quotes) > 1:
+            raise ConfigError(f"symbols: expected one quote currency, in which equity is counted, got {quotes}")
+        return Instruments(known[symbol] for symbol in sorted(known))
+
+    # -- reading it out -----------------------------------------------------------------------------------
+
+    def _result(self, desk: Desk, refusals: Sequence[str]) -> BacktestResult:
+        config, venue, trail = self.config, desk.venue, desk.trail
+        curve = equity_curve(config.initial_capital, self._grids, self._stream.moments, venue.booked)
+        trips = round_trips(venue.booked, self._grids)
+        metrics = calculate_metrics(curve, trips, initial_capital=config.initial_capital)
+        denials = [each for each in trail if isinstance(each, RiskDecision) and not each.allowed]
+        refused = _counted(
+            [
+                *(str(each.code) for each in denials),
+                *(_code(each.reason) for each in trail if isinstance(each, OrderUpdate) and each.status == "rejected"),
+                *("REFUSED_ANSWER" for _ in refusals),
+            ]
+        )
+        return BacktestResult(
+            strategy_id=config.strategy_id,
+            symbol=config.symbol,
+            start_ts=self._series[0].ts_open[0].item() if not config.start_ts else config.start_ts,
+            end_ts=config.end_ts or curve[-1][0],
+            initial_capital=config.initial_capital,
+            final_capital=curve[-1][1],
+            total_return_pct=metrics["total_return_pct"],
+            sharpe_ratio=metrics["sharpe_ratio"],
+            max_drawdown_pct=metrics["max_drawdown_pct"],
+            num_trades=sum(not trip.is_open for trip in trips),
+            win_rate=metrics["win_rate"],
+            profit_factor=metrics["profit_factor"],
+            equity_curve=curve,
+            config=config,
+            metrics=metrics,
+            round_trips=trips,
+            fills=tuple(each.to_dict() for each in trail if isinstance(each, FillEvent)),
+            orders=tuple(each.to_dict() for each in trail if isinstance(each, OrderEvent)),
+            fees_paid=sum(trip.fees for trip in trips),
+            denied=len(denials),
+            refused=refused,
+            bars=len(self._stream),
+            warnings=(*self.warnings, *self._remarks(desk, refusals)),
+            fingerprints=self._fingerprints(trail),
+        )
+
+    def _remarks(self, desk: Desk, refusals: Sequence[str]) -> list[str]:
+        remarks = []
+        gaps = sum(each.gaps for each in self._series)
+        if gaps:
+            remarks.append(f"the bars have {gaps} gaps; nothing fills within one")
+        remarks += [
+            f"{grid.symbol}: {grid.off_grid} prices lie off the grid of {grid.instrument.tick_size:f}; venue and equity "
+            "take them at the nearest step"
+            for grid in self._grids.values()
+            if grid.off_grid
+        ]
+        if refusals:
+            remarks.append(f"{len(refusals)} answers of strategies were refused, the first one: {refusals[0]}")
+        left = len(desk.venue.left_open())
+        if left:
+            remarks.append(f"{left} orders were still open at the end")
+        if self.config.slippage_bps == 0 and self.config.fill_timing is FillTiming.BAR_CLOSE:
+            remarks.append("filled at the close it was decided on, without slippage: kinder than any market")
+        return remarks
+
+    def _fingerprints(self, trail: Sequence[Contract]) -> Fingerprints:
+        setup: dict[str, Any] = {
+            "config": self.config.to_dict(),
+            "limits": self._limits.caps() if self.config.risk else None,
+            "usd_rates": dict(self._limits.usd_rates),
+            "instruments": [
+                [i.symbol, str(i.tick_size), str(i.lot_size), str(i.min_notional)] for i in self._instruments.values()
+            ],
+            "strategies": [
+                [e.strategy_id, list(e.symbols), dict(e.params), list(e.events)]
+                for e in sorted(self._entrants, key=lambda each: each.strategy_id)
+            ],
+        }
+        return Fingerprints(
+            data=fingerprints.of_data(self._series),
+            config=fingerprints.of_config(setup),
+            code=fingerprints.of_code(entrant.make for entrant in self._entrants),
+            orders=fingerprints.of_orders(each for each in trail if isinstance(each, OrderEvent | FillEvent)),
+        )
+
+
+def run_backtest(
+    config: BacktestConfig,
+    data: Data,
+    strategies: MakeStrategy | Sequence[Entrant] | None = None,
+    *,
+    instruments: Instruments | None = None,
+    limits: RiskLimits | None = None,
+) -> BacktestResult:
+    """Run once; without ``strategies``, the sample registered under ``config.strategy_id``. Raises as the engine does."""
+    return BacktestEngine(config, strategies or registered(config.strategy_id), data, instruments, limits).run()
+
+
+def registered(strategy_id: str) -> Callable[..., Any]:
+    """The strategy class of that id among the samples. Raises UnknownStrategyError."""
+    from strategies.registry import StrategyRegistry
+
+    registry = StrategyRegistry()
+    registry.discover()
+    return registry.get(strategy_id)
+
+
+def _within(config: BacktestConfig, series: Sequence[BarSeries]) -> list[BarSeries]:
+    """The series of the traded symbols, cut to the time of the run."""
+    wanted = [each for each in series if each.symbol in config.traded]
+    missing = sorted(set(config.traded) - {each.symbol for each in wanted})
+    if missing:
+        got = ", ".join(sorted({each.symbol for each in series})) or "none"
+        raise ConfigError(f"bars: expected some of {', '.join(missing)}, got {got}")
+    return [_cut(each, config.start_ts, config.end_ts) for each in wanted]
+
+
+def _cut(series: BarSeries, start_ts: int, end_ts: int) -> BarSeries:
+    """The same object when nothing is cut, so that its events are made once only."""
+    if start_ts <= series.ts_open[0] and (not end_ts or end_ts > series.ts_open[-1]):
+        return series
+    return series.between(start_ts, end_ts)
+
+
+def _names(series: BarSeries) -> Mapping[str, str]:
+    return {"timeframe": series.timeframe, "symbol": series.symbol}
+
+
+def _code(reason: str) -> str:
+    return reason.partition(":")[0]
+
+
+def _counted(reasons: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for reason in reasons:
+        counts[reason] = counts.get(reason, 0) + 1
+    return dict(sorted(counts.items()))

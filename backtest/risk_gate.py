@@ -1,0 +1,136 @@
+"""The risk engine as a backtest hosts it: told a price when that may matter, not at every bar.
+
+``RiskGate`` is the real engine. ``OpenGate`` stands in where a run asks for no risk engine: everything passes, but
+still nothing reaches the venue without a decision, and that one says what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from backtest.price_grid import PriceGrid
+from core import ids
+from core.contracts import Contract, FillEvent, OrderEvent, OrderIntent, OrderUpdate, RiskDecision, TradeEvent
+from risk.engine import RiskEngine
+
+VENUE: Final = "backtest"
+NO_RISK: Final[Mapping[str, Any]] = {"risk": "off: every intent was allowed"}
+_NS_FAR: Final = 2**63 - 1
+
+
+class Gate(Protocol):
+    """Decides intents and knows how long it may be left alone."""
+
+    def decide(self, intent: OrderIntent) -> Iterable[Contract]:
+        """The decision, and the order if allowed."""
+        ...
+
+    def learn(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
+        """What became of an order."""
+        ...
+
+    def hear(self, ts_ns: int) -> list[Contract]:
+        """Learn every price up to a time; what the engine says to it."""
+        ...
+
+    def hear_trade(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
+        """Learn one price."""
+        ...
+
+    def next_ns(self, after_ns: int) -> int:
+        """The first close after a time whose prices it has to hear at once."""
+        ...
+
+
+class RiskGate:
+    """The real engine; closes reach it as trades of one unit."""
+
+    def __init__(self, engine: RiskEngine, grids: Mapping[str, PriceGrid]) -> None:
+        self._engine = engine
+        self._grids = tuple(grids[symbol] for symbol in sorted(grids))
+        self._heard = dict.fromkeys(grids, -1)  # by symbol: the bar whose close was told last
+
+    def decide(self, intent: OrderIntent) -> Iterable[Contract]:
+        """See ``Gate``."""
+        states = self.hear(intent.ts_local_ns)
+        return [*states, *self._engine.on_event(intent)] if states else self._engine.on_event(intent)
+
+    def learn(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
+        """See ``Gate``."""
+        return self._engine.on_event(event)
+
+    def hear(self, ts_ns: int) -> list[Contract]:
+        """See ``Gate``."""
+        said: list[Contract] = []
+        for grid in self._grids:
+            at = grid.closed_by(ts_ns)
+            if at > self._heard[grid.symbol]:
+                self._heard[grid.symbol] = at
+                said += self.hear_trade(grid.symbol, grid.series.close[at].item(), grid.closes_at[at])
+        return said
+
+    def hear_trade(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
+        """See ``Gate``."""
+        return self._engine.on_event(TradeEvent(symbol, price, 1.0, "buy", ts_ns))
+
+    def next_ns(self, after_ns: int) -> int:
+        """See ``Gate``."""
+        quiet = self._engine.quiet()
+        if quiet.until_ns <= after_ns:
+            return after_ns + 1
+        due = quiet.until_ns
+        for grid in self._grids:
+            for symbol, low, high in quiet.prices:
+                if symbol == grid.symbol:
+                    due = min(due, grid.closed_beyond(grid.closed_by(after_ns) + 1, low, high))
+        return due
+
+
+class OpenGate:
+    """No risk engine: every intent is allowed, by a decision that says so."""
+
+    def decide(self, intent: OrderIntent) -> Iterable[Contract]:
+        """See ``Gate``."""
+        decision = RiskDecision(
+            intent_id=intent.intent_id,
+            allowed=True,
+            reason="",
+            caps={},
+            decision_id=ids.decision_id(intent.intent_id),
+            strategy_id=intent.strategy_id,
+            symbol=intent.symbol,
+            ts_decided_ns=intent.ts_local_ns,
+            inputs=dict(NO_RISK),
+        )
+        order = OrderEvent(
+            intent_id=intent.intent_id,
+            venue=VENUE,
+            symbol=intent.symbol,
+            side=intent.side,
+            type=intent.type,
+            qty=intent.qty,
+            ts_accepted_ns=intent.ts_local_ns,
+            limit_price=intent.limit_price,
+            order_id=ids.order_id(intent.intent_id),
+            strategy_id=intent.strategy_id,
+            decision=decision,
+            meta=dict(intent.meta),
+        )
+        return (decision, order)
+
+    def learn(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
+        """See ``Gate``."""
+        return ()
+
+    def hear(self, ts_ns: int) -> list[Contract]:
+        """See ``Gate``."""
+        return []
+
+    def hear_trade(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
+        """See ``Gate``."""
+        return ()
+
+    def next_ns(self, after_ns: int) -> int:
+        """See ``Gate``."""
+        return _NS_FAR

@@ -1,0 +1,129 @@
+"""Strategies at their desks: built with the contexts they have live, called without a wall around them.
+
+A backtest trusts no result of a strategy that failed, so an exception ends the run instead of being contained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Any, Final, cast
+
+from backtest.errors import StrategyFailedError
+from core.config_schema import StrategyConfig
+from core.contracts import Contract, OrderCancel, OrderIntent
+from core.errors import ConfigError, RejectedError
+from core.instruments import Instruments
+from core.memory_bus import MemoryBus
+from strategies.admission import ANSWER_LIMIT, Admission
+from strategies.base import StrategyBase
+from strategies.books import StrategyBooks
+from strategies.context import StrategyContext
+from strategies.factory import StrategyFactory
+from strategies.open_orders import OpenOrders
+from strategies.registry import StrategyRegistry
+from strategies.time_budget import TimeBudget
+
+MakeStrategy = Callable[[StrategyContext], StrategyBase]  # a class is one
+EVERYTHING: Final = ("md.ohlcv.*", "md.trades.*")
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One strategy of a run: its class or any function from context to strategy, what it trades, hears and is given."""
+
+    strategy_id: str
+    make: MakeStrategy
+    symbols: tuple[str, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    events: tuple[str, ...] = EVERYTHING
+
+
+class _Given(StrategyRegistry):
+    """Resolves the one thing it was given."""
+
+    def __init__(self, make: MakeStrategy) -> None:
+        super().__init__()
+        self._make = make
+
+    def resolve(self, path: str) -> type[StrategyBase]:
+        return cast(type[StrategyBase], self._make)  # the factory only calls it
+
+
+class Seat:
+    """One strategy and what it may say."""
+
+    def __init__(self, entrant: Entrant, strategy: StrategyBase, instruments: Instruments) -> None:
+        self.strategy_id = entrant.strategy_id
+        self.symbols = entrant.symbols
+        self.strategy = strategy
+        self.on_event = strategy.on_event
+        self.refused: list[str] = []
+        self._globs = entrant.events
+        self._admission = Admission(entrant.strategy_id, frozenset(entrant.symbols), instruments)
+
+    def wants(self, topic: str, symbol: str) -> bool:
+        """Whether a market event is for this strategy."""
+        return symbol in self.symbols and any(fnmatchcase(topic, glob) for glob in self._globs)
+
+    def call(self, event: Contract) -> list[OrderIntent | OrderCancel]:
+        """What the strategy answers, as far as it may leave. Raises StrategyFailedError."""
+        try:
+            answered = self.on_event(event)
+        except Exception as error:
+            raise StrategyFailedError(self.strategy_id, event, error) from error
+        return self.admitted(answered, event) if answered else []
+
+    def admitted(self, answered: object, event: Contract) -> list[OrderIntent | OrderCancel]:
+        """The answers to an event, checked and completed as live. Raises StrategyFailedError."""
+        if not isinstance(answered, Iterable):
+            self.refused.append(f"expected an iterable of OrderIntent, got {type(answered).__name__}; return a list")
+            return []
+        try:
+            answers = list(islice(answered, ANSWER_LIMIT + 1))
+        except Exception as error:
+            raise StrategyFailedError(self.strategy_id, event, error) from error
+        if len(answers) > ANSWER_LIMIT:
+            self.refused.append(f"expected at most {ANSWER_LIMIT} answers to one event, got more; all were dropped")
+            return []
+        admitted: list[OrderIntent | OrderCancel] = []
+        for index, answer in enumerate(answers):
+            try:
+                admitted.append(self._admission.admit(answer, event, index))
+            except RejectedError as error:
+                self.refused.append(str(error))
+        return admitted
+
+
+def seats_of(
+    entrants: Sequence[Entrant],
+    books: StrategyBooks,
+    orders: OpenOrders,
+    prices: Mapping[str, float],
+    instruments: Instruments,
+) -> tuple[Seat, ...]:
+    """The strategies ready for events, by id, so that the order they were named in changes nothing.
+
+    Raises:
+        ConfigError: an id twice, a symbol that is not configured, parameters that a strategy refuses.
+        StrategyFailedError: never; what a constructor raises otherwise passes through.
+    """
+    names = [entrant.strategy_id for entrant in entrants]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"strategies: expected one or more, each under an id of its own, got {names}")
+    seats = []
+    for entrant in sorted(entrants, key=lambda each: each.strategy_id):
+        entry = StrategyConfig(
+            id=entrant.strategy_id,
+            class_path="backtest.seats.Entrant",
+            symbols=entrant.symbols,
+            events=entrant.events,
+            params=dict(entrant.params),
+        )
+        factory = StrategyFactory(
+            _Given(entrant.make), MemoryBus(), books, orders, prices, instruments, TimeBudget(None)
+        )
+        seats.append(Seat(entrant, factory.build(entry).strategy, instruments))
+    return tuple(seats)

@@ -1,0 +1,55 @@
+"""How long a risk engine may be left alone: until which day and within which prices it has nothing to say of itself.
+
+A host that replays years of bars need not tell every price: between these bounds no price alone changes anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from risk.book import RiskBook
+from risk.restrictions import Restriction
+
+_MARGIN: Final = 1e-6  # relative: the engine is woken a little early and decides itself, rounding decides nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Nothing happens before ``until_ns``, while each symbol's price stays above its low and below its high bound.
+
+    ``prices`` has (symbol, low, high) in quote currency. ``until_ns`` is 0 when every price must be told.
+    """
+
+    until_ns: int
+    prices: tuple[tuple[str, float, float], ...] = ()
+
+
+ALWAYS: Final = Quiet(2**63 - 1)
+NEVER: Final = Quiet(0)
+
+
+def quiet(book: RiskBook) -> Quiet:
+    """The bounds as of the prices told last; any mixture of prices within them is safe, in whatever order told."""
+    if not book.rolls:
+        return ALWAYS
+    if Restriction.DAILY_LOSS in book.restrictions:
+        return Quiet(book.day.next_day_ns)
+    rates = book.limits.usd_rates
+    markets = book.markets.values()
+    if any(market.traded and not market.usd_par and market.rate_market is not None for market in markets):
+        return NEVER  # the dollar rate moves as well
+    held = [market for market in markets if market.lots and market.usd_per_quote(rates)]
+    slack = (book.day_pnl_usd() + book.limits.daily_loss_usd_cap) * (1.0 - _MARGIN)
+    if not held:
+        return Quiet(book.day.next_day_ns)
+    if slack <= 0 or any(not market.mark for market in held):
+        return NEVER
+    bounds = []
+    for market in held:
+        mark = market.mark
+        away = slack / len(held) / (abs(market.lots) * market.lot_size * market.usd_per_quote(rates)) - mark * 1e-12
+        low, high = (mark - away, inf) if market.lots > 0 else (0.0, mark + away)
+        bounds.append((market.symbol, low, high))
+    return Quiet(book.day.next_day_ns, tuple(bounds))

@@ -1,0 +1,126 @@
+"""Crossing moving averages: long while the fast one is above the slow one, else short, or flat without shorts."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from math import fsum
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from core.contracts import Contract, OHLCVBar, OrderCancel, OrderIntent, TradeEvent
+from core.errors import ConfigError
+from strategies.base import StrategyBase
+from strategies.context import StrategyContext
+from strategies.entries import params_of
+from strategies.sampling import PriceSampler
+from strategies.target_orders import TargetOrders, TargetParams
+
+Period = Annotated[int, msgspec.Meta(ge=1)]
+SUM_ANEW: Final = 4096  # prices after which the running sums are taken anew, so that no rounding adds up
+_NOTHING: Final = ()
+
+
+class SmaCrossParams(TargetParams, frozen=True, kw_only=True):
+    """``fast`` and ``slow`` count prices."""
+
+    fast: Period = 10
+    slow: Period = 50
+
+
+class _Averages:
+    """The prices of one symbol and both running sums. ``above``: whether the fast average last lay above the slow one,
+    None before both existed."""
+
+    __slots__ = ("above", "fast_sum", "prices", "slow_sum", "until_anew")
+
+    def __init__(self) -> None:
+        self.prices: deque[float] = deque()
+        self.fast_sum = self.slow_sum = 0.0
+        self.until_anew = SUM_ANEW
+        self.above: bool | None = None
+
+
+class SmaCross(StrategyBase):
+    """Two simple moving averages by running sums. Acts when the fast one comes to the other side of the slow one.
+
+    Which side it is on when both first exist is only taken note of, and equal averages change nothing: a cross takes
+    two sides.
+    """
+
+    strategy_id = "sma_cross_v1"
+
+    def __init__(self, context: StrategyContext) -> None:
+        super().__init__(context)
+        params = params_of(context, SmaCrossParams)
+        if params.fast >= params.slow:
+            raise ConfigError(
+                f"strategy {context.strategy_id!r}: params.fast: expected less than slow, {params.slow}, "
+                f"got {params.fast}"
+            )
+        self._fast, self._slow = params.fast, params.slow
+        self._sampler = PriceSampler(params.period_s)
+        self._orders = TargetOrders(context, params)
+        self._averages = {symbol: _Averages() for symbol in context.symbols}
+
+    def on_event(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
+        """At most one order under way per symbol, sent when the averages have crossed."""
+        if type(event) is OHLCVBar:
+            price = event.close
+            symbol = event.symbol
+        elif isinstance(event, TradeEvent):
+            sampled = self._sampler.price(event)
+            if sampled is None:
+                return _NOTHING
+            price, symbol = sampled, event.symbol
+        else:
+            return self._orders.settle(event)  # market data settles nothing, so bars need not come by here
+        averages = self._averages[symbol]
+        prices = averages.prices
+        if len(prices) < self._slow:
+            if not self._fill(averages, price):
+                return _NOTHING
+        else:
+            averages.fast_sum += price - prices[-self._fast]
+            averages.slow_sum += price - prices.popleft()
+            prices.append(price)
+            averages.until_anew -= 1
+            if not averages.until_anew:
+                self._sum_anew(averages)
+        fast, slow = averages.fast_sum * self._slow, averages.slow_sum * self._fast
+        if (fast > slow) is averages.above or fast == slow:
+            return _NOTHING
+        before, averages.above = averages.above, fast > slow
+        if before is None:
+            return _NOTHING
+        return self._orders.aim(event, symbol, 1 if fast > slow else -1, price)
+
+    def state(self) -> dict[str, Any]:
+        """Prices, signals and aims."""
+        seen = {symbol: (list(averages.prices), averages.above) for symbol, averages in self._averages.items()}
+        return {"seen": seen, "orders": self._orders.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Carry on with the prices seen so far, as many as the slow average takes."""
+        self._orders.load_state(state["orders"])
+        for symbol, (prices, above) in state["seen"].items():
+            averages = self._averages.get(symbol)
+            if averages is not None:
+                averages.prices.extend(prices[-self._slow :])
+                averages.above = above
+                self._sum_anew(averages)
+
+    def _fill(self, averages: _Averages, price: float) -> bool:
+        """One of the first prices; returns whether both averages exist now."""
+        averages.prices.append(price)
+        if len(averages.prices) < self._slow:
+            return False
+        self._sum_anew(averages)
+        return True
+
+    def _sum_anew(self, averages: _Averages) -> None:
+        prices = list(averages.prices)
+        averages.slow_sum = fsum(prices)
+        averages.fast_sum = fsum(prices[-self._fast :])
+        averages.until_anew = SUM_ANEW
