@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests import captures
-from tests.invariants import journal
+from tests.fleet_config import busy_installation
+from tests.invariants import assert_hold, journal
 from tests.kill_plan import FEED, Kind, Plan, Strike, plan
 from tests.kill_report import line_of, tables
+from tests.kill_server import KillableServer
 from tests.kill_session import Feed, KillSession, Outcome
+from tests.processes import Processes, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 KILLS = 7  # in one session
@@ -55,3 +58,25 @@ def test_on_recorded_data_every_trade_is_journaled_once_however_often_the_feed_i
         ]
         assert got
         assert got == raw[: len(got)]
+
+
+def test_a_feed_that_was_killed_is_seen_by_whoever_listens_to_it(tmp_path: Path) -> None:
+    def seen(name: str) -> bool:
+        report = fleet.health(name)
+        return any(key.startswith(FEED) for key in (*report.get("restarts", ()), *report.get("lost", ())))
+
+    listeners = ("ohlcv_aggregator", "risk_engine", "paper_trader", "strategy_runner")
+    with KillableServer() as server, Processes(server.url, tmp_path / "run", busy_installation(tmp_path)) as fleet:
+        fleet.start_ready(*listeners)
+        fleet.start(FEED, *SYNTHETIC.options)
+        trades = fleet.journals / "md.trades.BTCUSDT.ndjson"
+        wait_until(lambda: trades.exists() and trades.stat().st_size > 20_000, 60, what="trades are journaled")
+        assert not any(seen(name) for name in listeners)
+
+        fleet.kill(FEED)
+        fleet.start(FEED, *SYNTHETIC.options)
+
+        for name in listeners:
+            wait_until(lambda: seen(name), what=f"{name} sees it")  # noqa: B023 — called at once
+        assert set(fleet.stop().values()) == {0}
+    assert_hold(tmp_path / "run", settled=False)
