@@ -87,11 +87,12 @@ class MemoryBus:
         newest: dict[str, Entry] = {}
         for message in messages:
             if message.entry != NOTHING:
-                stream = self._streams.get(message.producer)
+                stream = self._streams.get(message.producer, [])
                 last = newest.get(message.producer) or (stream[-1].entry if stream else NOTHING)
                 if message.entry <= last:
                     continue
-                if message.prev != (last if last != NOTHING else start):
+                foreign = bool(stream) and stream[-1].ledger != message.ledger
+                if foreign or message.prev != (last if last != NOTHING else start):
                     raise BusGapError(
                         f"the stream of {message.producer} lacks what comes before {entry_text(message.entry)}: "
                         f"expected {entry_text(message.prev)}, got {entry_text(last)}"

@@ -136,6 +136,15 @@ async def test_a_hole_is_refused_and_nothing_of_the_batch_is_sent(connect: Conne
     await stream.aclose()
 
 
+async def test_entries_of_another_ledger_do_not_follow_those_that_are_there(connect: Connect) -> None:
+    sender = connect()
+    await sender.claim("strategy_runner", 1)
+    await sender.publish([intent(1)])
+    with pytest.raises(BusGapError):
+        await sender.publish([intent(2)._replace(ledger="another")])
+    await sender.publish([intent(2)])
+
+
 async def test_a_stream_that_is_not_there_may_begin_where_its_producer_says(connect: Connect) -> None:
     sender, receiver = connect(), connect()
     await sender.claim("strategy_runner", 1)
