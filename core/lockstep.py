@@ -18,6 +18,7 @@ from core.bus_protocol import BusProto
 from core.component import Message
 from core.errors import FeedError
 from core.host import ComponentHost
+from core.task_end import end_tasks
 from core.topics import FLEET, Delivery, row_of
 
 GO: Final = "lockstep.go"
@@ -135,8 +136,7 @@ class Leader:
         """Tell the followers that the feed has ended."""
         await self._bus.publish_json(GO, msgspec.to_builtins(Go(self._step + 1, 0, {}, end=True)))
         if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            await end_tasks([self._listener])
 
 
 class Follower:

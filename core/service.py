@@ -31,6 +31,7 @@ from core.relay import Relay
 from core.rotation import compress_closed
 from core.service_metrics import ServiceMetrics
 from core.service_settings import ServiceSettings
+from core.task_end import end_tasks
 from core.topics import Delivery, consumed_by
 
 FEED_BATCH: Final = 512  # raw market events handled between two commits
@@ -89,7 +90,7 @@ class Service:
         self._started_ns = self._clock.now_ns()
         self._ready = False
         self._waiting_for = "start"
-        self._relay = Relay(host, bus, self._stopping, self.metrics.dropped, waits=source is None)
+        self._relay = Relay(host, bus, self._stopping, self.metrics.dropped, waits=source is None, clock=self._clock)
         self._turn = asyncio.Lock()  # held from handling to sending: what is sent keeps the ledger's order
         self._leader = Leader(bus, host.name, settings.followers) if settings.lockstep and source else None
         self._follower = Follower(bus, host) if settings.lockstep and not source else None
@@ -126,9 +127,7 @@ class Service:
             self._ready = False
             _notify("STOPPING=1")
             failed = [error for task in side if task.done() and (error := task.exception())]
-            for task in side:
-                task.cancel()
-            await asyncio.gather(*side, return_exceptions=True)
+            await end_tasks(side)
             if self.health is not None:
                 await self.health.close()
             await self.bus.close()
@@ -180,6 +179,8 @@ class Service:
             "backwards": self.host.clock.backwards,
             "shed": self.bus.shed,
             "reconnects": self.bus.reconnects,
+            "cut_off": self.bus.cut_off,
+            "holes": self.bus.holes,
             "transactions": self.host.ledger.seq if self.host.ledger else 0,
             "renewals": counters.renewals,
             "trouble": str(self.host.trouble or ""),

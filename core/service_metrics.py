@@ -27,6 +27,11 @@ class ServiceMetrics:
         self._lost = Gauge("njord_broadcasts_lost", "Broadcasts missed", ["daemon", "source"], registry=self.registry)
         self._shed = gauge("broadcasts_shed", "Broadcasts dropped because this daemon was too slow")
         self._reconnects = gauge("bus_reconnects", "Times the connection to Redis was lost")
+        self._cut_off = gauge("bus_cut_offs", "Times Redis dropped this daemon's subscription, for it was too slow")
+        self._holes = gauge("stream_holes", "Times a stream lacked what comes before its entries")
+        self._restarts = Gauge(
+            "njord_broadcast_restarts", "Sequences begun anew", ["daemon", "source"], registry=self.registry
+        )
         self._transactions = gauge("ledger_transactions", "Transactions in the ledger")
         self._trouble = gauge("journal_trouble", "Whether something cannot be written")
         self._renewals = gauge("renewals", "Times the component was made anew out of its ledger")
@@ -44,6 +49,10 @@ class ServiceMetrics:
         self._shed.set(self._bus.shed)
         self._reconnects.set(self._bus.reconnects)
         self._transactions.set(self._host.ledger.seq if self._host.ledger else 0)
+        self._cut_off.set(self._bus.cut_off)
+        self._holes.set(self._bus.holes)
+        for source, count in counters.restarts.items():
+            self._restarts.labels(self._host.name, source).set(count)
         self._trouble.set(self._host.trouble is not None)
         self._renewals.set(counters.renewals)
         for name, count in counters.errors.items():

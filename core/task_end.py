@@ -20,10 +20,11 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], timeout_s: float = END_T
     """Cancel tasks and wait until they have ended, ``timeout_s`` at most. What they raised is left in them."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    left = {task for task in tasks if not task.done()}
+    left = [task for task in tasks if not task.done()]  # in their order: what they do when they end may depend on it
     while left and loop.time() < deadline:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=AGAIN_S)
+        await asyncio.wait(left, timeout=AGAIN_S)
+        left = [task for task in left if not task.done()]
     for task in left:
         _log.warning("%s did not end within %g s; the process goes on without it", task.get_name(), timeout_s)
