@@ -1,4 +1,13 @@
-"""The bar aggregator as a daemon: how it is built from the ``bars`` section, and what it learns again."""
+"""The bar aggregator as a daemon: how it is built from the ``bars`` section, and what it learns again.
+
+It keeps no ledger. What it told stands in the journals ``ohlcv.{timeframe}.{symbol}`` in ``{app.log_dir}``, what it
+was told in ``md.trades.{symbol}`` there: the folder must be the one that the market data daemon writes to.
+
+A start goes on behind the last minute bar: it reads the bars of the longest open window and the trades since, and
+publishes first what became due meanwhile. It does the same whenever broadcasts were lost on the way. What that
+takes goes by the trades of a minute, or more after a longer absence, not by the age of the journals; most of a
+start is the interpreter and its imports (docs/benchmarks.md, ``recovery``).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,17 @@
-"""The strategy manager as a daemon: how it is built from config/strategies.yaml, and what it keeps."""
+"""The strategy manager as a daemon: how it is built from config/strategies.yaml, and what it keeps.
+
+Kept, as the fold of ``{app.ledger_dir}/strategy_runner.ndjson``: each strategy's positions and open orders, the ids
+of the newest 4,096 ended ones, and how far the risk engine and the venue have been processed. A strategy that is
+configured no more finds its own when it comes back. ``strat.intent`` and ``orders.cancel`` in ``{app.log_dir}`` are
+projections of it, completed by a start.
+
+Learnt again from the feed: last prices, and everything a strategy knows beyond positions and orders, such as
+indicators.
+
+A start reads ``strategy_runner.snapshot`` beside the ledger and the transactions behind it, up to 5,000 of them in
+a third of a second; the whole ledger when there is no snapshot that fits, 14 times as long as decoding its JSON
+takes after a day of 50,000 intents (docs/benchmarks.md, ``recovery``).
+"""
 
 from __future__ import annotations
 

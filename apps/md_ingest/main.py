@@ -1,4 +1,13 @@
-"""The market data daemon: a live venue, a recording or a synthetic market, in order and exactly once, over Redis."""
+"""The market data daemon: a live venue, a recording or a synthetic market, in order and exactly once, over Redis.
+
+It keeps no ledger. Its journals in ``{app.log_dir}`` (``md.trades.*``, ``md.book.*``, ``md.ticker.*``,
+``md.gaps.*``) are the record of the market.
+
+A start reads their last lines, in less than a millisecond for each symbol however long they are. From a live venue
+it then fetches what was traded behind the last trade id, or records a gap, and books begin with a new snapshot; a
+recording or a synthetic market goes on behind what is journaled. The numbers of its broadcasts begin anew, which
+every consumer sees.
+"""
 
 from __future__ import annotations
 
