@@ -4,9 +4,9 @@ It keeps no ledger. What it told stands in the journals ``ohlcv.{timeframe}.{sym
 was told in ``md.trades.{symbol}`` there: the folder must be the one that the market data daemon writes to.
 
 A start goes on behind the last minute bar: it reads the bars of the longest open window and the trades since, and
-publishes first what became due meanwhile. It does the same whenever broadcasts were lost on the way. What that
-takes goes by the trades of a minute, or more after a longer absence, not by the age of the journals; most of a
-start is the interpreter and its imports (docs/benchmarks.md, ``recovery``).
+publishes first what became due meanwhile. It does the same whenever broadcasts were lost on the way. Files of other
+days are left alone, those of the day are read through: a second or two for 200,000 trades (docs/benchmarks.md,
+``recovery``).
 """
 
 from __future__ import annotations
