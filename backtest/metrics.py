@@ -20,7 +20,7 @@ from backtest.metrics_returns import DAY_NS, UNBOUNDED, Floats, Ints, changes, d
 from backtest.metrics_trades import Trades, trades_of
 from core.errors import ContractError
 
-__all__ = ["UNBOUNDED", "Measured", "calculate_metrics", "measure", "measured_of"]
+__all__ = ["UNBOUNDED", "Measured", "calculate_metrics", "columns_of", "measure", "measured_of"]
 
 _NS_PER_S: Final = 1e9
 
@@ -121,13 +121,20 @@ def calculate_metrics(
     Raises:
         ContractError: times that run backwards, or a capital that is no finite number.
     """
-    points = len(equity_curve)
     return measure(
-        np.fromiter(map(itemgetter(0), equity_curve), np.int64, points),
-        np.fromiter(map(itemgetter(1), equity_curve), np.float64, points),
+        *columns_of(equity_curve),
         None if round_trips is None else trades_of(round_trips),
         initial_capital=initial_capital,
         periods_per_year=periods_per_year,
+    )
+
+
+def columns_of(equity_curve: Sequence[tuple[int, float]]) -> tuple[Ints, Floats]:
+    """Times and capital of a curve as two columns."""
+    points = len(equity_curve)
+    return (
+        np.fromiter(map(itemgetter(0), equity_curve), np.int64, points),
+        np.fromiter(map(itemgetter(1), equity_curve), np.float64, points),
     )
 
 

@@ -149,12 +149,12 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Standard deviation of returns, annualised.",
     ),
     Metric(
-        "value_at_risk_95_pct", _K, "Value at risk (95 %)", Unit.PERCENT,
+        "value_at_risk_95_pct", _K, "Value at risk (95%)", Unit.PERCENT,
         lambda m: returns.value_at_risk_95_pct(m.returns),
         "One period in twenty was worse than this.",
     ),
     Metric(
-        "expected_shortfall_95_pct", _K, "Expected shortfall (95 %)", Unit.PERCENT,
+        "expected_shortfall_95_pct", _K, "Expected shortfall (95%)", Unit.PERCENT,
         lambda m: returns.expected_shortfall_95_pct(m.returns),
         "The mean of the worst twentieth of periods.",
     ),

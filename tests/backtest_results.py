@@ -118,7 +118,8 @@ def _closed(series: BarSeries, opened: int, closed: int, side: Side, qty: float,
     entry, price = float(series.close[opened]), float(series.close[closed])
     sign = 1.0 if side == "buy" else -1.0
     fees = qty * rate * (entry + price)
-    low, high = float(series.low[opened + 1 : closed + 1].min()), float(series.high[opened + 1 : closed + 1].max())
+    held = slice(min(opened + 1, closed), closed + 1)
+    low, high = float(series.low[held].min()), float(series.high[held].max())
     worst, best = (low, high) if sign > 0 else (high, low)
     return RoundTrip(
         symbol=series.symbol,

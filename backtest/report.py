@@ -1,0 +1,212 @@
+"""A backtest as one HTML file that needs nothing else: charts, metrics, rules and what to be careful of.
+
+``python -m backtest.report RESULT.json`` writes it beside the result. The same result gives the same bytes; the page
+may load nothing from anywhere, and says so to the browser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from backtest.contracts import BacktestResult
+from core.errors import ConfigError, NjordError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtest.series import BarSeries
+
+_ASSETS: Final = Path(__file__).parent / "report_assets"
+_MINUS: Final = re.compile(r"(?<![\w.-])-(?=[$\d∞])")
+
+
+def generate_report(
+    result: BacktestResult,
+    path: Path,
+    *,
+    series: BarSeries | Sequence[BarSeries] | None = None,
+    sweep: pd.DataFrame | None = None,
+    title: str = "",
+) -> Path:
+    """Write the report of a result.
+
+    Args:
+        path: the HTML file; folders are made.
+        series: the bars it ran on, one series for each symbol; without them there is no price chart and no benchmark.
+        sweep: the parameter sweep that the run was chosen from, best first.
+        title: instead of strategy and symbol.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: plotly or Jinja2 is missing, or the file cannot be written.
+        ContractError: an equity curve that is none.
+    """
+    page = render(result, _several(series), sweep, title)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a file that can be written: {error.strerror or error}") from None
+    return path
+
+
+def render(
+    result: BacktestResult, series: Sequence[BarSeries] = (), sweep: pd.DataFrame | None = None, title: str = ""
+) -> str:
+    """The report as HTML. Raises as ``generate_report``."""
+    from backtest import report_charts, report_view
+    from backtest.metrics import columns_of, measured_of
+    from backtest.metrics_format import quote_of
+    from backtest.metrics_trades import trades_of
+
+    trades = trades_of(result.round_trips)
+    measured = measured_of(*columns_of(result.equity_curve), trades, initial_capital=result.initial_capital)
+    quote = quote_of(result.symbol)
+    metrics = {**_metrics_of(result), **result.metrics}
+    charts = {**report_charts.chart_data(result, measured, series), "quote": quote}
+    merged = [each["merged"] for each in charts["prices"]]
+    columns, rows, combinations = report_view.sweep_table(sweep) if sweep is not None else ([], [], 0)
+    month_names, years = report_view.months(measured)
+    page: str = _template().render(
+        title=title or f"{result.strategy_id} on {result.symbol}",
+        headline=report_view.headline(result, series),
+        subtitle=report_view.subtitle(result),
+        cautions=report_view.report_cautions(result, combinations),
+        tiles=report_view.tiles(result, metrics, series),
+        months=month_names,
+        years=years,
+        period_of_returns="daily returns" if measured.daily else "returns per bar",
+        charts=charts,
+        metric_groups=report_view.metric_groups(metrics, quote),
+        extremes=report_view.extreme_trades(result),
+        rules=report_view.rules(result),
+        parameters=report_view.parameters(result),
+        fingerprints=report_view.fingerprints(result, _version()),
+        method=list(report_view.method(result, measured, series, merged)),
+        sweep={"columns": columns, "rows": rows, "combinations": combinations} if columns else None,
+        style=_asset("report.css"),
+        script=_asset("report.js"),
+        data=_packed(json.dumps(charts, separators=(",", ":"), allow_nan=False).encode()),
+        plotly=_plotly(),
+    )
+    return page
+
+
+def _metrics_of(result: BacktestResult) -> dict[str, float]:
+    from backtest.metrics import calculate_metrics
+
+    return calculate_metrics(result.equity_curve, result.round_trips, initial_capital=result.initial_capital)
+
+
+def _several(series: BarSeries | Sequence[BarSeries] | None) -> Sequence[BarSeries]:
+    from backtest.series import BarSeries
+
+    if series is None:
+        return ()
+    return (series,) if isinstance(series, BarSeries) else tuple(series)
+
+
+def _template() -> Any:
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError:
+        raise ConfigError("the report needs Jinja2: install njord[research]") from None
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_typeset,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["own"] = Markup  # our own style and script, the only text that goes in as it is
+    return environment.get_template("report.html.j2")
+
+
+def _typeset(value: Any) -> Any:
+    """The minus before a number as a minus sign; our own style, script and data stay as they are."""
+    return _MINUS.sub("−", value) if type(value) is str else value
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _plotly() -> str:
+    package = find_spec("plotly")  # only its script is needed, not half a second of imports
+    if package is None or package.origin is None:
+        raise ConfigError("the report needs plotly: install njord[research]")
+    return _packed((Path(package.origin).parent / "package_data" / "plotly.min.js").read_bytes())
+
+
+def _packed(content: bytes) -> str:
+    """Compressed, as text: the page inflates it. Without a time stamp, so that the same content is the same text."""
+    return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode()
+
+
+def _version() -> str:
+    try:
+        return version_of("njord")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def read_result(path: Path) -> BacktestResult:
+    """A result out of its JSON file. Raises ConfigError."""
+    try:
+        plain: Mapping[str, Any] = json.loads(path.read_bytes())
+        return BacktestResult.from_dict(plain)
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a backtest result: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: expected a backtest result as JSON, got {type(error).__name__}: {error}") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns 0, or 1 when there is nothing to report on."""
+    parser = argparse.ArgumentParser(prog="python -m backtest.report", description="Write a backtest's HTML report.")
+    parser.add_argument("result", type=Path, metavar="RESULT.json", help="a result that the runner saved")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the result's name with .html")
+    parser.add_argument(
+        "--bars", type=Path, metavar="FILE", help="CSV, Feather or Parquet: adds prices and buy-and-hold"
+    )
+    parser.add_argument("--title", default="", help="instead of strategy and symbol")
+    chosen = parser.parse_args(arguments)
+    try:
+        result = read_result(chosen.result)
+        path = chosen.output or chosen.result.with_suffix(".html")
+        generate_report(result, path, series=_bars_of(result, chosen.bars), title=chosen.title)
+    except NjordError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"Report: {path}")
+    return 0
+
+
+def _bars_of(result: BacktestResult, path: Path | None) -> BarSeries | None:
+    if path is None:
+        return None
+    from backtest.series import from_file
+
+    timeframe = result.config.timeframes[0] if result.config else "1m"
+    return from_file(path, result.symbol, timeframe).between(result.start_ts, result.end_ts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""What a backtest prints: the result in a dozen lines, with the rule of its fills and what to be careful of.
+
+The cautions are those of the report: what a reader must know before believing a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
+from backtest.metrics_format import money, number, percent, period, quote_of
+from backtest.metrics_returns import DAY_NS
+
+_FEW_TRADES: Final = 30
+_SHORT_DAYS: Final = 30
+_LABEL_WIDTH: Final = 16
+
+FILL_TIMING: Final[Mapping[FillTiming, str]] = {
+    FillTiming.BAR_CLOSE: "at the close of the bar that led to the order",
+    FillTiming.NEXT_OPEN: "at the open of the bar after the one that led to the order",
+    FillTiming.NEXT_TRADE: "at the first trade after the latency",
+}
+"""When market orders fill, in plain words."""
+
+
+def summary_lines(result: BacktestResult) -> list[str]:
+    """The result as lines for a terminal, without colour, the warnings last."""
+    quote, config = quote_of(result.symbol), result.config
+    title = f"Backtest Results: {result.strategy_id} on {', '.join(config.traded) if config else result.symbol}"
+    first, last, days = period(*span_of(result))
+    rows = [
+        ("Period", f"{first} → {last} ({days:,} {'day' if days == 1 else 'days'})"),
+        ("Initial", money(result.initial_capital, quote)),
+        ("Final", money(result.final_capital, quote)),
+        ("Total Return", percent(result.total_return_pct, signed=True)),
+        ("Sharpe Ratio", number(result.sharpe_ratio)),
+        ("Max Drawdown", percent(-result.max_drawdown_pct)),
+        ("Trades", f"{result.num_trades:,} (win rate: {percent(100.0 * result.win_rate, decimals=1)})"),
+        ("Profit Factor", number(result.profit_factor)),
+        ("Fees", money(result.fees_paid, quote) + (f" ({_rates(config)})" if config else "")),
+    ]
+    if config is not None:
+        rows.append(("Fills", FILL_TIMING[config.fill_timing]))
+        rows.append(("Slippage", slippage(config)))
+    lines = [title, "-" * 45, *(f"{label + ':':<{_LABEL_WIDTH}}{text}" for label, text in rows)]
+    return lines + [f"{'Warning:':<{_LABEL_WIDTH}}{text}" for text in cautions(result)]
+
+
+def cautions(result: BacktestResult) -> tuple[str, ...]:
+    """The run's own warnings, then what its rules and its length mean for the figures."""
+    return (*result.warnings, *_of_rules(result), *_of_length(result))
+
+
+def _of_rules(result: BacktestResult) -> Iterator[str]:
+    config = result.config
+    if config is None:
+        return
+    if config.fill_timing is FillTiming.BAR_CLOSE:
+        yield (
+            "Fills at the close of the deciding bar are kind: nobody trades at a price that is known only once it is "
+            "gone. Compare with fill timing next_open."
+        )
+    if not config.commission_rate and not config.slippage_bps:
+        yield "Neither commission nor slippage: a real account pays both."
+    if not config.risk:
+        yield "The risk engine was switched off: orders that it would deny were filled."
+
+
+def _of_length(result: BacktestResult) -> Iterator[str]:
+    start, end = span_of(result)
+    if (days := (end - start) / DAY_NS) < _SHORT_DAYS:
+        yield f"Only {number(days, 1)} days: annualised figures say little."
+    if 0 < result.num_trades < _FEW_TRADES:
+        yield f"Only {result.num_trades} {'trade' if result.num_trades == 1 else 'trades'}: chance explains a lot."
+    if not result.num_trades:
+        yield "No trade was closed."
+    if result.denied:
+        yield f"{result.denied:,} orders were denied by the risk engine."
+    if any(trip.is_open for trip in result.round_trips):
+        yield "A position was open at the end; it counts at the last price, without the cost of closing it."
+
+
+def span_of(result: BacktestResult) -> tuple[int, int]:
+    """From when to when the run went, in UTC epoch ns; where the result leaves it open, from the curve."""
+    curve = result.equity_curve
+    return result.start_ts or (curve[0][0] if curve else 0), result.end_ts or (curve[-1][0] if curve else 0)
+
+
+def slippage(config: BacktestConfig) -> str:
+    """The rule of slippage in plain words."""
+    if not config.slippage_bps:
+        return "none"
+    size = f"{config.slippage_bps:g}"
+    match config.slippage_model:
+        case "fixed":
+            return f"{size} bps against every market order"
+        case "range":
+            return f"{config.slippage_bps / 100:g}% of the bar's range against every market order"
+        case "volume":
+            return f"{size} bps times the square root of the order's share in the bar's volume"
+
+
+def _rates(config: BacktestConfig) -> str:
+    taker = f"{100 * config.commission_rate:g}% per fill"
+    return taker if config.maker_rate is None else f"{taker}, resting orders {100 * config.maker_rate:g}%"
