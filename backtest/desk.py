@@ -7,14 +7,15 @@ unless somebody acts, which is what makes a backtest fast.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from backtest.errors import EndlessAnswersError
 from backtest.fill_simulator import FillSimulator, Moment
 from backtest.risk_gate import Gate
 from backtest.seats import Seat
 from core.contracts import Contract, FillEvent, OrderCancel, OrderEvent, OrderIntent, OrderUpdate, RiskDecision
+from core.errors import RejectedError
 from strategies.books import StrategyBooks
 from strategies.open_orders import OpenOrders
 
@@ -31,63 +32,72 @@ class Desk:
         self.now = Moment(0, 0)
         self.gate = gate
         self.venue = venue
+        self.refused: list[str] = []
         self._seats = seats
         self._books = books
         self._orders = orders
+        self._takes: dict[type[Contract], Callable[[Any], Iterable[Contract]]] = {
+            OrderIntent: gate.decide,
+            OrderEvent: self._on_order,
+            OrderCancel: venue.on_cancel,
+            FillEvent: self._on_fill,
+            OrderUpdate: self._on_update,
+            RiskDecision: self._tell,
+        }
 
-    def handle(self, answers: Iterable[OrderIntent | OrderCancel], now: Moment) -> None:
+    def handle(self, answers: Sequence[OrderIntent | OrderCancel], now: Moment) -> None:
         """Everything that answers of strategies lead to."""
-        self.now = now
         for answer in answers:
             self._orders.learn(answer)
-        self._carry(deque(answers))
+        self.carry(answers, now)
 
     def on_close(self, now: Moment) -> None:
         """A moment's bars close: what the risk engine says to the prices, what the venue fills."""
-        self.now = now
         self.gate.hear(now.ts_ns - 1)  # nothing comes of prices within the engine's bounds
-        self._carry(deque([*self.gate.hear(now.ts_ns), *self.venue.on_close(now)]))
+        self.carry([*self.gate.hear(now.ts_ns), *self.venue.on_close(now)], now)
 
     def on_open(self, now: Moment) -> None:
         """Bars that orders wait for open."""
-        self.now = now
-        messages = deque(self.gate.hear(now.ts_ns))
+        said = self.gate.hear(now.ts_ns)
         for symbol, price in self.venue.opening(now.ts_ns):
-            messages.extend(self.gate.hear_trade(symbol, price, now.ts_ns))
-        messages.extend(self.venue.on_open(now))
-        self._carry(messages)
+            said += self.gate.hear_trade(symbol, price, now.ts_ns)
+        self.carry([*said, *self.venue.on_open(now)], now)
 
-    def _carry(self, messages: deque[Contract]) -> None:
-        taken = 0
-        while messages:
+    def carry(self, messages: Iterable[Contract], now: Moment) -> None:
+        """Bring messages where they go, and what is answered to them, until all is said.
+
+        Raises:
+            StrategyFailedError: a strategy raised.
+            EndlessAnswersError: strategies answered their own orders without end.
+        """
+        self.now = now
+        queue, taken = deque(messages), 0
+        while queue:
             taken += 1
             if taken > MESSAGE_LIMIT:
                 raise EndlessAnswersError(
-                    f"more than {MESSAGE_LIMIT} messages at {self.now.ts_ns}, the last one {messages[0]}; expected a "
-                    "strategy not to answer every answer to its own orders with another order"
+                    f"more than {MESSAGE_LIMIT} messages at {now.ts_ns}, the last one {queue[0]}; expected a strategy "
+                    "not to answer every answer to its own orders with another order"
                 )
-            message = messages.popleft()
+            message = queue.popleft()
             self.trail.append(message)
-            messages.extend(self._take(message))
+            take = self._takes.get(type(message))
+            if take is not None:
+                try:
+                    queue.extend(take(message))
+                except RejectedError as error:  # an id used twice, a cancel of another's order: live it is skipped too
+                    self.refused.append(str(error))
 
-    def _take(self, message: Contract) -> Iterable[Contract]:
-        match message:
-            case OrderIntent():
-                return self.gate.decide(message)
-            case OrderEvent():
-                return self.venue.on_order(message, self.now)
-            case OrderCancel():
-                return self.venue.on_cancel(message)
-            case FillEvent():
-                said = self.gate.learn(message)
-                self._books.book(message)
-                return [*said, *self._tell(message)]
-            case OrderUpdate():
-                return [*self.gate.learn(message), *self._tell(message)]
-            case RiskDecision():
-                return self._tell(message)
-            case _:
-                return ()
+    def _on_order(self, order: OrderEvent) -> Iterable[Contract]:
+        return self.venue.on_order(order, self.now)
+
+    def _on_fill(self, fill: FillEvent) -> Iterable[Contract]:
+        said = self.gate.learn(fill)
+        self._books.book(fill)
+        return [*said, *self._tell(fill)]
+
+    def _on_update(self, update: OrderUpdate) -> Iterable[Contract]:
+        return [*self.gate.learn(update), *self._tell(update)]
 
     def _tell(self, message: RiskDecision | OrderUpdate | FillEvent) -> Iterable[Contract]:
         """Bring a private event to the strategy it belongs to."""

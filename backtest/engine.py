@@ -6,33 +6,39 @@ live in ``backtest.desk`` and ``backtest.fill_simulator``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
 
 from backtest import fingerprints
 from backtest.clock_stream import ClockStream
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming, Fingerprints
 from backtest.desk import Desk
 from backtest.equity_tracker import equity_curve
-from backtest.fill_simulator import FillSimulator
+from backtest.fill_simulator import Booked, FillSimulator
+from backtest.input_data import prepared
 from backtest.lane import ClosePrices, FastLane, Routes
 from backtest.metrics import calculate_metrics
 from backtest.price_grid import PriceGrid, derived_instrument
 from backtest.risk_gate import VENUE, Gate, OpenGate, RiskGate
 from backtest.round_trips import round_trips
-from backtest.seats import Entrant, MakeStrategy, seats_of
+from backtest.seats import Entrant, MakeStrategy, Seat, seats_of
 from backtest.series import BarSeries
+from backtest.trade_lane import TradeLane, TradeVenue
+from backtest.trade_tape import TradeTape
 from core.config_schema import RiskConfig
-from core.contracts import Contract, FillEvent, OrderEvent, OrderUpdate, RiskDecision
+from core.contracts import Contract, FillEvent, OHLCVBar, OrderEvent, OrderUpdate, RiskDecision, TradeEvent
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
+from core.topics import topic_of
 from risk.engine import RiskEngine
 from risk.limits import RiskLimits
 from strategies.books import StrategyBooks
 from strategies.open_orders import OpenOrders
+from strategies.prices import LastPrices
 
-BARS_TOPIC: Final = "md.ohlcv.{timeframe}.{symbol}"
-Data = BarSeries | Iterable[BarSeries]
+Seats = tuple[Seat, ...]
+Data = BarSeries | TradeTape | Iterable[BarSeries | TradeTape]
 
 
 class BacktestEngine:
@@ -41,10 +47,16 @@ class BacktestEngine:
     Args:
         config: the run.
         strategy: a class, any function from context to strategy, or several ``Entrant``s.
-        data: one series or more; each traded symbol's shortest one is what its orders fill on.
+        data: one series or more; each traded symbol's shortest one is what its orders fill on. With the fill timing
+            ``next_trade``, a tape of trades per symbol. Timeframes of the configuration that are not there are made out
+            of minutes.
         instruments: grids and minimum notionals; fees are the configuration's. A symbol without one trades on the grid
             of its prices, and the result warns of it.
         limits: of the risk engine; without them, the defaults of the configuration.
+
+    Attributes:
+        trail: every message of the latest run in order: intents, decisions, orders, cancels, updates, fills, states.
+        booked: its fills in integers.
 
     Raises:
         ConfigError: data, instruments and configuration do not fit together.
@@ -62,7 +74,7 @@ class BacktestEngine:
     ) -> None:
         self.config = config
         self.warnings: list[str] = []
-        self._series = _within(config, [data] if isinstance(data, BarSeries) else list(data))
+        self._tapes, self._series = prepared(config, [data] if isinstance(data, BarSeries | TradeTape) else list(data))
         self._instruments = self._known_instruments(instruments)
         self._limits = limits or RiskLimits.of(RiskConfig())
         if callable(strategy):
@@ -71,6 +83,7 @@ class BacktestEngine:
         self._stream = ClockStream(self._series)
         self._grids = {each.symbol: PriceGrid(each, self._instruments[each.symbol]) for each in self._shortest()}
         self.trail: Sequence[Contract] = ()
+        self.booked: Sequence[Booked] = ()
 
     def run(self) -> BacktestResult:
         """From the first bar to the last; every call starts afresh.
@@ -80,18 +93,44 @@ class BacktestEngine:
             EndlessAnswersError: strategies answered their own orders without end.
         """
         books, orders = StrategyBooks(self._instruments), OpenOrders(self._instruments)
+        if self._tapes:
+            seats, desk = self._run_trades(books, orders)
+        else:
+            seats, desk = self._run_bars(books, orders)
+        self.trail, self.booked = desk.trail, desk.venue.booked
+        return self._result(desk, [*(reason for seat in seats for reason in seat.refused), *desk.refused])
+
+    def _run_bars(self, books: StrategyBooks, orders: OpenOrders) -> tuple[Seats, Desk]:
         prices = ClosePrices(self._grids)
         seats = seats_of(self._entrants, books, orders, prices, self._instruments)
         venue = FillSimulator(self.config, self._grids)
         desk = Desk({seat.strategy_id: seat for seat in seats}, self._gate(), venue, books, orders)
         routes: Routes = tuple(
-            tuple(seat for seat in seats if seat.wants(BARS_TOPIC.format(**_names(each)), each.symbol))
+            tuple(seat for seat in seats if seat.wants(f"md.ohlcv.{each.timeframe}.{each.symbol}", each.symbol))
             for each in self._stream.series
         )
         self.lane(self._stream, routes, desk, prices).run()
-        self.trail = desk.trail
-        refusals = [reason for seat in seats for reason in seat.refused]
-        return self._result(desk, refusals)
+        return seats, desk
+
+    def _run_trades(self, books: StrategyBooks, orders: OpenOrders) -> tuple[Seats, Desk]:
+        prices = LastPrices()
+        seats = seats_of(self._entrants, books, orders, prices.view, self._instruments)
+        venue = TradeVenue(self.config, self._grids)
+        desk = Desk({seat.strategy_id: seat for seat in seats}, self._gate(), venue, books, orders)
+        wanted = self.config.timeframes
+
+        @cache
+        def recipients(topic: str, symbol: str) -> Seats:
+            return tuple(seat for seat in seats if seat.wants(topic, symbol))
+
+        def seats_for(event: OHLCVBar | TradeEvent) -> Seats:
+            if isinstance(event, OHLCVBar) and event.timeframe not in wanted:
+                return ()  # minutes that only the equity is counted on
+            return recipients(topic_of(event), event.symbol)
+
+        tapes = [tape.trades for tape in self._tapes]
+        TradeLane(self._stream, tapes, seats_for, desk, venue, prices).run()
+        return seats, desk
 
     # -- putting it together ------------------------------------------------------------------------------
 
@@ -105,7 +144,8 @@ class BacktestEngine:
     def _gate(self) -> Gate:
         if not self.config.risk:
             return OpenGate()
-        return RiskGate(RiskEngine(self._instruments, self._limits, VENUE), self._grids)
+        grids = {} if self._tapes else self._grids  # trades are heard one by one
+        return RiskGate(RiskEngine(self._instruments, self._limits, VENUE), grids)
 
     def _known_instruments(self, given: Instruments | None) -> Instruments:
         known: dict[str, Instrument] = dict(given.items()) if given is not None else {}
@@ -170,8 +210,8 @@ class BacktestEngine:
         if gaps:
             remarks.append(f"the bars have {gaps} gaps; nothing fills within one")
         remarks += [
-            f"{grid.symbol}: {grid.off_grid} prices lie off the grid of {grid.instrument.tick_size:f}; venue and equity "
-            "take them at the nearest step"
+            f"{grid.symbol}: {grid.off_grid} prices lie off the grid of {grid.instrument.tick_size:f}; venue and "
+            "equity take them at the nearest step"
             for grid in self._grids.values()
             if grid.off_grid
         ]
@@ -198,7 +238,7 @@ class BacktestEngine:
             ],
         }
         return Fingerprints(
-            data=fingerprints.of_data(self._series),
+            data=fingerprints.of_data([*self._series, *self._tapes]),
             config=fingerprints.of_config(setup),
             code=fingerprints.of_code(entrant.make for entrant in self._entrants),
             orders=fingerprints.of_orders(each for each in trail if isinstance(each, OrderEvent | FillEvent)),
@@ -213,7 +253,7 @@ def run_backtest(
     instruments: Instruments | None = None,
     limits: RiskLimits | None = None,
 ) -> BacktestResult:
-    """Run once; without ``strategies``, the sample registered under ``config.strategy_id``. Raises as the engine does."""
+    """Run once, the sample registered under ``config.strategy_id`` unless told otherwise. Raises as the engine does."""
     return BacktestEngine(config, strategies or registered(config.strategy_id), data, instruments, limits).run()
 
 
@@ -224,27 +264,6 @@ def registered(strategy_id: str) -> Callable[..., Any]:
     registry = StrategyRegistry()
     registry.discover()
     return registry.get(strategy_id)
-
-
-def _within(config: BacktestConfig, series: Sequence[BarSeries]) -> list[BarSeries]:
-    """The series of the traded symbols, cut to the time of the run."""
-    wanted = [each for each in series if each.symbol in config.traded]
-    missing = sorted(set(config.traded) - {each.symbol for each in wanted})
-    if missing:
-        got = ", ".join(sorted({each.symbol for each in series})) or "none"
-        raise ConfigError(f"bars: expected some of {', '.join(missing)}, got {got}")
-    return [_cut(each, config.start_ts, config.end_ts) for each in wanted]
-
-
-def _cut(series: BarSeries, start_ts: int, end_ts: int) -> BarSeries:
-    """The same object when nothing is cut, so that its events are made once only."""
-    if start_ts <= series.ts_open[0] and (not end_ts or end_ts > series.ts_open[-1]):
-        return series
-    return series.between(start_ts, end_ts)
-
-
-def _names(series: BarSeries) -> Mapping[str, str]:
-    return {"timeframe": series.timeframe, "symbol": series.symbol}
 
 
 def _code(reason: str) -> str:

@@ -20,7 +20,7 @@ from core.position_ledger import fee_of_units
 from execution.bar_fills import BarFills
 from execution.decision_check import refusal
 from execution.fees import FeeSchedule
-from execution.fill_models import WorkingOrder
+from execution.fill_models import FillModel, WorkingOrder
 from execution.matching import Execution, MatchingCore
 from execution.order_registry import OpenOrder, OrderRegistry, order_update
 from execution.slippage import Slippage
@@ -43,7 +43,7 @@ class Moment(NamedTuple):
     """Where the run stands: the time, which moment of the stream fills count in, and whether its opens are past."""
 
     ts_ns: int
-    index: int
+    number: int
     opened: bool = False
 
 
@@ -75,6 +75,10 @@ class _Market:
         self.waiting: list[_Waiting] = []
         self._needs_bar = slippage.ppm > 0 and slippage.model != "fixed"
 
+    def take_model(self, model: FillModel) -> None:
+        """Match by another model from the start."""
+        self.core = MatchingCore(model)
+
     def stand_at(self, ticks: int, ts_ns: int, closed: int) -> None:
         """The price is this now, and ``closed`` is the latest closed bar."""
         self.core.mark(ticks, ts_ns)
@@ -83,7 +87,7 @@ class _Market:
 
 
 class FillSimulator:
-    """Takes ``OrderEvent`` and ``OrderCancel``, answers with ``OrderUpdate`` and ``FillEvent``, as the paper venue does.
+    """Takes ``OrderEvent`` and ``OrderCancel``; answers ``OrderUpdate`` and ``FillEvent``, as the paper venue does.
 
     Its host tells it of time: ``on_open`` for the opens that orders wait for (``next_open_ns`` says when), ``on_close``
     for the bars that may reach resting orders (``next_reach_ns`` says when).
@@ -111,15 +115,7 @@ class FillSimulator:
         closed = market.grid.closed_by(now.ts_ns)
         if reason := _unfit(event, market, closed):
             return [self._reject(event, reason)]
-        order = self._orders.open(event, market.instrument)
-        accepted = order.update(event.ts_ns)
-        if self._timing is FillTiming.NEXT_OPEN:
-            self._send(order, market, now)
-            return [accepted]
-        if closed < 0:
-            return [accepted, self._take_back(order, now.ts_ns, "no bar of it has closed yet")]
-        market.stand_at(int(market.grid.close[closed]), market.grid.closes_at[closed], closed)
-        return [accepted, *self._place(order, market, now)]
+        return self._accept(self._orders.open(event, market.instrument), now)
 
     def on_cancel(self, cancel: OrderCancel) -> list[Contract]:
         """Take an order back. One that is done or unknown answers nothing. Raises RejectedError for another's order."""
@@ -187,6 +183,18 @@ class FillSimulator:
 
     # -- within -------------------------------------------------------------------------------------------
 
+    def _accept(self, order: OpenOrder, now: Moment) -> list[Contract]:
+        market = self._markets[order.event.symbol]
+        accepted = order.update(now.ts_ns)
+        if self._timing is FillTiming.NEXT_OPEN:
+            self._send(order, market, now)
+            return [accepted]
+        closed = market.grid.closed_by(now.ts_ns)
+        if closed < 0:
+            return [accepted, self._take_back(order, now.ts_ns, "no bar of it has closed yet")]
+        market.stand_at(int(market.grid.close[closed]), market.grid.closes_at[closed], closed)
+        return [accepted, *self._place(order, market, now)]
+
     def _send(self, order: OpenOrder, market: _Market, now: Moment) -> None:
         at = market.grid.opening_from(now.ts_ns, after=now.opened)
         if at is None:
@@ -226,7 +234,7 @@ class FillSimulator:
             meta=event.meta,
         )
         signed = lots if event.side == "buy" else -lots
-        self.booked.append(Booked(event.symbol, now.index, now.ts_ns, signed, ticks, fee))
+        self.booked.append(Booked(event.symbol, now.number, now.ts_ns, signed, ticks, fee))
         return fill, order.update(now.ts_ns)
 
     def _take_back(self, order: OpenOrder, ts_ns: int, reason: str) -> OrderUpdate:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from backtest.series import BarSeries
+from backtest.trade_tape import TradeTape
 from core import codec
 from core.contracts import Contract
 
 PACKAGES: Final = ("core", "risk", "execution", "strategies", "backtest")  # what decides, fills and counts
 
 
-def of_data(series: Sequence[BarSeries]) -> str:
-    """Over the checksums of all series, in the order of symbol and timeframe."""
-    lines = sorted(f"{each.symbol} {each.timeframe} {each.checksum}" for each in series)
+def of_data(data: Sequence[BarSeries | TradeTape]) -> str:
+    """Over the checksums of all series and tapes, in the order of symbol and timeframe."""
+    lines = sorted(f"{each.symbol} {getattr(each, 'timeframe', 'trades')} {each.checksum}" for each in data)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

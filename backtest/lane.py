@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from operator import length_hint
 from typing import Final
 
 from backtest.clock_stream import ClockStream
@@ -90,7 +91,7 @@ class FastLane:
             except Exception as error:
                 assert bar is not None
                 raise StrategyFailedError(seat.strategy_id, bar, error) from error
-            return stop - events.__length_hint__(), found
+            return stop - length_hint(events), found
         for place, bar in enumerate(events, at):
             prices.now_ns = bar.ts_close
             for seat in self._routes[stream.kind(place)]:
