@@ -50,13 +50,13 @@ class CompiledRun:
 
     @cached_property
     def equity_units(self) -> Ints:
-        """The equity after each bar, in ``rules.unit``, exactly."""
+        """The equity after each bar, in units of ``rules``, exactly."""
         fills, values = self.fills, self.rules.values
         cash = self._held_after(
             -values[loop.PER_MONEY] * fills[:, loop.SIGNED_LOTS] * fills[:, loop.PRICE_TICKS]
             - values[loop.PER_FEE] * fills[:, loop.FEE_UNITS]
         )
-        value: Ints = values[loop.CAPITAL] + cash + values[loop.PER_MONEY] * self.lots * self.market.close_ticks
+        value: Ints = values[loop.CAPITAL] + cash + values[loop.PER_MONEY] * self.lots * self.market.grid.close
         return value
 
     @cached_property
@@ -67,11 +67,11 @@ class CompiledRun:
     @property
     def final_equity(self) -> Decimal:
         """At the last close, exactly."""
-        return int(self.equity_units[-1]) * self.rules.unit
+        return Decimal(int(self.equity_units[-1])).scaleb(-self.rules.decimals)
 
     def _held_after(self, changes: Ints) -> Ints:
         """Sums of what fills changed, as they stand after each bar."""
-        moved = np.zeros(len(self.market.series), np.int64)
+        moved = np.zeros(len(self.market), np.int64)
         np.add.at(moved, self.fills[:, loop.BAR], changes)
         return np.cumsum(moved)
 
@@ -96,7 +96,7 @@ def run_kernel(
     market = _market(series, config, instrument)
     given = _params(strategy, config.params if params is None else params)
     rules = _rules(given, config, market)
-    fills = np.zeros((len(market.series) + 1, loop.FILL), np.int64)
+    fills = np.zeros((len(market) + 1, loop.FILL), np.int64)
     books, measures = _outputs(1)
     _walk(strategy, given.vector()[None, :], strategy.state_size(given), market, rules, fills, books, measures)
     columns = _columns(books, measures, market, rules)
@@ -196,18 +196,16 @@ def _walk(
     books: Ints,
     measures: Floats,
 ) -> None:
-    s = market.series
     loop.loop_of(strategy.step)(
-        grid, size, s.ts_open, s.ts_close, s.open, s.high, s.low, s.close, s.volume, market.open_ticks,
-        market.close_ticks, market.marks, market.take, market.take_first, rules.values, rules.scale, market.per_year,
-        fills, books, measures,
+        grid, size, market.times, market.prices, market.ticks, market.marks, market.take, market.take_first,
+        rules.values, rules.scale, market.per_year, fills, books, measures,
     )  # fmt: skip
     wrong = np.flatnonzero(books[:, loop.STATUS])
     if len(wrong):
         place = f"{strategy.__name__}, set {dict(zip(strategy.Params.names(), grid[wrong[0]].tolist(), strict=True))}"
         if books[wrong[0], loop.STATUS] == loop.TOO_MANY_LOTS:
             raise ContractError(f"{place}: expected at most {loop.OPEN_LOTS} open lots of different prices, got more")
-        raise ContractError(f"{place}: {too_large(market.instrument, rules.unit)}")
+        raise ContractError(f"{place}: {too_large(market.instrument, rules.decimals)}")
 
 
 def _columns(books: Ints, measures: Floats, market: KernelMarket, rules: Rules) -> dict[str, Floats | Ints]:
@@ -216,7 +214,7 @@ def _columns(books: Ints, measures: Floats, market: KernelMarket, rules: Rules) 
     trips, wins = books[:, loop.TRIPS], books[:, loop.WINS]
     profit, loss = books[:, loop.PROFIT] / rules.scale, books[:, loop.LOSS] / rules.scale
     money = rules.values[loop.PER_MONEY] / rules.scale
-    time = int(market.series.ts_close[-1] - market.series.ts_close[0])
+    time = int(market.times[loop.TS_CLOSE][-1] - market.times[loop.TS_CLOSE][0])
     return {
         "final_equity": final,
         "total_return_pct": 100.0 * (final / capital - 1.0),
@@ -230,7 +228,7 @@ def _columns(books: Ints, measures: Floats, market: KernelMarket, rules: Rules) 
         "gross_profit": profit,
         "gross_loss": loss,
         "exposure_pct": 100.0 * books[:, loop.TIME] / max(time, 1),
-        "turnover": books[:, loop.TURNOVER] * money,
+        "turnover": measures[:, loop.TURNOVER] * money,
         "fees_paid": books[:, loop.FEES] * (rules.values[loop.PER_FEE] / rules.scale),
         "fills": books[:, loop.FILLS],
     }

@@ -14,16 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from strategies.kernel import KernelBar
-from strategies.kernel_cache import compiled_with_cache, kernel_function
+from strategies.kernel_cache import compiled_with_cache, kernel_function, rare_function
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 # The rules of a run, by place in the array that the loop gets.
-NEXT_OPEN, SLIPPAGE_PPM, FEE_NUMERATOR, FEE_DENOMINATOR, PER_MONEY, PER_FEE, CAPITAL, MAX_LOTS, LOTS, LONG_ONLY = range(10)
+NEXT_OPEN, SLIPPAGE, SLIPPAGE_PPM, FEE_NUMERATOR, FEE_DENOMINATOR, PER_MONEY, PER_FEE = range(7)
+CAPITAL, MAX_LOTS, MIN_NOTIONAL, LOTS, LONG_ONLY = range(7, 12)
+RULES: Final = 12
+FIXED, RANGE, VOLUME_SHARE = range(3)  # models of slippage, see execution.slippage
+# Rows of a market's columns: times, prices as floats, the same in ticks and lots.
+TS_OPEN, TS_CLOSE = range(2)
+OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
 # What a set's books hold, by place.
-HELD, TRADED, FEES, TURNOVER, TRIPS, WINS, PROFIT, LOSS, FILLS, HEAD, OPEN, SINCE, TIME, STATUS = range(14)
-BOOKS: Final = 14
+HELD, TRADED, FEES, TRIPS, WINS, PROFIT, LOSS, FILLS, FIRST, QUEUED, SINCE, TIME, STATUS = range(13)
+BOOKS: Final = 13
+FINE, TOO_LARGE, TOO_MANY_LOTS = range(3)
 # An open lot in the queue of those to close: first in, first out.
 _TICKS, _LOTS, _FEE = range(3)
 OPEN_LOTS: Final = 256
@@ -31,51 +38,72 @@ OPEN_LOTS: Final = 256
 BAR, TS_NS, SIGNED_LOTS, PRICE_TICKS, FEE_UNITS = range(5)
 FILL: Final = 5
 # What a set measures, by place.
-EQUITY, DRAWDOWN, DURATION, SHARPE, SORTINO = range(5)
-MEASURES: Final = 5
-FINE, TOO_LARGE, TOO_MANY_LOTS = range(3)
-SAFE: Final = 1 << 61  # no sum of the books passes it, so that no sum of two wraps
+EQUITY, DRAWDOWN, DURATION, SHARPE, SORTINO, TURNOVER = range(6)
+MEASURES: Final = 6
+SAFE: Final = 1 << 60  # no amount in the books passes it, so that no sum of four wraps
 _PPM: Final = 1_000_000
 _NOISE: Final = 1e-12  # as in metrics_returns
 
 
-@kernel_function
+@rare_function
 def trade(
-    books: Ints, queue: Ints, lots: int, ticks: int, ts_ns: int, rules: Ints, fills: Ints, bar: int
-) -> None:
-    """Fill signed lots at a price before slippage: into the books, closing round trips, and into ``fills`` if wanted."""
+    books: Ints, queue: Ints, out: Floats, fills: Ints, rules: Ints, ticks: Ints, closed: int, lots: int, at: int, bar: int,
+    ts_ns: int,
+) -> None:  # fmt: skip
+    """Fill signed lots at ``at`` ticks moved by the slippage: into the books, closing trips, into ``fills`` if wanted.
+
+    ``closed`` is the last bar that is known in full, ``bar`` the first whose equity the fill counts in.
+    """
     size = abs(lots)
-    if lots > 0:
-        ticks = -(-ticks * (_PPM + rules[SLIPPAGE_PPM]) // _PPM)
-    else:
-        ticks = max(1, ticks * (_PPM - rules[SLIPPAGE_PPM]) // _PPM)
-    fee = _fee(size * ticks, rules[FEE_NUMERATOR], rules[FEE_DENOMINATOR])
+    price = slipped(ticks, closed, lots, at, rules)
+    fee = fee_on(size * price, rules[FEE_NUMERATOR], rules[FEE_DENOMINATOR])
     held = books[HELD]
-    closing = min(size, abs(held)) if (held > 0) != (lots > 0) else 0
-    closing_fee = fee * closing // size
-    if closing:
-        _close(books, queue, closing, ticks, closing_fee, rules)
-    if size > closing:
-        _open(books, queue, size - closing, ticks, fee - closing_fee)
     if held == 0:
         books[SINCE] = ts_ns
     elif held + lots == 0:
         books[TIME] += ts_ns - books[SINCE]
+    _match(books, queue, size, 1 if lots > 0 else -1, price, fee, rules)
     books[HELD] = held + lots
-    books[TRADED] -= lots * ticks
+    books[TRADED] -= lots * price
     books[FEES] += fee
-    books[TURNOVER] += size * ticks
     books[FILLS] += 1
-    limit = SAFE // (rules[PER_MONEY] + 1)
-    if abs(books[TRADED]) > limit or books[TURNOVER] > SAFE or abs(books[FEES]) > SAFE // (rules[PER_FEE] + 1):
+    out[TURNOVER] += float(size) * price
+    if abs(books[TRADED]) > SAFE // rules[PER_MONEY] or abs(books[FEES]) > SAFE // rules[PER_FEE]:
         books[STATUS] = TOO_LARGE
     if len(fills):
         row = fills[books[FILLS] - 1]
-        row[BAR], row[TS_NS], row[SIGNED_LOTS], row[PRICE_TICKS], row[FEE_UNITS] = bar, ts_ns, lots, ticks, fee
+        row[BAR], row[TS_NS], row[SIGNED_LOTS], row[PRICE_TICKS], row[FEE_UNITS] = bar, ts_ns, lots, price, fee
 
 
 @kernel_function
-def _fee(notional: int, numerator: int, denominator: int) -> int:
+def slipped(ticks: Ints, closed: int, lots: int, at: int, rules: Ints) -> int:
+    """As ``Slippage.moved``."""
+    ppm, model = rules[SLIPPAGE_PPM], rules[SLIPPAGE]
+    if ppm == 0:
+        return at
+    if model == RANGE:
+        by = -(-(ticks[HIGH, closed] - ticks[LOW, closed]) * ppm // _PPM)
+        return at + by if lots > 0 else max(1, at - by)
+    if model == VOLUME_SHARE:
+        ppm = min(_PPM, root(ppm * ppm * abs(lots) // max(1, ticks[VOLUME, closed])))
+    if lots > 0:
+        return -(-at * (_PPM + ppm) // _PPM)
+    return max(1, at * (_PPM - ppm) // _PPM)
+
+
+@kernel_function
+def root(square: int) -> int:
+    """As ``math.isqrt``."""
+    found = int(sqrt(square))
+    while found * found > square:
+        found -= 1
+    while (found + 1) * (found + 1) <= square:
+        found += 1
+    return found
+
+
+@kernel_function
+def fee_on(notional: int, numerator: int, denominator: int) -> int:
     """As ``FeeSchedule.units``: halves away from zero."""
     amount = notional * numerator
     rounded = (2 * abs(amount) + denominator) // (2 * denominator)
@@ -83,42 +111,51 @@ def _fee(notional: int, numerator: int, denominator: int) -> int:
 
 
 @kernel_function
-def _open(books: Ints, queue: Ints, size: int, ticks: int, fee: int) -> None:
-    if books[OPEN] == OPEN_LOTS:
-        books[STATUS] = TOO_MANY_LOTS
-        return
-    at = (books[HEAD] + books[OPEN]) % OPEN_LOTS
-    queue[at, _TICKS], queue[at, _LOTS], queue[at, _FEE] = ticks, size, fee
-    books[OPEN] += 1
-
-
-@kernel_function
-def _close(books: Ints, queue: Ints, size: int, ticks: int, fee: int, rules: Ints) -> None:
-    """Each open lot closed, in whole or in part, is a round trip; fees go by lots, rounding to the last of them."""
-    direction = 1 if books[HELD] > 0 else -1
-    while size and books[OPEN]:
-        at = books[HEAD]
-        taken = min(size, queue[at, _LOTS])
-        entry_fee = queue[at, _FEE] * taken // queue[at, _LOTS]
-        exit_fee = fee * taken // size
-        moved = direction * (ticks - queue[at, _TICKS]) * taken
-        result = rules[PER_MONEY] * moved - rules[PER_FEE] * (entry_fee + exit_fee)
+def _match(books: Ints, queue: Ints, left: int, direction: int, price: int, fee: int, rules: Ints) -> None:
+    """As ``round_trips``: closes what is open the other way, oldest first, each a trip; queues what is left."""
+    held = books[HELD]
+    while left and held * direction < 0:
+        oldest = queue[books[FIRST]]
+        lots = min(left, oldest[_LOTS])
+        paid, opening = _share(books, fee, lots, left), _share(books, oldest[_FEE], lots, oldest[_LOTS])
+        result = -rules[PER_MONEY] * direction * lots * (price - oldest[_TICKS]) - rules[PER_FEE] * (paid + opening)
         books[TRIPS] += 1
         if result > 0:
             books[WINS] += 1
             books[PROFIT] += result
         else:
             books[LOSS] -= result
-        queue[at, _LOTS] -= taken
-        queue[at, _FEE] -= entry_fee
-        size -= taken
-        fee -= exit_fee
-        if queue[at, _LOTS] == 0:
-            books[HEAD] = (at + 1) % OPEN_LOTS
-            books[OPEN] -= 1
+        if books[PROFIT] > SAFE or books[LOSS] > SAFE:
+            books[STATUS] = TOO_LARGE
+            return
+        left, fee, held = left - lots, fee - paid, held + direction * lots
+        oldest[_LOTS] -= lots
+        oldest[_FEE] -= opening
+        if oldest[_LOTS] == 0:
+            books[FIRST] = (books[FIRST] + 1) % OPEN_LOTS
+            books[QUEUED] -= 1
+    if left == 0:
+        return
+    if books[QUEUED] == OPEN_LOTS:
+        books[STATUS] = TOO_MANY_LOTS
+        return
+    newest = queue[(books[FIRST] + books[QUEUED]) % OPEN_LOTS]
+    newest[_TICKS], newest[_LOTS], newest[_FEE] = price, left, fee
+    books[QUEUED] += 1
 
 
 @kernel_function
+def _share(books: Ints, fee: int, lots: int, of: int) -> int:
+    """``fee * lots // of``, refused where the product would not fit."""
+    if lots == of:
+        return fee
+    if abs(fee) > SAFE // lots:
+        books[STATUS] = TOO_LARGE
+        return 0
+    return fee * lots // of
+
+
+@rare_function
 def measure(samples: Floats, take: Ints, per_year: float, out: Floats) -> None:
     """Sharpe and Sortino of the curve at ``take``, as ``metrics_returns`` has them."""
     count = len(take) - 1
@@ -161,15 +198,9 @@ def loop_of(step: Any) -> Any:
     def run(
         grid: Floats,
         size: int,
-        ts_open: Ints,
-        ts_close: Ints,
-        open: Floats,
-        high: Floats,
-        low: Floats,
-        close: Floats,
-        volume: Floats,
-        open_ticks: Ints,
-        close_ticks: Ints,
+        times: Ints,
+        prices: Floats,
+        ticks: Ints,
         marks: Ints,
         take: Ints,
         take_first: Ints,
@@ -180,65 +211,66 @@ def loop_of(step: Any) -> Any:
         all_books: Ints,
         measures: Floats,
     ) -> None:
-        state = np.zeros(size)
-        queue = np.zeros((OPEN_LOTS, 3), np.int64)
-        samples = np.zeros(len(marks) + 1)
-        next_open, capital, lots = rules[NEXT_OPEN] != 0, rules[CAPITAL], rules[LOTS]
-        per_money, per_fee = rules[PER_MONEY], rules[PER_FEE]
+        state, queue, samples = np.zeros(size), np.zeros((OPEN_LOTS, 3), np.int64), np.zeros(len(marks) + 1)
+        ts_close, closes = times[TS_CLOSE], ticks[CLOSE]
+        open, high, low, close, volume = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE], prices[VOLUME]
+        next_open, capital, least, most = rules[NEXT_OPEN], rules[CAPITAL], rules[MIN_NOTIONAL], rules[MAX_LOTS]
+        per_money, per_fee, lots = rules[PER_MONEY], rules[PER_FEE], rules[LOTS]
         lowest = 0.0 if rules[LONG_ONLY] else -np.inf
         for each in range(len(grid)):
             params, books, out = grid[each], all_books[each], measures[each]
             state[:] = 0.0
-            last = np.nan
-            pending = held = 0
+            before = np.nan
+            pending = held = worth = longest = at = 0
             cash = equity = peak = trough = capital
-            peak_at = ts_close[0]
-            longest = 0
+            peak_ts = ts_close[0]
             drawdown = 0.0
             samples[0] = capital / scale
-            at = 0
             for mark in range(len(marks)):
                 for i in range(at, marks[mark] + 1):
                     if pending != 0:
-                        trade(books, queue, pending, open_ticks[i], ts_open[i], rules, fills, i)
-                        pending, held = 0, books[HELD]
+                        trade(books, queue, out, fills, rules, ticks, i - 1, pending, ticks[OPEN, i], i, times[TS_OPEN, i])
+                        pending, held, worth = 0, books[HELD], per_money * books[HELD]
                         cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
                     exposure = step(
                         state, KernelBar(ts_close[i], open[i], high[i], low[i], close[i], volume[i]), params
                     )
-                    if exposure != last and exposure == exposure:  # another one, and not NaN
-                        last = exposure
+                    if exposure != before:  # also while it is NaN
+                        before = exposure
                         aimed = max(exposure, lowest) * lots
-                        if not abs(aimed) <= rules[MAX_LOTS]:
+                        if abs(aimed) > most:
                             books[STATUS] = TOO_LARGE
+                        elif exposure == exposure:
+                            missing = int(np.rint(aimed)) - held
+                            if missing == 0 or abs(missing) * closes[i] < least:
+                                pass
+                            elif next_open:
+                                pending = missing
+                            else:
+                                trade(books, queue, out, fills, rules, ticks, i, missing, closes[i], i, ts_close[i])
+                                held, worth = books[HELD], per_money * books[HELD]
+                                cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
+                        if books[STATUS]:
                             break
-                        missing = int(np.rint(aimed)) - held
-                        if missing != 0 and next_open:
-                            pending = missing
-                        elif missing != 0:
-                            trade(books, queue, missing, close_ticks[i], ts_close[i], rules, fills, i)
-                            held = books[HELD]
-                            cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
-                    equity = cash + per_money * held * close_ticks[i]
+                    equity = cash + worth * closes[i]
                     if equity >= peak:
                         if trough < peak:
-                            longest = max(longest, ts_close[i] - peak_at)
+                            longest = max(longest, ts_close[i] - peak_ts)
                             drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
                         peak = trough = equity
-                        peak_at = ts_close[i]
+                        peak_ts = ts_close[i]
                     elif equity < trough:
                         trough = equity
-                if books[STATUS] != FINE:
+                if books[STATUS]:
                     break
                 at = marks[mark] + 1
                 samples[mark + 1] = equity / scale
             if trough < peak:
-                longest = max(longest, ts_close[-1] - peak_at)
+                longest = max(longest, ts_close[-1] - peak_ts)
                 drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
             if held != 0:
                 books[TIME] += ts_close[-1] - books[SINCE]
             out[EQUITY], out[DRAWDOWN], out[DURATION] = equity / scale, drawdown, longest
             measure(samples, take if samples[1] == samples[0] else take_first, per_year, out)
-            books[HEAD] = 0
 
     return compiled_with_cache(run)

@@ -10,16 +10,19 @@ import numpy as np
 
 from backtest import compiled_loop as loop
 from backtest.contracts import BacktestConfig, FillTiming
+from backtest.fill_simulator import with_fees
 from backtest.metrics import Measured
 from backtest.metrics_returns import Floats, Ints, daily_closes
+from backtest.price_grid import PriceGrid
 from backtest.series import BarSeries
 from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
 from core.position_ledger import FEE_UNIT
 from execution.fees import FeeSchedule
-from execution.fill_models import PPM, PPM_PER_BPS
+from execution.fill_models import PPM
+from execution.slippage import Slippage
 
-_SLACK: Final = 1e-6  # of a tick, as Instrument.ticks has it
+SLIPPAGE_MODELS: Final = ("fixed", "range", "volume")  # in the order of the loop's numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +30,8 @@ class KernelMarket:
     """A series made ready for any number of compiled runs.
 
     Attributes:
-        series: the bars.
-        open_ticks, close_ticks: their prices in ticks.
+        grid: the bars in ticks.
+        times: opens and closes, prices: open, high, low, close, volume, ticks: the same in ticks and lots; a row each.
         marks: the bars at whose close the curve is sampled: the first, and each UTC day's last (every bar, where the
             series is shorter than two days).
         take: which samples make the returns when the first bar did not trade; sample 0 is the capital at the start,
@@ -37,10 +40,10 @@ class KernelMarket:
         per_year: how many such returns a year has.
     """
 
-    series: BarSeries
-    instrument: Instrument
-    open_ticks: Ints
-    close_ticks: Ints
+    grid: PriceGrid
+    times: Ints
+    prices: Floats
+    ticks: Ints
     marks: Ints
     take: Ints
     take_first: Ints
@@ -48,48 +51,49 @@ class KernelMarket:
 
     @classmethod
     def of(cls, series: BarSeries, instrument: Instrument, periods_per_year: float = 365) -> KernelMarket:
-        """Raises ContractError for a price off the instrument's grid, ConfigError for another symbol's instrument."""
+        """Raises ConfigError for a price off the instrument's grid, or the instrument of another symbol."""
         if series.symbol != instrument.symbol:
             raise ConfigError(f"instrument: expected that of {series.symbol}, got {instrument.symbol}")
-        ts, bars = series.ts_close, np.arange(len(series))
-        measured = Measured(ts, np.ones(len(series)), None, periods_per_year)
-        if not measured.daily:
-            marks, take, take_first = bars, bars + 1, np.arange(len(series) + 1)
-        else:
-            at = daily_closes(ts, bars)[1]
-            at_first = daily_closes(np.insert(ts, 0, ts[0]), np.insert(bars, 0, -1))[1]
-            marks = np.unique(np.concatenate(([0], at, at_first[at_first >= 0])))
-            take, take_first = np.searchsorted(marks, at) + 1, np.searchsorted(marks, at_first) + 1
-            take_first[at_first < 0] = 0
-        return cls(
-            series,
-            instrument,
-            ticks_of(series.open, instrument),
-            ticks_of(series.close, instrument),
-            marks,
-            take,
-            take_first,
-            measured.per_year,
-        )
+        grid = PriceGrid(series, instrument)
+        times = np.stack([series.ts_open, series.ts_close])
+        prices = np.stack([series.open, series.high, series.low, series.close, series.volume])
+        ticks = np.stack([grid.open, grid.high, grid.low, grid.close, grid.volume])
+        measured = Measured(series.ts_close, np.ones(len(series)), None, periods_per_year)
+        return cls(grid, times, prices, ticks, *_samples(measured), measured.per_year)
+
+    @property
+    def instrument(self) -> Instrument:
+        """What is traded."""
+        return self.grid.instrument
+
+    def __len__(self) -> int:
+        return len(self.grid.series)
 
 
-def ticks_of(prices: Floats, instrument: Instrument) -> Ints:
-    """The prices in ticks, as ``Instrument.ticks`` has each. Raises ContractError for the first off the grid."""
-    steps = prices / float(instrument.tick_size)
-    nearest = np.rint(steps)
-    off = (np.abs(steps - nearest) > np.maximum(_SLACK, np.abs(steps) * 4e-16)) | (nearest == 0)
-    if off.any():
-        instrument.ticks(float(prices[int(np.argmax(off))]))  # says what is wrong with it
-    return nearest.astype(np.int64)
+def _samples(curve: Measured) -> tuple[Ints, Ints, Ints]:
+    """``marks``, ``take`` and ``take_first``, by the rules that the metrics themselves follow."""
+    ts, bars = curve.ts_ns, np.arange(len(curve.ts_ns))
+    if not curve.daily:
+        return bars, bars + 1, np.arange(len(bars) + 1)
+    at = daily_closes(ts, bars)[1]
+    at_first = daily_closes(np.insert(ts, 0, ts[0]), np.insert(bars, 0, -1))[1]
+    marks = np.unique(np.concatenate(([0], at, at_first[at_first >= 0])))
+    take, take_first = np.searchsorted(marks, at) + 1, np.searchsorted(marks, at_first) + 1
+    take_first[at_first < 0] = 0
+    return marks, take, take_first
 
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """Costs, timing and capital as the loop wants them. ``unit`` is the money that all its integers count."""
+    """Costs, timing and capital as the loop wants them; amounts count ``decimals`` places behind the point."""
 
     values: Ints
-    unit: Decimal
-    scale: float
+    decimals: int
+
+    @property
+    def scale(self) -> float:
+        """How many units make one of quote currency."""
+        return float(10**self.decimals)
 
 
 def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, long_only: bool) -> Rules:
@@ -100,49 +104,42 @@ def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, long_only:
         ContractError: amounts that could overflow 64 bits.
     """
     _check(config)
-    instrument = commissioned(market.instrument, config)
+    instrument = with_fees(market.instrument, config)
     capital = Decimal(repr(float(config.initial_capital)))
-    exponents = (int(number.normalize().as_tuple().exponent) for number in (instrument.money_unit, FEE_UNIT, capital))
-    unit = Decimal(1).scaleb(min(0, *exponents))
+    exponents = (int(number.as_tuple().exponent) for number in (instrument.money_unit, FEE_UNIT, capital))
+    decimals = -min(0, *exponents)
+    per_money, per_fee, start = (int(each.scaleb(decimals)) for each in (instrument.money_unit, FEE_UNIT, capital))
     numerator, denominator = FeeSchedule(instrument).taker_ratio
-    slippage = round(config.slippage_bps * PPM_PER_BPS)
-    per_money, per_fee = int(instrument.money_unit / unit), int(FEE_UNIT / unit)
-    dearest = int(max(market.open_ticks.max(), market.close_ticks.max())) * (PPM + slippage)
-    most = max(2 * abs(numerator), per_money, 1) * (dearest // PPM + 1)
-    values = [0] * 10
-    values[loop.NEXT_OPEN] = int(config.fill_timing is FillTiming.NEXT_OPEN)
-    values[loop.SLIPPAGE_PPM] = slippage
+    slippage = Slippage(config.slippage_model, config.slippage_bps)
+    dearest = 2 * int(market.ticks[: loop.VOLUME].max()) + 1  # slippage at most doubles a price, or adds the bar's range
+    most = max(loop.SAFE - denominator, 0) // (2 * max(2 * abs(numerator), per_money) * dearest)
+    if slippage.model == "volume" and slippage.ppm:
+        most = min(most, loop.SAFE // slippage.ppm**2 // 2)
+    least = -(-instrument.min_notional // instrument.money_unit)
+    if max(2 * dearest * PPM, start, least) > loop.SAFE or lots > most:
+        raise ContractError(too_large(instrument, decimals))
+    values = np.zeros(loop.RULES, dtype=np.int64)
+    values[loop.NEXT_OPEN] = config.fill_timing is FillTiming.NEXT_OPEN
+    values[loop.SLIPPAGE], values[loop.SLIPPAGE_PPM] = SLIPPAGE_MODELS.index(slippage.model), slippage.ppm
     values[loop.FEE_NUMERATOR], values[loop.FEE_DENOMINATOR] = numerator, denominator
-    values[loop.PER_MONEY], values[loop.PER_FEE] = per_money, per_fee
-    values[loop.CAPITAL] = int(capital / unit)
-    values[loop.MAX_LOTS] = max(loop.SAFE - denominator, 0) // most // 2  # a reversal trades twice what it holds
-    values[loop.LOTS], values[loop.LONG_ONLY] = lots, int(long_only)
-    if max(dearest, denominator, values[loop.CAPITAL], lots) >= loop.SAFE or lots > values[loop.MAX_LOTS]:
-        raise ContractError(too_large(market.instrument, unit))
-    return Rules(np.array(values, dtype=np.int64), unit, float(1 / unit))
+    values[loop.PER_MONEY], values[loop.PER_FEE], values[loop.CAPITAL] = per_money, per_fee, start
+    values[loop.MAX_LOTS] = most // 2  # a reversal trades twice what it holds
+    values[loop.MIN_NOTIONAL] = int(least)
+    values[loop.LOTS], values[loop.LONG_ONLY] = lots, long_only
+    return Rules(values, decimals)
 
 
-def commissioned(instrument: Instrument, config: BacktestConfig) -> Instrument:
-    """The instrument with the fees of the run."""
-    taker = Decimal(repr(float(config.commission_rate)))
-    maker = taker if config.maker_rate is None else Decimal(repr(float(config.maker_rate)))
-    return Instrument(
-        instrument.symbol, instrument.tick_size, instrument.lot_size, instrument.min_notional, maker, taker
-    )
-
-
-def too_large(instrument: Instrument, unit: Decimal) -> str:
+def too_large(instrument: Instrument, decimals: int) -> str:
     """What an overflow is reported as."""
     return (
-        f"compiled run of {instrument.symbol}: expected all amounts below 2^61 units of {unit} quote currency, got "
-        "positions, capital or turnover beyond; trade less, or set a coarser tick_size or lot_size"
+        f"compiled run of {instrument.symbol}: expected amounts below 2^60 units of 1e-{decimals} {instrument.quote}, "
+        "got a position, capital or profit beyond; trade less, or set a coarser tick_size or lot_size"
     )
 
 
 def _check(config: BacktestConfig) -> None:
     for name, fine, expected in (
         ("fill_timing", config.fill_timing is not FillTiming.NEXT_TRADE, "bar_close or next_open"),
-        ("slippage_model", config.slippage_model == "fixed", "fixed"),
         ("symbols", len(config.traded) == 1, "one symbol"),
         ("risk", not config.risk, "False: no risk engine is asked"),
     ):

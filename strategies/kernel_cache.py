@@ -26,10 +26,15 @@ Function = Callable[..., Any]
 
 
 def kernel_function(function: Function) -> Any:
-    """Compile a kernel's step or a part of it: ``numba.njit`` with division by zero giving infinity, as in numpy.
+    """Compile a kernel's step or a part of it, always inlined; division by zero gives infinity, as in numpy.
 
     Never cached by itself; what is built around the step is, see ``compiled_with_cache``.
     """
+    return numba.njit(error_model="numpy", forceinline=True)(function)
+
+
+def rare_function(function: Function) -> Any:
+    """The same for what is seldom called: the compiler may keep it out of the loop."""
     return numba.njit(error_model="numpy")(function)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import nan
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -11,6 +11,7 @@ from strategies.kernel import KernelBar, KernelParams, KernelStrategy
 from strategies.kernel_cache import Floats, kernel_function
 from strategies.kernel_indicators import sma, sma_size
 
+ROUNDING: Final = 1e-12  # two averages this close are equal: what parts them is the adding up
 Period = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -30,11 +31,11 @@ def step(state: Floats, bar: KernelBar, params: Floats) -> float:
     fast, slow = int(params[0]), int(params[1])
     quick = sma(state, 2, bar.close, fast)
     calm = sma(state, 2 + sma_size(fast), bar.close, slow)
-    if quick > calm:
+    if quick > calm * (1.0 + ROUNDING):
         side = 1.0
-    elif quick < calm:
+    elif quick < calm * (1.0 - ROUNDING):
         side = -1.0
-    else:  # equal, or not known yet
+    else:  # as good as equal, or not known yet
         side = state[0]
     if side * state[0] < 0.0:
         state[1] = side
