@@ -156,6 +156,15 @@ def fenced(stream: Stream, token: int) -> FencedError:
     )
 
 
+def usurped(stream: Stream, entry: str) -> FencedError:
+    """What a link raises when the stream has another entry under our number: the server forgot who may send."""
+    return FencedError(
+        f"{stream.key} has another entry {entry} than ours: another copy wrote it while Redis had forgotten the key "
+        f"{stream.fence}. Expected one copy, and a server that does not evict keys (maxmemory-policy noeviction). Stop "
+        f"both, keep the ledger that the other daemons have followed, remove the other, and start one"
+    )
+
+
 def gap(stream: Stream, newest: str, entry: Entry, prev: Entry) -> BusGapError:
     """What a link raises when the stream, whose newest entry is given as text, lacks ``prev``."""
     return BusGapError(

@@ -12,7 +12,19 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from core.bus_link import NOTHING, Entry, Incoming, Outgoing, Reading, Stream, entry_of, entry_text, fenced, gap
+from core.bus_link import (
+    NOTHING,
+    Entry,
+    Incoming,
+    Outgoing,
+    Reading,
+    Stream,
+    entry_of,
+    entry_text,
+    fenced,
+    gap,
+    usurped,
+)
 from core.errors import BusUnavailableError, FatalError
 from core.redaction import redact_text
 
@@ -42,7 +54,7 @@ elseif tonumber(fence) > tonumber(ARGV[1]) then
   return {1, fence}
 end
 if #ARGV < 4 then return {0} end
-local newest, tx, idx = ARGV[3], -1, -1
+local newest, tx, idx, held = ARGV[3], -1, -1, nil
 local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if found then
   newest = found[1]
@@ -51,6 +63,7 @@ if found then
   local ledger
   for i = 1, #found[2], 2 do
     if found[2][i] == 'l' then ledger = found[2][i + 1] end
+    if found[2][i] == 'e' then held = found[2][i + 1] end
   end
   if ledger ~= ARGV[2] then return {2, newest .. ' of the ledger ' .. (ledger or '?'), 0} end
 end
@@ -63,6 +76,8 @@ for i = 4, #ARGV, 4 do
     if t > tx or (t == tx and n > idx) then
       if ARGV[i + 3] ~= last then return {2, found and last or '', (i - 4) / 4} end
       fresh[i], last, tx, idx = true, entry, t, n
+    elseif entry == newest and held ~= ARGV[i + 1] then
+      return {3, entry}
     end
   end
 end
@@ -185,6 +200,8 @@ class RedisLink:
             raise gap(stream, "a stream that had it and lost it", first.entry, first.prev) from None
         if code == 1:
             raise fenced(stream, int(found[0]))
+        if code == 3:
+            raise usurped(stream, found[0].decode())
         if code == 2:
             lacking = messages[int(found[1])]
             raise gap(stream, found[0].decode(), lacking.entry, lacking.prev)

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from core.bus import Bus
 from core.errors import FencedError
-from tests.relay_bench import NAME, Producer, stream_of
+from tests.relay_bench import NAME, Producer, intent, stream_of
 
 
 @pytest.fixture(params=["fakeredis", "real"])
@@ -78,6 +78,22 @@ async def test_who_sends_first_on_an_emptied_server_does_not_keep_the_younger_co
     await younger.say(1)
     with pytest.raises(FencedError):
         await older.relay.mend()
+
+
+async def test_a_number_that_another_copy_used_while_the_fence_was_forgotten_is_not_taken_for_a_repeat(
+    copies: tuple[Producer, Producer], client: Redis
+) -> None:
+    older, younger = copies
+    await client.delete(fence_of(older))  # evicted, though the stream is there
+    await older.say(1)
+    told = younger.host.say([intent(1_000)])
+    younger.host.commit()
+    with pytest.raises(FencedError, match="has another entry 3-0 than ours"):
+        await younger.relay.send(told)
+
+
+def fence_of(producer: Producer) -> str:
+    return producer.bus.fence_key(NAME)
 
 
 async def test_a_copy_that_lost_its_connection_does_not_claim_again(copies: tuple[Producer, Producer]) -> None:
