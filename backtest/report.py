@@ -72,6 +72,7 @@ def render(
     from backtest.metrics import columns_of, measured_of
     from backtest.metrics_format import quote_of
     from backtest.metrics_trades import trades_of
+    from backtest.summary import title_of
 
     trades = trades_of(result.round_trips)
     measured = measured_of(*columns_of(result.equity_curve), trades, initial_capital=result.initial_capital)
@@ -79,10 +80,10 @@ def render(
     metrics = {**_metrics_of(result), **result.metrics}
     charts = {**report_charts.chart_data(result, measured, series), "quote": quote}
     merged = [each["merged"] for each in charts["prices"]]
-    columns, rows, combinations = report_view.sweep_table(sweep) if sweep is not None else ([], [], 0)
+    columns, rows, combinations = report_view.sweep_table(sweep, quote) if sweep is not None else ([], [], 0)
     month_names, years = report_view.months(measured)
     page: str = _template().render(
-        title=title or f"{result.strategy_id} on {result.symbol}",
+        title=title or title_of(result),
         headline=report_view.headline(result, series),
         subtitle=report_view.subtitle(result),
         cautions=report_view.report_cautions(result, combinations),

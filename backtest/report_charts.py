@@ -36,6 +36,7 @@ def chart_data(result: BacktestResult, measured: Measured, series: Sequence[BarS
         "benchmark": _benchmark(result.initial_capital, series),
         "prices": [_bars(each) for each in series],
         "trades": _trades(trips),
+        "period": "days" if measured.daily else "bars",
         "returns": histogram(100.0 * measured.returns),
         "trips": histogram(np.array([trip.return_pct for trip in result.round_trips if not trip.is_open])),
         "rolling": _rolling(days, daily, measured.periods_per_year),
@@ -87,13 +88,15 @@ def buy_and_hold(capital: float, series: Sequence[BarSeries]) -> tuple[Ints, Flo
 
 
 def histogram(values: Floats) -> dict[str, Any] | None:
-    """Counts in bins of a round width, one edge at zero; None for no values."""
+    """Counts in bins of a round width, one edge at zero. Exact zeros are ``flat``, in no bin; None where all are."""
+    flat = int((values == 0).sum())
+    values = values[values != 0]
     if not len(values):
         return None
     width = _round_width((float(values.max()) - float(values.min())) / _HISTOGRAM_BARS)
     bins = np.floor(values / width).astype(np.int64)
     first = int(bins.min())
-    return {"start": _plain(first * width), "width": width, "counts": np.bincount(bins - first).tolist()}
+    return {"start": _plain(first * width), "width": width, "counts": np.bincount(bins - first).tolist(), "flat": flat}
 
 
 def _round_width(width: float) -> float:

@@ -84,6 +84,10 @@ def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence
     held = f"buy and hold {percent(_held_pct(result, series), signed=True)}" if series else "after all costs"
     total, drawdown = result.total_return_pct, metrics["max_drawdown_duration_days"]
     profit = metrics["net_profit"]
+    won, factor, payoff = "–", "–", "no closed trade"
+    if result.num_trades:
+        won, factor = percent(100 * result.win_rate, decimals=1), number(result.profit_factor)
+        payoff = f"payoff {number(metrics['payoff_ratio'])}"
     return [
         Tile("Total return", percent(total, signed=True), held, _tone(total)),
         Tile("Net profit", money(profit, quote, signed=True), f"fees {money(result.fees_paid, quote)}", _tone(profit)),
@@ -93,8 +97,8 @@ def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence
             f"volatility {percent(metrics['volatility_annual_pct'], decimals=1)}",
         ),
         Tile("Max. drawdown", percent(-result.max_drawdown_pct), f"longest {duration(drawdown * 86_400)}"),
-        Tile("Win rate", percent(100 * result.win_rate, decimals=1), f"{result.num_trades:,} closed trades"),
-        Tile("Profit factor", number(result.profit_factor), f"payoff {number(metrics['payoff_ratio'])}"),
+        Tile("Win rate", won, f"{result.num_trades:,} closed trades"),
+        Tile("Profit factor", factor, payoff),
     ]
 
 
@@ -211,11 +215,12 @@ def method(
         yield f"Of {len(result.round_trips):,} round trips the {MOST_TRADES:,} with the largest results are drawn."
 
 
-def sweep_table(sweep: pd.DataFrame) -> tuple[list[str], list[list[str]], int]:
+def sweep_table(sweep: pd.DataFrame, quote: str) -> tuple[list[str], list[list[str]], int]:
     """Columns and first rows of a sweep as text, and how many combinations it has."""
-    columns = [str(name) for name in sweep.columns]
-    rows = [[_sweep_cell(value) for value in row] for row in sweep.head(_SWEEP_ROWS).itertuples(index=False)]
-    return columns, rows, len(sweep)
+    names = [str(name) for name in sweep.columns]
+    best = sweep.head(_SWEEP_ROWS).itertuples(index=False, name=None)
+    rows = [[_sweep_cell(name, value, quote) for name, value in zip(names, row, strict=True)] for row in best]
+    return [BY_NAME[name].label if name in BY_NAME else name for name in names], rows, len(sweep)
 
 
 def report_cautions(result: BacktestResult, combinations: int) -> list[str]:
@@ -224,10 +229,12 @@ def report_cautions(result: BacktestResult, combinations: int) -> list[str]:
     return [*cautions(result), *([chosen] if combinations > 1 else [])]
 
 
-def _sweep_cell(value: Any) -> str:
+def _sweep_cell(name: str, value: Any, quote: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return str(value)
     size = float(value)
+    if name in BY_NAME:
+        return show(BY_NAME[name], size, quote)
     return f"{size:,.0f}" if size.is_integer() and abs(size) < 1e15 else f"{size:,.4g}"
 
 

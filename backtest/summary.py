@@ -27,7 +27,6 @@ FILL_TIMING: Final[Mapping[FillTiming, str]] = {
 def summary_lines(result: BacktestResult) -> list[str]:
     """The result as lines for a terminal, without colour, the warnings last."""
     quote, config = quote_of(result.symbol), result.config
-    title = f"Backtest Results: {result.strategy_id} on {', '.join(config.traded) if config else result.symbol}"
     first, last, days = period(*span_of(result))
     rows = [
         ("Period", f"{first} → {last} ({days:,} {'day' if days == 1 else 'days'})"),
@@ -43,8 +42,18 @@ def summary_lines(result: BacktestResult) -> list[str]:
     if config is not None:
         rows.append(("Fills", FILL_TIMING[config.fill_timing]))
         rows.append(("Slippage", slippage(config)))
-    lines = [title, "-" * 45, *(f"{label + ':':<{_LABEL_WIDTH}}{text}" for label, text in rows)]
+    lines = [
+        f"Backtest Results: {title_of(result)}",
+        "-" * 45,
+        *(f"{label + ':':<{_LABEL_WIDTH}}{text}" for label, text in rows),
+    ]
     return lines + [f"{'Warning:':<{_LABEL_WIDTH}}{text}" for text in cautions(result)]
+
+
+def title_of(result: BacktestResult) -> str:
+    """Strategy and symbols."""
+    symbols = result.config.traded if result.config else (result.symbol,)
+    return f"{result.strategy_id} on {', '.join(symbols)}"
 
 
 def cautions(result: BacktestResult) -> tuple[str, ...]:

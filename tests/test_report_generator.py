@@ -162,6 +162,7 @@ def test_a_sweep_shows_its_best_rows_and_warns_of_choosing_among_many() -> None:
     text = Structure(render(result_of(), sweep=sweep)).text
     assert "Chosen among 50 combinations" in text
     assert "the first 20 shown" in text
+    assert "Sharpe ratio" in text[text.index("Parameter sweep") :]
 
 
 def test_thinning_keeps_the_ends_and_every_extreme() -> None:
@@ -197,8 +198,15 @@ def test_no_bin_of_a_histogram_holds_both_gains_and_losses() -> None:
     assert bins is not None
     assert sum(bins["counts"]) == len(values)
     assert bins["start"] / bins["width"] == pytest.approx(round(bins["start"] / bins["width"]))
-    assert histogram(np.empty(0)) is None
     assert histogram(np.array([5.0, 5.0])) is not None
+
+
+def test_what_did_not_change_is_counted_and_not_drawn() -> None:
+    bins = histogram(np.array([0.0, 0.0, 1.0, -1.0]))
+    assert bins is not None
+    assert (bins["flat"], sum(bins["counts"])) == (2, 2)
+    assert histogram(np.zeros(3)) is None
+    assert histogram(np.empty(0)) is None
 
 
 def test_months_multiply_to_the_year_and_the_year_to_the_total() -> None:

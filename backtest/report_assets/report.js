@@ -36,7 +36,7 @@
   function axis(more) {
     return { gridcolor: palette.grid, linecolor: palette.line, zerolinecolor: palette.line, tickcolor: palette.line, automargin: true, fixedrange: true, ...more };
   }
-  const time = (more) => axis({ type: "date", hoverformat: "%Y-%m-%d %H:%M UTC", showgrid: false, fixedrange: touch, ...more });
+  const time = (more) => axis({ type: "date", hoverformat: "%Y-%m-%d %H:%M UTC", showgrid: false, tickangle: 0, fixedrange: touch, ...more });
   function layout(more) {
     return {
       paper_bgcolor: palette.paper, plot_bgcolor: palette.paper, margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, dragmode: touch ? false : "zoom",
@@ -71,7 +71,7 @@
       showlegend: true, legend, hovermode: "x unified", margin: { l: 8, r: 8, t: 30, b: 8 },
       xaxis: time({ anchor: "y2", range: shown }),
       yaxis: axis({ ...moneyAxis(), type: scale, domain: [0.34, 1], range: shown && amountsIn(shown), title: { text: "Capital" + (data.quote in units ? "" : ", " + data.quote), standoff: 8 } }),
-      yaxis2: axis({ domain: [0, 0.27], ticksuffix: "%", rangemode: "tozero", title: { text: "Drawdown", standoff: 8 } }),
+      yaxis2: axis({ domain: [0, 0.27], ticksuffix: "%", rangemode: "tozero", range: data.drawdown.y.some((depth) => depth < 0) ? undefined : [-1, 0], title: { text: "Drawdown", standoff: 8 } }),
     });
   }
 
@@ -130,7 +130,7 @@
     const trades = tradeTraces(price.symbol).filter((trace) => !crowded || (trace.marker && trace.marker.symbol !== "triangle-up" && trace.marker.symbol !== "triangle-down"));
     for (const trace of trades) if (trace.marker) Object.assign(trace.marker, { size, line: { color: palette.paper, width: crowded ? 0 : 1 } });
     const hint = document.querySelector(`[data-hint="${id}"]`);
-    if (hint) hint.textContent = box.shown ? "Double-click to see the whole period again." : crowded ? "Exits only, for there are many. Drag over a stretch to see entries, exits and candlesticks." : "Drag over a stretch to enlarge it.";
+    if (hint) hint.textContent = box.shown ? "Double-click to see the whole period again." : (crowded ? "Exits only, for there are many. " : "") + (touch ? "" : crowded ? "Drag over a stretch to see entries, exits and candlesticks." : "Drag over a stretch to enlarge it.");
     let low = Infinity, high = -Infinity;
     price.t.forEach((at, row) => { if (at >= from && at <= to) { low = Math.min(low, price.l[row]); high = Math.max(high, price.h[row]); } });
     const room = (high - low) * 0.04 || 1;
@@ -213,7 +213,7 @@
     readPalette();
     drawCapital();
     data.prices.forEach((_, index) => drawPrice(index));
-    drawHistogram("returns", data.returns, "periods");
+    drawHistogram("returns", data.returns, data.period);
     drawHistogram("trips", data.trips, "trades");
     drawRolling();
     drawHolding();
