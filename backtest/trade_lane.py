@@ -24,7 +24,6 @@ from execution.fill_models import BarRange, FillModel, Match, Print, Queues, Wor
 from execution.order_registry import OpenOrder
 from strategies.prices import LastPrices
 
-
 _Due = tuple[int, int, OHLCVBar | TradeEvent]
 
 

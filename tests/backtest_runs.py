@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from backtest.contracts import BacktestConfig, BacktestResult
-from backtest.engine import BacktestEngine, Entrant
+from backtest.engine import BacktestEngine
 from backtest.equity_tracker import EquityTracker
 from backtest.lane import SlowLane
+from backtest.seats import Entrant
 from backtest.series import BarSeries
 from core import codec
 from core.clock import NS_PER_MINUTE
@@ -47,8 +48,9 @@ def bars(rows: Sequence[Sequence[float]], symbol: str = ATOM, timeframe: str = "
     """Bars of (open, high, low, close) with a volume of 1,000 each, without gaps."""
     count = len(rows)
     opens = T0 + np.arange(count, dtype=np.int64) * minutes * NS_PER_MINUTE
-    columns = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
-    return BarSeries(symbol, timeframe, opens, opens + minutes * NS_PER_MINUTE, *columns, np.full(count, 1_000.0))
+    o, h, lo, c = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+    ends = opens + minutes * NS_PER_MINUTE
+    return BarSeries(symbol, timeframe, opens, ends, o, h, lo, c, np.full(count, 1_000.0))
 
 
 def closes(prices: Sequence[float], symbol: str = ATOM) -> BarSeries:

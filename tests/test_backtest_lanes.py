@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtest.contracts import FillTiming
+from backtest.contracts import FillTiming, SlippageModel
 from backtest.engine import BacktestEngine
 from risk.limits import RiskLimits
 from tests.backtest_runs import ATOM, BTC, CONFIG, INSTRUMENTS, SlowEngine, erratic, lines_of, walk
@@ -44,7 +44,7 @@ def test_skipping_what_cannot_matter_changes_not_a_byte(
     eagerness: float,
     names: tuple[str, ...],
     timing: FillTiming,
-    slippage: tuple[str, float],
+    slippage: tuple[SlippageModel, float],
     risk: bool,
     limits: RiskLimits,
 ) -> None:
@@ -55,7 +55,7 @@ def test_skipping_what_cannot_matter_changes_not_a_byte(
         fill_timing=timing,
         slippage_model=model,
         slippage_bps=bps,
-        maker_rate=0.0002,
+        maker_rate=2e-4,
         risk=risk,
     )
     data = [walk(seed, count, symbol) for symbol in symbols]

@@ -1,0 +1,169 @@
+"""``python -m backtest.runner``: one backtest from the command line, its summary on the screen, all of it in files.
+
+Nothing heavy is imported before the arguments are understood, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from core.errors import ConfigError, NjordError
+
+if TYPE_CHECKING:
+    from backtest.contracts import BacktestResult
+    from backtest.run_request import RunRequest
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+FILL_TIMINGS: Final = ("bar_close", "next_open", "next_trade")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one backtest. Returns 0, or 1 with a sentence on stderr; wrong usage ends the process with 2."""
+    chosen = parser().parse_args(arguments)
+    try:
+        result, files = _run(chosen)
+    except NjordError as error:
+        print(f"backtest: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    if chosen.as_json:
+        print(json.dumps({**result.to_dict(), "files": {name: str(path) for name, path in files.items()}}))
+        return EXIT_OK
+    from backtest.run_summary import summary
+
+    print(summary(result))
+    print()
+    print(f"Equity curve saved to: {files['equity']}")
+    print(f"Result saved to:       {files['result']}")
+    if "report" in files:
+        print(f"Report saved to:       {files['report']}")
+    return EXIT_OK
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    p = argparse.ArgumentParser(
+        prog="python -m backtest.runner",
+        description="Run a strategy over recorded bars or trades. Dates are UTC.",
+        epilog="Example: python -m backtest.runner --strategy trendline_break_v1 --symbol ATOM/USDT --start 2025-01-01 "
+        "--end 2025-09-30 --capital 10000 --commission 0.001 --slippage 5 --fill next_open",
+    )
+    what = p.add_argument_group("what to run")
+    what.add_argument("--strategy", required=True, metavar="ID", help="id in config/strategies.yaml or of a sample")
+    what.add_argument("--class", dest="class_path", metavar="DOTTED.PATH", help="the strategy's class instead")
+    what.add_argument("--param", action="append", default=[], type=_parameter, metavar="NAME=VALUE", help="repeatable")
+    what.add_argument("--symbol", action="append", required=True, metavar="BASE/QUOTE", help="repeatable")
+    what.add_argument("--timeframe", default="1m", metavar="1m[,5m…]", help="bars the strategy gets (default 1m)")
+    what.add_argument("--seed", type=int, default=0, help="recorded with the result")
+    data = p.add_argument_group("data")
+    data.add_argument(
+        "--data", action="append", type=Path, metavar="FILE", help="CSV, Feather or Parquet, one a symbol"
+    )
+    data.add_argument("--journals", type=Path, metavar="DIR", help="journals to read (default: app.log_dir)")
+    data.add_argument("--start", type=_start, default=0, metavar="DATE", help="first day, or a time (default: all)")
+    data.add_argument("--end", type=_end, default=0, metavar="DATE", help="last day, included; or a time, excluded")
+    money = p.add_argument_group("money and fills")
+    money.add_argument("--capital", type=float, default=10_000.0, help="cash at the start (default 10000)")
+    money.add_argument("--commission", type=float, default=0.001, metavar="RATE", help="0.001 is 0.1%% (default)")
+    money.add_argument("--maker-rate", type=float, metavar="RATE", help="of resting orders (default: as --commission)")
+    money.add_argument("--slippage", type=float, default=0.0, metavar="BPS", help="of market orders (default 0)")
+    money.add_argument("--slippage-model", choices=("fixed", "range", "volume"), default="fixed")
+    money.add_argument("--fill", choices=FILL_TIMINGS, default="bar_close", help="when orders fill (default bar_close)")
+    money.add_argument("--fill-model", choices=("last_trade", "trade_flow"), default="last_trade", help="of next_trade")
+    money.add_argument("--latency-ms", type=float, default=0.0, help="from decision to venue, with next_trade")
+    money.add_argument("--tick-size", type=_step, metavar="STEP", help="of the price, instead of the instrument's")
+    money.add_argument("--lot-size", type=_step, metavar="STEP", help="of the quantity, instead of the instrument's")
+    money.add_argument("--no-risk", action="store_true", help="let every order pass")
+    out = p.add_argument_group("output")
+    out.add_argument("--out", type=Path, metavar="DIR", help="folder of the files (default: backtest in app.data_dir)")
+    out.add_argument("--json", dest="as_json", action="store_true", help="the whole result as JSON on stdout")
+    out.add_argument("--report", action="store_true", help="write an HTML report as well")
+    where = p.add_argument_group("configuration")
+    where.add_argument("--config-root", type=Path, default=Path(), metavar="DIR", help="folder that holds config/")
+    where.add_argument("--config", type=Path, metavar="FILE", help="the base.yaml to read instead")
+    return p
+
+
+def _run(chosen: argparse.Namespace) -> tuple[BacktestResult, dict[str, Path]]:
+    from backtest.engine import run_backtest
+    from backtest.run_request import RunRequest
+
+    request = RunRequest.of(chosen)
+    result = run_backtest(
+        request.config, request.data, request.entrants, instruments=request.instruments, limits=request.limits
+    )
+    return result, _save(result, request, report=chosen.report)
+
+
+def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[str, Path]:
+    name, folder = request.name, request.folder
+    files = {"equity": folder / f"equity_{name}.ndjson", "result": folder / f"result_{name}.json"}
+    curve = "".join(f'{{"ts_ns":{ts_ns},"equity":{equity!r}}}\n' for ts_ns, equity in result.equity_curve)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files["equity"].write_text(curve)
+        files["result"].write_text(json.dumps(result.to_dict()) + "\n")
+    except OSError as error:
+        raise ConfigError(f"{folder}: expected a folder that can be written to: {error.strerror or error}") from None
+    if report:
+        from backtest.report import generate_report
+        from backtest.series import BarSeries
+
+        bars = [each for each in request.data if isinstance(each, BarSeries)]
+        files["report"] = generate_report(result, folder / f"report_{name}.html", series=bars or None)
+    return files
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE such as fast=10, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _start(text: str) -> int:
+    return _nanoseconds(_moment(text))
+
+
+def _end(text: str) -> int:
+    """A day is included, as people mean it; a time is not."""
+    return _nanoseconds(_moment(text) + (timedelta(days=1) if len(text) == len("2025-01-01") else timedelta()))
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a date such as 2025-01-31 or a time in ISO 8601, got {text!r}"
+        ) from None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _nanoseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _step(text: str) -> Decimal:
+    try:
+        step = Decimal(text)
+    except InvalidOperation:
+        step = Decimal(0)
+    if not step.is_finite() or step <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return step
+
+
+if __name__ == "__main__":
+    sys.exit(main())
