@@ -86,7 +86,7 @@ def test_a_torn_last_line_is_moved_aside_byte_for_byte(tmp_path: Path) -> None:
 
     assert path.read_bytes() == b'{"a":1}\n{"a":2}\n{"a":3}\n'
     assert (tmp_path / "x.ndjson.torn").read_bytes() == b'{"a":\n'
-    assert (journal.repaired, journal.last_line) == (5, b'{"a":2}')
+    assert (journal.repaired, journal.last_line) == (5, b'{"a":3}')
 
 
 def test_a_second_torn_line_joins_the_first_in_the_torn_file(tmp_path: Path) -> None:
