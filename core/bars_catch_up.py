@@ -38,5 +38,5 @@ def _catch_up(aggregator: BarAggregator, reader: JournalReader, symbol: str) -> 
     else:
         return []
     published = (bar for name in aggregator.timeframes for bar in reader.read_bars(symbol, name, start))
-    trades = (trade for trade in reader.read(trades_stream, TradeEvent, since) if trade.symbol == symbol)
+    trades = (trade for trade in reader.read_latest(trades_stream, TradeEvent, since) if trade.symbol == symbol)
     return aggregator.catch_up(published, trades)

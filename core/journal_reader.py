@@ -17,6 +17,7 @@ from typing import IO, Final, NamedTuple, TypeVar
 
 from core import journal_files
 from core.bars import timeframe_ns
+from core.clock import NS_PER_S
 from core.codec import decode
 from core.contracts import Contract, OHLCVBar
 from core.errors import CodecError, ConfigError, FatalError, RejectedError
@@ -28,6 +29,8 @@ C = TypeVar("C", bound=Contract)
 FOREVER: Final = sys.maxsize
 _LISTINGS: Final = 20  # attempts to see a folder at rest while files are rotated and compressed
 _SLACK_DAYS: Final = 1  # how much later than its event a line may have been written
+_LATE_NS: Final = 60 * NS_PER_S  # and how much later where only the latest ones are asked for
+_NEAR_BYTES: Final = 64 * 1024  # within which halving is not worth it
 
 _log: Final = logging.getLogger("njord.journal_reader")
 
@@ -90,6 +93,27 @@ class JournalReader:
                 raise CodecError(f"{line.path}:{line.number}: {error}") from error
             if start <= event.ts_ns < end:
                 yield event
+
+    def read_latest(self, stream: str, contract: type[C], start: int) -> Iterator[C]:
+        """The events of a stream at or after ``start``, without reading a day of them before.
+
+        The place in the active file is found by halving, so an event that was written more than ``_LATE_NS`` of
+        market time after later ones may be missed; ``read`` misses none. Raises as ``read`` does.
+        """
+        with ExitStack() as opened:
+            _, active = self._sources(stream, opened)
+            if active is None or not _begins_before(active, contract, start - _LATE_NS):
+                yield from self.read(stream, contract, start)
+                return
+            path = self._active_path(stream)
+            active.seek(_place_of(active, contract, start - _LATE_NS))
+            for line in self._active_lines(active, path):
+                try:
+                    event = decode(contract, line.data)
+                except RejectedError as error:
+                    raise CodecError(f"{path}, line {line.number} of those since {start}: {error}") from error
+                if event.ts_ns >= start:
+                    yield event
 
     def lines(self, stream: str) -> Iterator[bytes]:
         """Every line of a stream, without its newline, in order of writing. Raises as ``read`` does."""
@@ -162,6 +186,37 @@ class JournalReader:
         raise FatalError(
             f"{self.path}: the files of {stream} changed {_LISTINGS} times while they were listed; try again"
         )
+
+
+def _begins_before(file: IO[bytes], contract: type[Contract], ts_ns: int) -> bool:
+    """Whether the first line of a file is about an earlier time."""
+    file.seek(0)
+    first = _time_of(file.readline(), contract)
+    return first is not None and first < ts_ns
+
+
+def _place_of(file: IO[bytes], contract: type[Contract], ts_ns: int) -> int:
+    """Where the last line before ``ts_ns`` begins, or one not far before it, in a file whose first line is."""
+    low, high = 0, os.fstat(file.fileno()).st_size  # a line about an earlier time begins at low
+    while high - low > _NEAR_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline()
+        begins = file.tell()
+        at = _time_of(file.readline(), contract)
+        if begins >= high or at is None or at >= ts_ns:
+            high = middle
+        else:
+            low = begins
+    return low
+
+
+def _time_of(line: bytes, contract: type[Contract]) -> int | None:
+    """What a whole line is about; None for half a line or something else."""
+    try:
+        return decode(contract, line[:-1]).ts_ns if line.endswith(b"\n") else None
+    except RejectedError:
+        return None
 
 
 def _closed_lines(path: Path, last_day: int) -> Iterator[Line]:
