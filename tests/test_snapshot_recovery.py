@@ -187,7 +187,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
-WRONG: dict[str, Callable[[Path], None]] = {
+WRONG: dict[str, Callable[[Path], object]] = {
     "a bit is flipped": flip,
     "it is empty": lambda path: path.write_bytes(b""),
     "it is cut short": lambda path: path.write_bytes(path.read_bytes()[:-40]),
@@ -204,7 +204,7 @@ WRONG: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
 def test_a_snapshot_that_does_not_fit_is_passed_over_and_said(
-    traded: Config, wrong: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+    traded: Config, wrong: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = recovered(traded, NEVER)
     wrong(traded.ledger_dir / "risk_engine.snapshot")
