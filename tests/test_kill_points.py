@@ -10,7 +10,7 @@ from core.crash_points import POINTS
 from tests.kill_plan import LEDGERED, crashes
 from tests.test_kill_processes import suffered
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize("daemon", LEDGERED)

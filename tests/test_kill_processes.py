@@ -18,7 +18,7 @@ from tests.kill_server import KillableServer
 from tests.kill_session import Feed, KillSession, Outcome
 from tests.processes import Processes, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 KILLS = 7  # in one session
 SYNTHETIC = Feed("synthetic:11:600", "20x")
 
@@ -65,12 +65,12 @@ def test_a_feed_that_was_killed_is_seen_by_whoever_listens_to_it(tmp_path: Path)
         report = fleet.health(name)
         return any(key.startswith(FEED) for key in (*report.get("restarts", ()), *report.get("lost", ())))
 
-    listeners = ("ohlcv_aggregator", "risk_engine", "paper_trader", "strategy_runner")
+    listeners = ("ohlcv_aggregator", "risk_engine")
     with KillableServer() as server, Processes(server.url, tmp_path / "run", busy_installation(tmp_path)) as fleet:
         fleet.start_ready(*listeners)
         fleet.start(FEED, *SYNTHETIC.options)
         trades = fleet.journals / "md.trades.BTCUSDT.ndjson"
-        wait_until(lambda: trades.exists() and trades.stat().st_size > 20_000, 60, what="trades are journaled")
+        wait_until(lambda: trades.exists() and trades.stat().st_size > 20_000, what="trades are journaled")
         assert not any(seen(name) for name in listeners)
 
         fleet.kill(FEED)
