@@ -82,7 +82,7 @@ class Auditor:
         self._stop_if_broken()
 
     def added(self, incoming: Incoming) -> None:
-        """A stream took an entry. What is wrong with it stops the run at the next ``look``: not in the server's turn."""
+        """A stream took an entry; what is wrong with it stops the run at the next ``look``."""
         with suppress(BrokenError):
             self.look()
         producer, place = incoming.key.rpartition(":")[2], incoming.entry

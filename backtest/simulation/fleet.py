@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from backtest.simulation.market import Tape, feed, journaled_ids
 from backtest.simulation.network import Network
 from backtest.simulation.server import ServerState, SimulatedServer
 from core import bars_daemon
+from core.bus import MemoryBus
 from core.bus_link import Entry
 from core.clock import NS_PER_S
 from core.component import Component
@@ -38,23 +39,17 @@ from core.topics import row_of
 from execution import daemon as execution_daemon
 from risk import daemon as risk_daemon
 from strategies import daemon as strategies_daemon
+from strategies.manager import StrategyManager
+from strategies.registry import StrategyRegistry
 
 URL: Final = "redis://simulated:6379/0"
 FEED: Final = "md_ingest"
 SETTINGS: Final = ServiceSettings(port=None)
 EVENTS_KEPT: Final = 60
+RESERVE_BYTES: Final = 16 * 1024  # small, so that it is used up
+SNAPSHOT_EVERY: Final = 40  # transactions; few, so that most starts begin from one
 SERVER_PAST: Final = 64  # states of the server that are kept
-_SPECS: Final[dict[str, DaemonSpec]] = {
-    spec.name: spec
-    for spec in (
-        bars_daemon.SPEC,
-        # A wall clock would decide what a slow machine finds.
-        replace(strategies_daemon.SPEC, build=partial(strategies_daemon.build, budget_s=None)),
-        risk_daemon.SPEC,
-        execution_daemon.SPEC,
-    )
-}
-DAEMONS: Final = (FEED, *_SPECS)
+DAEMONS: Final = (FEED, "ohlcv_aggregator", "strategy_runner", "risk_engine", "paper_trader")
 
 
 class VirtualClock:
@@ -120,6 +115,9 @@ class Fleet:
         self._uncut = False  # the power failed, and files still hold what that took
         self._server_past: deque[tuple[float, ServerState]] = deque(maxlen=SERVER_PAST)
         self._keepers: list[asyncio.Task[None]] = []
+        strategies = replace(strategies_daemon.SPEC, build=_strategies())
+        specs = (bars_daemon.SPEC, strategies, risk_daemon.SPEC, execution_daemon.SPEC)
+        self._specs: dict[str, DaemonSpec] = {spec.name: spec for spec in specs}
 
     @property
     def kill_switch_file(self) -> Path:
@@ -230,12 +228,14 @@ class Fleet:
         if life.daemon == FEED:
             await self._feed_service(life).run()
             return
-        spec = _SPECS[life.daemon]
+        spec = self._specs[life.daemon]
         await Supervisor(life.daemon, partial(self._begin, life, spec), SETTINGS, disk=life.disk).run()
 
     def _begin(self, life: Incarnation, spec: DaemonSpec, trouble: JournalWriteError | None) -> Service:
         config = self.config
-        host = assemble(spec, config, trouble=trouble, disk=life.disk)
+        host = assemble(
+            spec, config, trouble=trouble, disk=life.disk, reserve_bytes=RESERVE_BYTES, snapshot_every=SNAPSHOT_EVERY
+        )
         bus = self._bus(life)
         watch = None
         if spec.guarded:
@@ -265,7 +265,7 @@ class Fleet:
 
     # ---- looking at them
 
-    def unsettled(self, said: Mapping[str, dict[Entry, tuple[str, Any]]]) -> str:
+    def unsettled(self, said: dict[str, dict[Entry, tuple[str, Any]]]) -> str:
         """What is not at rest yet, in words; empty when all that was said has been processed and is in the server."""
         for daemon in DAEMONS:
             if not self.lives[daemon].alive:
@@ -300,7 +300,20 @@ class Fleet:
 
     def rebuilt(self, daemon: str) -> Component:
         """A new component of the daemon, which has seen nothing."""
-        return _SPECS[daemon].build(self.config)
+        return self._specs[daemon].build(self.config)
+
+
+def _strategies() -> Callable[[Config], StrategyManager]:
+    """The strategy manager's builder, without time limits: a wall clock would decide what a slow machine finds."""
+    registry = StrategyRegistry()
+    registry.discover()
+
+    def build(config: Config) -> StrategyManager:
+        manager = StrategyManager(registry, MemoryBus(), instruments=config.instruments_table(), budget_s=None)
+        manager.install({"strategies": config.strategies})
+        return manager
+
+    return build
 
 
 def _newest_for(daemon: str, said: dict[Entry, tuple[str, Any]]) -> Entry:

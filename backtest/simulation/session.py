@@ -100,10 +100,12 @@ def _quiet() -> Iterator[None]:
     level, collects = log.level, gc.isenabled()
     log.setLevel(logging.CRITICAL + 1)
     gc.disable()
+    gc.freeze()  # what was there before need not be looked through again and again
     try:
         yield
     finally:
         log.setLevel(level)
+        gc.unfreeze()
         if collects:
             gc.enable()
 
