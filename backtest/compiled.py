@@ -17,11 +17,14 @@ import numpy as np
 
 from backtest import compiled_loop as loop
 from backtest.compiled_market import KernelMarket, Rules, rules_of, too_large
-from backtest.contracts import BacktestConfig
+from backtest.contracts import BacktestConfig, RoundTrip
+from backtest.fill_simulator import Booked
 from backtest.metrics_returns import DAY_NS, Floats, Ints
+from backtest.round_trips import round_trips
 from backtest.series import BarSeries
 from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
+from core.position_ledger import fee_of_units
 from strategies.kernel import KernelParams, KernelStrategy
 
 _CHUNK: Final = 64  # sets per task: enough to hide the call, few enough to end together
@@ -63,6 +66,20 @@ class CompiledRun:
     def equity(self) -> Floats:
         """The same in quote currency."""
         return self.equity_units / self.rules.scale
+
+    @property
+    def fees(self) -> list[float]:
+        """What each fill cost, in quote currency."""
+        return [fee_of_units(units) for units in self.fills[:, loop.FEE_UNITS].tolist()]
+
+    @cached_property
+    def round_trips(self) -> tuple[RoundTrip, ...]:
+        """As the event engine has them."""
+        symbol = self.market.instrument.symbol
+        booked = [
+            Booked(symbol, bar, ts_ns, lots, ticks, fee) for bar, ts_ns, lots, ticks, fee in self.fills.tolist()
+        ]
+        return round_trips(booked, {symbol: self.market.grid})
 
     @property
     def final_equity(self) -> Decimal:

@@ -75,6 +75,19 @@ def trade(
         row[BAR], row[TS_NS], row[SIGNED_LOTS], row[PRICE_TICKS], row[FEE_UNITS] = bar, ts_ns, lots, price, fee
 
 
+@rare_function
+def share(amount: int, lots: int, of: int) -> int:
+    """``amount * lots // of`` for ``0 < lots <= of``, exactly, also where the product does not fit in 64 bits."""
+    whole, rest = amount // of, amount % of
+    if rest <= SAFE // lots:
+        return whole * lots + rest * lots // of
+    found = left = 0
+    for bit in range(60, -1, -1):  # long multiplication and division at once
+        found, left = 2 * found, 2 * left + (rest if lots >> bit & 1 else 0)
+        found, left = found + left // of, left % of
+    return whole * lots + found
+
+
 @kernel_function
 def slipped(ticks: Ints, closed: int, lots: int, at: int, rules: Ints) -> int:
     """As ``Slippage.moved``."""
@@ -85,7 +98,12 @@ def slipped(ticks: Ints, closed: int, lots: int, at: int, rules: Ints) -> int:
         by = -(-(ticks[HIGH, closed] - ticks[LOW, closed]) * ppm // _PPM)
         return at + by if lots > 0 else max(1, at - by)
     if model == VOLUME_SHARE:
-        ppm = min(_PPM, root(ppm * ppm * abs(lots) // max(1, ticks[VOLUME, closed])))
+        volume = max(1, ticks[VOLUME, closed])
+        times, rest = abs(lots) // volume, abs(lots) % volume
+        if times > _PPM * _PPM // (ppm * ppm):
+            ppm = _PPM
+        else:
+            ppm = min(_PPM, root(ppm * ppm * times + (share(ppm * ppm, rest, volume) if rest else 0)))
     if lots > 0:
         return -(-at * (_PPM + ppm) // _PPM)
     return max(1, at * (_PPM - ppm) // _PPM)
@@ -117,7 +135,7 @@ def _match(books: Ints, queue: Ints, left: int, direction: int, price: int, fee:
     while left and held * direction < 0:
         oldest = queue[books[FIRST]]
         lots = min(left, oldest[_LOTS])
-        paid, opening = _share(books, fee, lots, left), _share(books, oldest[_FEE], lots, oldest[_LOTS])
+        paid, opening = share(fee, lots, left), share(oldest[_FEE], lots, oldest[_LOTS])
         result = -rules[PER_MONEY] * direction * lots * (price - oldest[_TICKS]) - rules[PER_FEE] * (paid + opening)
         books[TRIPS] += 1
         if result > 0:
@@ -142,17 +160,6 @@ def _match(books: Ints, queue: Ints, left: int, direction: int, price: int, fee:
     newest = queue[(books[FIRST] + books[QUEUED]) % OPEN_LOTS]
     newest[_TICKS], newest[_LOTS], newest[_FEE] = price, left, fee
     books[QUEUED] += 1
-
-
-@kernel_function
-def _share(books: Ints, fee: int, lots: int, of: int) -> int:
-    """``fee * lots // of``, refused where the product would not fit."""
-    if lots == of:
-        return fee
-    if abs(fee) > SAFE // lots:
-        books[STATUS] = TOO_LARGE
-        return 0
-    return fee * lots // of
 
 
 @rare_function

@@ -113,8 +113,6 @@ def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, long_only:
     slippage = Slippage(config.slippage_model, config.slippage_bps)
     dearest = 2 * int(market.ticks[: loop.VOLUME].max()) + 1  # slippage at most doubles a price, or adds the bar's range
     most = max(loop.SAFE - denominator, 0) // (2 * max(2 * abs(numerator), per_money) * dearest)
-    if slippage.model == "volume" and slippage.ppm:
-        most = min(most, loop.SAFE // slippage.ppm**2 // 2)
     least = -(-instrument.min_notional // instrument.money_unit)
     if max(2 * dearest * PPM, start, least) > loop.SAFE or lots > most:
         raise ContractError(too_large(instrument, decimals))
