@@ -12,7 +12,8 @@ from backtest.metrics_returns import DAY_NS, UNBOUNDED
 from backtest.metrics_table import Metric, Unit
 
 _DOLLARS: Final = ("USD", "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI")
-_COINS: Final = ("BTC", "XBT", "ETH", "BNB")
+COINS: Final = ("BTC", "XBT", "ETH", "BNB")
+"""Quote currencies whose unit is large: their amounts have eight decimals."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GAINS: Final = ("total_return_pct", "cagr_pct", "net_profit", "best_day_pct", "worst_day_pct", "expectancy")
 
@@ -24,7 +25,7 @@ def quote_of(symbol: str) -> str:
 
 def money(amount: float, quote: str, *, signed: bool = False) -> str:
     """``$10,000.00`` for dollars and their coins, ``0.12345678 BTC`` for currencies of large units, ``1.00 EUR``."""
-    decimals = 8 if quote in _COINS else 2
+    decimals = 8 if quote in COINS else 2
     size = f"{abs(amount):,.{decimals}f}"
     minus = amount < 0 and any(digit in size for digit in "123456789")
     sign = "-" if minus else ("+" if signed and amount > 0 else "")

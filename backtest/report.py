@@ -118,7 +118,12 @@ def _several(series: BarSeries | Sequence[BarSeries] | None) -> Sequence[BarSeri
 
     if series is None:
         return ()
-    return (series,) if isinstance(series, BarSeries) else tuple(series)
+    if isinstance(series, BarSeries):
+        return (series,)
+    finest: dict[str, BarSeries] = {}  # of several timeframes of one symbol
+    for each in sorted(series, key=len):
+        finest[each.symbol] = each
+    return [finest[symbol] for symbol in sorted(finest)]
 
 
 def _template() -> Any:

@@ -15,12 +15,12 @@ import numpy as np
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming, RoundTrip
 from backtest.metrics import Measured
-from backtest.metrics_format import duration, minute, moment, money, number, percent, period, quote_of, show
+from backtest.metrics_format import COINS, duration, minute, moment, money, number, percent, period, quote_of, show
 from backtest.metrics_returns import DAY_NS, daily_closes
 from backtest.metrics_table import BY_NAME, METRICS
 from backtest.report_charts import CURVE_BUCKETS, MOST_TRADES, buy_and_hold
 from backtest.series import BarSeries
-from backtest.summary import FILL_TIMING, cautions, slippage, span_of
+from backtest.summary import FILL_TIMING, cautions, refusals, slippage, span_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +90,7 @@ def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence
         payoff = f"payoff {number(metrics['payoff_ratio'])}"
     return [
         Tile("Total return", percent(total, signed=True), held, _tone(total)),
-        Tile("Net profit", money(profit, quote, signed=True), f"fees {money(result.fees_paid, quote)}", _tone(profit)),
+        Tile("Net profit", _short_money(profit, quote), f"fees {money(result.fees_paid, quote)}", _tone(profit)),
         Tile(
             "Sharpe ratio",
             number(result.sharpe_ratio),
@@ -167,7 +167,7 @@ def rules(result: BacktestResult) -> list[Row]:
         Row("Slippage", slippage(config), caution=not config.slippage_bps),
         Row("Latency to the venue", f"{config.latency_ns / 1e6:,g} ms" if config.latency_ns else "none"),
         Row("Risk engine", "on" if config.risk else "off", caution=not config.risk),
-        Row("Orders denied", f"{result.denied:,}", caution=bool(result.denied)),
+        Row("Orders refused", refusals(result), caution=bool(result.refused)),
         Row("Seed", str(config.seed)),
     ]
 
@@ -244,6 +244,16 @@ def _held_pct(result: BacktestResult, series: Sequence[BarSeries]) -> float:
 
 def _change_pct(before: float, after: float) -> float:
     return 100.0 * (after / before - 1.0) if before > 0 else 0.0
+
+
+def _short_money(amount: float, quote: str) -> str:
+    """Without cents where they only take room; the exact amount stands among the metrics."""
+    whole = quote not in COINS and abs(amount) >= 100_000
+    return (
+        money(float(round(amount)), quote, signed=True).replace(".00", "")
+        if whole
+        else money(amount, quote, signed=True)
+    )
 
 
 def _tone(value: float) -> str:

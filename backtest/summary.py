@@ -50,6 +50,11 @@ def summary_lines(result: BacktestResult) -> list[str]:
     return lines + [f"{'Warning:':<{_LABEL_WIDTH}}{text}" for text in cautions(result)]
 
 
+def refusals(result: BacktestResult) -> str:
+    """How many orders were refused, by code."""
+    return ", ".join(f"{count:,} {code}" for code, count in sorted(result.refused.items())) or "none"
+
+
 def title_of(result: BacktestResult) -> str:
     """Strategy and symbols."""
     symbols = result.config.traded if result.config else (result.symbol,)

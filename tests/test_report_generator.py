@@ -107,8 +107,9 @@ def test_every_metric_stands_there_with_label_value_and_meaning() -> None:
 
 
 def test_every_rule_parameter_and_checksum_stands_there() -> None:
-    text = Structure(render(result_of())).text
+    text = Structure(render(result_of(refused={"RATE_LIMIT": 3, "PER_ORDER_CAP": 1_204}))).text
     for expected in (
+        "1,204 PER_ORDER_CAP, 3 RATE_LIMIT",
         "at the open of the bar after the one that led to the order", "0.04% of the value, at every fill",
         "1 bps against every market order", "c0" * 32, "de" * 32, "0a" * 32, "fast", "slow", "$100,000.00",
     ):  # fmt: skip
@@ -136,6 +137,12 @@ def test_warnings_come_before_the_figures_and_name_a_kind_fill() -> None:
     text = Structure(render(kind)).text
     assert 0 < text.index("3 gaps in the data.") < text.index("are kind") < text.index("became")
     assert "are kind" not in Structure(render(result)).text
+
+
+def test_of_several_timeframes_of_a_symbol_the_finest_is_drawn(tmp_path: Path) -> None:
+    fine, coarse = series_of(600), series_of(120, minutes=5)
+    page = generate_report(result_of(fine), tmp_path / "report.html", series=[fine, coarse]).read_text("utf-8")
+    assert page == render(result_of(fine), [fine])
 
 
 def test_text_of_others_is_text_and_never_markup() -> None:
