@@ -34,11 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--feed", help="recordings instead of a synthetic market, separated by commas")
     parser.add_argument("--keep", type=Path, help="where the files of failed sessions are left")
     asked = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the fleet it runs ends with it
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the fleet it runs ends with it
     seed = secrets.randbelow(1_000_000) if asked.seed is None else asked.seed
     print(f"seed {seed}", flush=True)
-    drawn = _plans(seed, asked.kills, asked.minutes, asked.session)
-    outcomes = [_suffer(each, asked.feed, asked.keep) for each in drawn]
+    outcomes: list[Outcome] = []
+    try:
+        for each in _plans(seed, asked.kills, asked.minutes, asked.session):
+            outcomes.append(_suffer(each, asked.feed, asked.keep))  # noqa: PERF401 — what was done counts when it is ended
+    except KeyboardInterrupt:
+        print("ended before its time")
     print(f"\n{tables(outcomes)}")
     return _verdict(outcomes, asked.feed)
 

@@ -46,6 +46,10 @@ _WEIGHTS: Final = {
     Kind.FREEZE: 2, Kind.FREEZE_SERVER: 1, Kind.EMPTY: 2, Kind.TWIN: 1,
 }  # fmt: skip
 
+_AWAY_S: Final = {  # how long the server is away, or how much it forgets; daemons give up waiting after a second
+    Kind.SERVER: (0.0, 0.6), Kind.SERVER_FORGETS: (0.1, 1.0), Kind.FREEZE_SERVER: (0.3, 1.5), Kind.EMPTY: (0.0, 0.0),
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Strike:
@@ -119,9 +123,9 @@ def crashes(seed: int, daemon: str, points: Sequence[str] = crash_points.POINTS)
 
 def _strike(random: Random, kind: Kind) -> Strike:
     pause = random.uniform(0.05, 0.6)
-    if kind in (Kind.SERVER, Kind.SERVER_FORGETS, Kind.FREEZE_SERVER, Kind.EMPTY):
-        hunted, down = random.random() < 0.5, 0.0 if kind is Kind.EMPTY else random.uniform(0.0, 0.6)
-        return Strike(kind, "server", pause, hunted, down)
+    if kind in _AWAY_S:
+        hunted = random.random() < 0.5
+        return Strike(kind, "server", pause, hunted, random.uniform(*_AWAY_S[kind]))
     if kind is Kind.ALL:
         return Strike(kind, "fleet", pause, random.random() < 0.5)
     if kind is Kind.CRASH:
