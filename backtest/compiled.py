@@ -185,8 +185,8 @@ def _params(strategy: type[KernelStrategy], plain: Mapping[str, Any]) -> KernelP
 def _sets(strategy: type[KernelStrategy], grid: Floats, base: Mapping[str, Any]) -> list[KernelParams]:
     """Each row as the strategy's parameters: whole numbers as such, checked like a configuration."""
     names = strategy.Params.names()
-    rows = ({name: int(x) if x.is_integer() else x for name, x in zip(names, row, strict=True)} for row in grid.tolist())
-    return [_params(strategy, {**base, **row}) for row in rows]
+    rows = ([int(x) if x.is_integer() else x for x in row] for row in grid.tolist())
+    return [_params(strategy, {**base, **dict(zip(names, row, strict=True))}) for row in rows]
 
 
 def _rules(params: KernelParams, config: BacktestConfig, market: KernelMarket) -> Rules:

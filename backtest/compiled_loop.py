@@ -47,8 +47,8 @@ _NOISE: Final = 1e-12  # as in metrics_returns
 
 @rare_function
 def trade(
-    books: Ints, queue: Ints, out: Floats, fills: Ints, rules: Ints, ticks: Ints, closed: int, lots: int, at: int, bar: int,
-    ts_ns: int,
+    books: Ints, queue: Ints, out: Floats, fills: Ints, rules: Ints, ticks: Ints,
+    closed: int, lots: int, at: int, bar: int, ts_ns: int,
 ) -> None:  # fmt: skip
     """Fill signed lots at ``at`` ticks moved by the slippage: into the books, closing trips, into ``fills`` if wanted.
 
@@ -91,11 +91,12 @@ def share(amount: int, lots: int, of: int) -> int:
 @kernel_function
 def slipped(ticks: Ints, closed: int, lots: int, at: int, rules: Ints) -> int:
     """As ``Slippage.moved``."""
-    ppm, model = rules[SLIPPAGE_PPM], rules[SLIPPAGE]
+    ppm: int = rules[SLIPPAGE_PPM]
+    model = rules[SLIPPAGE]
     if ppm == 0:
         return at
     if model == RANGE:
-        by = -(-(ticks[HIGH, closed] - ticks[LOW, closed]) * ppm // _PPM)
+        by: int = -(-(ticks[HIGH, closed] - ticks[LOW, closed]) * ppm // _PPM)
         return at + by if lots > 0 else max(1, at - by)
     if model == VOLUME_SHARE:
         volume = max(1, ticks[VOLUME, closed])
@@ -220,7 +221,7 @@ def loop_of(step: Any) -> Any:
     ) -> None:
         state, queue, samples = np.zeros(size), np.zeros((OPEN_LOTS, 3), np.int64), np.zeros(len(marks) + 1)
         ts_close, closes = times[TS_CLOSE], ticks[CLOSE]
-        open, high, low, close, volume = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE], prices[VOLUME]
+        first, high, low, close, volume = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE], prices[VOLUME]
         next_open, capital, least, most = rules[NEXT_OPEN], rules[CAPITAL], rules[MIN_NOTIONAL], rules[MAX_LOTS]
         per_money, per_fee, lots = rules[PER_MONEY], rules[PER_FEE], rules[LOTS]
         lowest = 0.0 if rules[LONG_ONLY] else -np.inf
@@ -236,11 +237,12 @@ def loop_of(step: Any) -> Any:
             for mark in range(len(marks)):
                 for i in range(at, marks[mark] + 1):
                     if pending != 0:
-                        trade(books, queue, out, fills, rules, ticks, i - 1, pending, ticks[OPEN, i], i, times[TS_OPEN, i])
+                        price, ts_ns = ticks[OPEN, i], times[TS_OPEN, i]
+                        trade(books, queue, out, fills, rules, ticks, i - 1, pending, price, i, ts_ns)
                         pending, held, worth = 0, books[HELD], per_money * books[HELD]
                         cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
                     exposure = step(
-                        state, KernelBar(ts_close[i], open[i], high[i], low[i], close[i], volume[i]), params
+                        state, KernelBar(ts_close[i], first[i], high[i], low[i], close[i], volume[i]), params
                     )
                     if exposure != before:  # also while it is NaN
                         before = exposure

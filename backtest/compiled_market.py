@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 import numpy as np
@@ -72,11 +72,12 @@ class KernelMarket:
 
 def _samples(curve: Measured) -> tuple[Ints, Ints, Ints]:
     """``marks``, ``take`` and ``take_first``, by the rules that the metrics themselves follow."""
-    ts, bars = curve.ts_ns, np.arange(len(curve.ts_ns))
+    ts, bars = curve.ts_ns, np.arange(len(curve.ts_ns), dtype=np.int64)
     if not curve.daily:
-        return bars, bars + 1, np.arange(len(bars) + 1)
-    at = daily_closes(ts, bars)[1]
-    at_first = daily_closes(np.insert(ts, 0, ts[0]), np.insert(bars, 0, -1))[1]
+        return bars, bars + 1, np.arange(len(bars) + 1, dtype=np.int64)
+    numbers = bars.astype(np.float64)  # so that the rule for values says which bars they are of
+    at = daily_closes(ts, numbers)[1].astype(np.int64)
+    at_first = daily_closes(np.insert(ts, 0, ts[0]), np.insert(numbers, 0, -1.0))[1].astype(np.int64)
     marks = np.unique(np.concatenate(([0], at, at_first[at_first >= 0])))
     take, take_first = np.searchsorted(marks, at) + 1, np.searchsorted(marks, at_first) + 1
     take_first[at_first < 0] = 0
@@ -106,14 +107,13 @@ def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, long_only:
     _check(config)
     instrument = with_fees(market.instrument, config)
     capital = Decimal(repr(float(config.initial_capital)))
-    exponents = (int(number.as_tuple().exponent) for number in (instrument.money_unit, FEE_UNIT, capital))
-    decimals = -min(0, *exponents)
+    decimals = max(0, *(-int(each.as_tuple().exponent) for each in (instrument.money_unit, FEE_UNIT, capital)))
     per_money, per_fee, start = (int(each.scaleb(decimals)) for each in (instrument.money_unit, FEE_UNIT, capital))
     numerator, denominator = FeeSchedule(instrument).taker_ratio
     slippage = Slippage(config.slippage_model, config.slippage_bps)
-    dearest = 2 * int(market.ticks[: loop.VOLUME].max()) + 1  # slippage at most doubles a price, or adds the bar's range
+    dearest = 2 * int(market.ticks[: loop.VOLUME].max()) + 1  # slippage at most doubles a price
     most = max(loop.SAFE - denominator, 0) // (2 * max(2 * abs(numerator), per_money) * dearest)
-    least = -(-instrument.min_notional // instrument.money_unit)
+    least = int((instrument.min_notional / instrument.money_unit).to_integral_value(ROUND_CEILING))
     if max(2 * dearest * PPM, start, least) > loop.SAFE or lots > most:
         raise ContractError(too_large(instrument, decimals))
     values = np.zeros(loop.RULES, dtype=np.int64)
@@ -122,7 +122,7 @@ def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, long_only:
     values[loop.FEE_NUMERATOR], values[loop.FEE_DENOMINATOR] = numerator, denominator
     values[loop.PER_MONEY], values[loop.PER_FEE], values[loop.CAPITAL] = per_money, per_fee, start
     values[loop.MAX_LOTS] = most // 2  # a reversal trades twice what it holds
-    values[loop.MIN_NOTIONAL] = int(least)
+    values[loop.MIN_NOTIONAL] = least
     values[loop.LOTS], values[loop.LONG_ONLY] = lots, long_only
     return Rules(values, decimals)
 

@@ -12,11 +12,9 @@ from functools import cache
 from math import nan
 from typing import Any, ClassVar, Final, NamedTuple
 
-import msgspec
 import numpy as np
 
 from core.contracts import Contract, OHLCVBar, OrderCancel, OrderIntent
-from core.errors import ConfigError
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
@@ -43,7 +41,7 @@ class KernelParams(TargetParams, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.period_s:
-            raise ValueError("period_s: expected 0, kernels take bars as they come; choose the timeframe under `events`")
+            raise ValueError("period_s: expected 0, kernels take bars as they come; choose others under `events`")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -133,9 +131,9 @@ def host_step(step: Any) -> Any:
     """The step as Python calls it, with the bar as plain numbers: taking a tuple apart costs 3 µs, numbers 0.1 µs."""
 
     def call(
-        state: Floats, params: Floats, ts_ns: int, open: float, high: float, low: float, close: float, volume: float
+        state: Floats, params: Floats, ts_ns: int, first: float, high: float, low: float, last: float, volume: float
     ) -> float:
-        exposure: float = step(state, KernelBar(ts_ns, open, high, low, close, volume), params)
+        exposure: float = step(state, KernelBar(ts_ns, first, high, low, last, volume), params)
         return exposure
 
     return compiled_with_cache(call)

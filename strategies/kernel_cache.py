@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import numba
 import numpy as np
@@ -23,22 +23,23 @@ from core.errors import ConfigError
 _PLAIN: Final = (bool, int, float, str, bytes, type(None))
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
 
 
-def kernel_function(function: Function) -> Any:
+def kernel_function(function: F) -> F:
     """Compile a kernel's step or a part of it, always inlined; division by zero gives infinity, as in numpy.
 
     Never cached by itself; what is built around the step is, see ``compiled_with_cache``.
     """
-    return numba.njit(error_model="numpy", forceinline=True)(function)
+    return cast(F, numba.njit(error_model="numpy", forceinline=True)(function))
 
 
-def rare_function(function: Function) -> Any:
+def rare_function(function: F) -> F:
     """The same for what is seldom called: the compiler may keep it out of the loop."""
-    return numba.njit(error_model="numpy")(function)
+    return cast(F, numba.njit(error_model="numpy")(function))
 
 
-def kernel_size(function: Function) -> Any:
+def kernel_size(function: F) -> F:
     """Let kernels call a function that Python calls too, which runs there as it stands: nothing is compiled for it."""
     return register_jitable(function)
 
@@ -49,7 +50,7 @@ def compiled_with_cache(function: Function) -> Any:
     Raises:
         ConfigError: something that it calls is no compiled function, or caches itself.
     """
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
     dispatcher._cache = _FingerprintedCache(function, fingerprint(dispatcher))
     return dispatcher
 
@@ -67,11 +68,11 @@ def fingerprint(dispatcher: Any) -> str:
     return whole.hexdigest()
 
 
-class _FingerprintedCache(FunctionCache):  # type: ignore[misc]  # numba has no types
+class _FingerprintedCache(FunctionCache):
     """numba's cache on disk, with the fingerprint in the key of every entry."""
 
     def __init__(self, function: Function, contents: str) -> None:
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba's
         self._contents = contents
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:

@@ -1,7 +1,8 @@
 """Indicators for kernels: each keeps its memory in a slice of the kernel's state and takes one price per call.
 
 ``x(state, at, price, period)`` reads and writes ``state[at : at + x_size(period)]``, which starts as zeros, and gives
-NaN until it has seen enough. Formulas and seeds are those of ``strategies.indicators``, and of TA-Lib where it has them.
+NaN until it has seen enough. Formulas and seeds are those of ``strategies.indicators``, and of TA-Lib where it has
+them.
 
 Sums over a window are running ones. Each is replaced, whenever its ring of prices begins anew, by one begun a period
 ago: its error never outgrows that of adding up two periods, however many bars have passed.
@@ -37,9 +38,8 @@ def sma(state: Floats, at: int, price: float, period: int) -> float:
     state[at] = where
     state[at + 1] = total
     state[at + 2] = fresh
-    if state[at + 3] == 0.0:
-        return nan
-    return total / period
+    mean: float = total / period
+    return nan if state[at + 3] == 0.0 else mean
 
 
 @kernel_size
@@ -51,19 +51,21 @@ def ema_size() -> int:
 @kernel_function
 def ema(state: Floats, at: int, price: float, period: int) -> float:
     """Exponential average, weight 2 / (period + 1), from the mean of the first ``period`` prices on. TA-Lib: EMA."""
+    total: float = state[at + 1]
     if state[at] == period:
-        state[at + 1] += 2.0 / (period + 1.0) * (price - state[at + 1])
-        return state[at + 1]
+        total += 2.0 / (period + 1.0) * (price - total)
+        state[at + 1] = total
+        return total
     state[at] += 1.0
-    total = state[at + 1]
     moved = total + price
     # What the addition rounded away (Neumaier), as the mean that seeds the average is to be exact.
     state[at + 2] += (total - moved) + price if abs(total) >= abs(price) else (price - moved) + total
     state[at + 1] = moved
     if state[at] < period:
         return nan
-    state[at + 1] = (moved + state[at + 2]) / period
-    return state[at + 1]
+    mean: float = (moved + state[at + 2]) / period
+    state[at + 1] = mean
+    return mean
 
 
 @kernel_size
@@ -113,7 +115,8 @@ def rsi(state: Floats, at: int, price: float, period: int) -> float:
         state[at + 2] += (gain - state[at + 2]) / period
         state[at + 3] += (loss - state[at + 3]) / period
     total = state[at + 2] + state[at + 3]
-    return 100.0 * state[at + 2] / total if total > 0.0 else 50.0
+    index: float = 100.0 * state[at + 2] / total if total > 0.0 else 50.0
+    return index
 
 
 @kernel_size
@@ -135,11 +138,10 @@ def atr(state: Floats, at: int, high: float, low: float, close: float, period: i
     if seen == 0.0:
         return nan
     span = max(high, before) - min(low, before)
-    if seen > period:
-        state[at + 2] += (span - state[at + 2]) / period
-        return state[at + 2]
-    state[at + 2] += span / period
-    return state[at + 2] if seen == period else nan
+    smooth: float = state[at + 2]
+    smooth += (span - smooth) / period if seen > period else span / period
+    state[at + 2] = smooth
+    return smooth if seen >= period else nan
 
 
 @kernel_size
@@ -253,7 +255,8 @@ def highest(state: Floats, at: int, price: float, period: int) -> float:
         slot -= period
     state[at + 3 + slot], state[stamps + slot] = price, seen
     state[at], state[at + 1], state[at + 2] = seen + 1.0, float(first), kept + 1.0
-    return state[at + 3 + first] if seen + 1.0 >= period else nan
+    largest: float = state[at + 3 + first]
+    return largest if seen + 1.0 >= period else nan
 
 
 @kernel_function

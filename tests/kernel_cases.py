@@ -35,10 +35,8 @@ def bars_of(closes: Floats, volumes: Floats | None = None, minutes: int = 1, sta
     length = minutes * MINUTE_NS
     ts_open = start_ns + np.arange(len(closes), dtype=np.int64) * length
     volumes = np.full(len(closes), 5.0) if volumes is None else volumes
-    return BarSeries(
-        SYMBOL, f"{minutes}m", ts_open, ts_open + length,
-        *(np.round(each, 2) for each in (opens, high, low, closes)), volumes,
-    )  # fmt: skip
+    prices = (np.round(each, 2) for each in (opens, high, low, closes))
+    return BarSeries(SYMBOL, f"{minutes}m", ts_open, ts_open + length, *(*prices, volumes))
 
 
 def config_of(params: dict[str, Any], **changed: Any) -> BacktestConfig:
@@ -60,7 +58,8 @@ def as_told(state: Floats, bar: KernelBar, params: Floats) -> float:
     state[0] += 1.0
     if bar.volume == params[1]:
         return nan
-    return (bar.volume - 5.0) * params[0]
+    exposure: float = (bar.volume - 5.0) * params[0]
+    return exposure
 
 
 class AsTold(KernelStrategy):

@@ -18,57 +18,57 @@ from strategies import kernel_indicators as kernel
 Floats = npt.NDArray[np.float64]
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def sma(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.sma(state, 1, price, period) for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def ema(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.ema(state, 1, price, period) for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def tema(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.tema(state, 1, price, period) for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def rsi(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.rsi(state, 1, price, period) for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def mean(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.mean_and_spread(state, 1, price, period)[0] for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def spread(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.mean_and_spread(state, 1, price, period)[1] for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def line(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.regression(state, 1, price, period)[0] for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def slope(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.regression(state, 1, price, period)[1] for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def highest(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.highest(state, 1, price, period) for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def lowest(state: Floats, prices: Floats, period: int) -> Floats:
     return np.array([kernel.lowest(state, 1, price, period) for price in prices])
 
 
-@njit  # type: ignore[untyped-decorator]  # numba has no types
+@njit
 def atr(state: Floats, high: Floats, low: Floats, close: Floats, period: int) -> Floats:
     return np.array([kernel.atr(state, 1, high[i], low[i], close[i], period) for i in range(len(close))])
 
@@ -76,7 +76,7 @@ def atr(state: Floats, high: Floats, low: Floats, close: Floats, period: int) ->
 def walk(bars: int, seed: int = 7, level: float = 40_000.0) -> Floats:
     """Prices with two decimals that wander."""
     steps = np.random.default_rng(seed).normal(0.0, level * 5e-4, bars)
-    return np.round(np.maximum(level + np.cumsum(steps), level / 10), 2)
+    return np.asarray(np.round(np.maximum(level + np.cumsum(steps), level / 10), 2), dtype=np.float64)
 
 
 def series(indicator: Any, size: int, *columns: Any) -> Floats:
@@ -145,7 +145,7 @@ def test_an_indicator_of_kernels_is_the_one_of_any_python(period: int) -> None:
     np.testing.assert_array_equal(series(rsi, 4, prices, period), python(indicators.Rsi(period)))
     # One sums anew for every price, the other goes on: the same up to rounding.
     bands = indicators.Bollinger(period, 1.0)
-    expected = np.array([np.full(3, np.nan) if (b := bands.update(p)) is None else np.array(b) for p in prices.tolist()])
+    expected = np.array([(np.nan,) * 3 if (b := bands.update(p)) is None else tuple(b) for p in prices.tolist()])
     np.testing.assert_allclose(series(mean, 8 + period, prices, period), expected[:, 1], rtol=1e-13)
     deviation = series(spread, 8 + period, prices, period)
     np.testing.assert_allclose(deviation, expected[:, 2] - expected[:, 1], rtol=0, atol=1e-9)

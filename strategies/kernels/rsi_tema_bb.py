@@ -50,7 +50,7 @@ def step(state: Floats, bar: KernelBar, params: Floats) -> float:
         state[_EXTREME], state[_WAITED] = 1.0, 0.0
     elif strength > params[5] and price > middle + params[3] * deviation:
         state[_EXTREME], state[_WAITED] = -1.0, 0.0
-    side = state[_EXTREME]
+    side: float = state[_EXTREME]
     if (trend - before) * side > 0.0 and state[_WAITED] <= params[6]:
         state[_EXTREME] = 0.0
         return side
@@ -67,7 +67,7 @@ class RsiTemaBbKernel(KernelStrategy):
     @classmethod
     def state_size(cls, params: Any) -> int:
         """Trend, extreme and how long ago, and the three indicators."""
-        return _INDICATORS + int(rsi_size()) + int(tema_size()) + int(spread_size(params.bb_period))
+        return _INDICATORS + rsi_size() + tema_size() + spread_size(params.bb_period)
 
     @classmethod
     def warm_up(cls, params: Any) -> int:

@@ -53,7 +53,7 @@ class SmaCross(KernelStrategy):
     @classmethod
     def state_size(cls, params: Any) -> int:
         """Side, opinion, two averages."""
-        return 2 + int(sma_size(params.fast)) + int(sma_size(params.slow))
+        return 2 + sma_size(params.fast) + sma_size(params.slow)
 
     @classmethod
     def warm_up(cls, params: Any) -> int:

@@ -44,7 +44,7 @@ class TrendlineBreakKernel(KernelStrategy):
     @classmethod
     def state_size(cls, params: Any) -> int:
         """The line ahead, whether it is known, its window."""
-        return 2 + int(regression_size(params.lookback_periods))
+        return 2 + regression_size(params.lookback_periods)
 
     @classmethod
     def warm_up(cls, params: Any) -> int:
