@@ -124,6 +124,22 @@ def last_line(fd: int, size: int) -> tuple[int, bytes | None]:
     return start + last + 1, tail[tail.rfind(b"\n", 0, last) + 1 : last]
 
 
+def last_lines(path: Path, count: int) -> list[bytes]:
+    """The last whole lines of a file, ``count`` at most, without their newlines, the latest first."""
+    try:
+        with path.open("rb") as file:
+            start = size = os.fstat(file.fileno()).st_size
+            tail = b""
+            while start > 0 and tail.count(b"\n") <= count:
+                step = min(_TAIL_BYTES, start)
+                start -= step
+                tail = os.pread(file.fileno(), size - start, start)
+    except FileNotFoundError:
+        return []
+    lines = tail.split(b"\n")[:-1]  # behind the last newline there is half a line, or nothing
+    return lines[::-1][:count] if start == 0 else lines[:0:-1][:count]
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until names made, changed or removed in the folder are on the disk. Raises OSError."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

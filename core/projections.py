@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -12,8 +12,11 @@ from typing import Final, NamedTuple, Protocol
 from core import codec, topics
 from core.contracts import Contract
 from core.journal import NdjsonJournal
+from core.journal_files import last_lines
+from core.journal_reader import JournalReader
 from core.ledger_lines import Place, read
 
+TAIL_LINES: Final = 256  # of a journal, by which its place in the ledger is found
 _log: Final = logging.getLogger("njord.host")
 
 
@@ -83,10 +86,10 @@ class _LaggingJournals:
     def __init__(self, journals: Journals, mark: Mark | None) -> None:
         self._journals = journals
         self._mark = mark
-        self._last: dict[str, bytes | None] = {}
+        self._tails: dict[str, list[bytes]] = {}  # the last lines of each journal, the latest first
+        self._recent: dict[str, deque[bytes]] = {}  # the last lines of the ledger, the latest first
         self._seen: Counter[str] = Counter()  # lines by stream
-        self._written: dict[str, int] = {}  # of these, how many the journal has
-        self._placed: set[str] = set()  # streams whose last line is that of the mark, or was seen since
+        self._places: dict[str, list[int]] = {}  # of these, how many the journal may have, by its last lines
         for stream in mark.journals if mark is not None else ():
             self._open(stream)
 
@@ -95,20 +98,21 @@ class _LaggingJournals:
         stream = _journal_of(event)
         if stream is None:
             return
-        if stream not in self._last:
+        if stream not in self._tails:
             self._open(stream)
         self._seen[stream] += 1
-        if codec.encode(event) == self._last[stream]:
-            self._written[stream] = self._seen[stream]
-            self._placed.add(stream)
+        self._recent[stream].appendleft(codec.encode(event))
+        if self._ends_here(stream):
+            self._places[stream].append(self._seen[stream])
 
     def fit(self) -> bool:
-        """Whether every journal ends where the mark says or behind it."""
-        return self._mark is None or self._placed >= self._last.keys()
+        """Whether every journal ends where the mark says or behind it, beyond doubt."""
+        return self._mark is None or all(len(places) == 1 for places in self._places.values())
 
     def mend(self, events: Iterable[Contract]) -> None:
         """Append what is missing; ``events`` are those seen, once more."""
-        behind = {stream for stream, count in self._seen.items() if self._written[stream] < count}
+        written = {stream: self._written(stream) for stream in self._seen}
+        behind = {stream for stream, count in self._seen.items() if written[stream] < count}
         if not behind:
             return
         again: Counter[str] = Counter()
@@ -116,15 +120,37 @@ class _LaggingJournals:
             stream = _journal_of(event)
             if stream in behind:
                 again[stream] += 1
-                if again[stream] > self._written[stream]:
+                if again[stream] > written[stream]:
                     self._journals.append(stream, codec.encode(event), event.ts_ns)
         self._journals.flush()
 
+    def _ends_here(self, stream: str) -> bool:
+        """Whether the journal ends with the event just seen. Events may be equal, so the lines before count too."""
+        tail, recent = self._tails[stream], self._recent[stream]
+        if not tail or tail[0] != recent[0]:
+            return False
+        seen = self._seen[stream]
+        if seen < len(tail) and (self._mark is None or digest(tail[seen]) != self._mark.journals.get(stream, "")):
+            return False  # the journal has more lines than the ledger until here, or since the mark
+        return all(mine == told for mine, told in zip(tail, recent, strict=False))
+
     def _open(self, stream: str) -> None:
-        self._last[stream] = last = self._journals.open(stream).last_line
-        self._written[stream] = 0
-        if self._mark is not None and self._mark.journals.get(stream, "") == digest(last):
-            self._placed.add(stream)
+        journal = self._journals.open(stream)
+        self._tails[stream] = tail = last_lines(journal.path, TAIL_LINES)
+        if not tail and journal.last_line is not None:
+            tail.append(journal.last_line)  # everything was rotated away
+        self._recent[stream] = deque(maxlen=TAIL_LINES)
+        fits = self._mark is not None and self._mark.journals.get(stream, "") == digest(tail[0] if tail else None)
+        self._places[stream] = [0] if fits else []
+
+    def _written(self, stream: str) -> int:
+        """How many of the lines seen the journal has."""
+        places = self._places[stream]
+        if len(places) < 2:
+            return places[0] if places else 0
+        # The ledger says the same more than once, so the lines are counted; some of them may have been moved away.
+        count = sum(1 for _ in JournalReader(self._journals.open(stream).path.parent).lines(stream))
+        return count if count in places else places[-1]
 
 
 def _journal_of(event: Contract) -> str | None:

@@ -68,7 +68,7 @@ class Relay:
         self._stopping = stopping
         self._dropped = dropped
         self._waits = waits
-        self._clock = clock or SystemClock()
+        self._clock = clock or SystemClock()  # ambient: dates the claim, decides nothing
         self._consumers = _consumers_of(host.name)
         self._claimed = False
         self._unsent = False  # messages are in the ledger that Redis did not confirm
