@@ -12,7 +12,7 @@ from typing import Any
 
 from backtest import fingerprints
 from backtest.clock_stream import ClockStream
-from backtest.contracts import BacktestConfig, BacktestResult, FillTiming, Fingerprints
+from backtest.contracts import BacktestConfig, BacktestResult, Fingerprints
 from backtest.desk import Desk
 from backtest.equity_tracker import equity_curve
 from backtest.fill_simulator import Booked, FillSimulator
@@ -220,8 +220,6 @@ class BacktestEngine:
         left = len(desk.venue.left_open())
         if left:
             remarks.append(f"{left} orders were still open at the end")
-        if self.config.slippage_bps == 0 and self.config.fill_timing is FillTiming.BAR_CLOSE:
-            remarks.append("filled at the close it was decided on, without slippage: kinder than any market")
         return remarks
 
     def _fingerprints(self, trail: Sequence[Contract]) -> Fingerprints:

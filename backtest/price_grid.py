@@ -143,8 +143,8 @@ def _in_ticks(prices: Floats, instrument: Instrument, name: str, series: BarSeri
     if count > _MOST_OFF * len(prices):
         at = int(off.argmax())
         raise ConfigError(
-            f"{series.symbol} {series.timeframe}, bar {at}: expected a {name} in steps of {instrument.tick_size}, got "
-            f"{prices[at].item()!r}, and {count} of {len(prices)} like it; correct the instrument's tick_size or give "
-            "--tick-size"
+            f"{series.symbol} {series.timeframe}, bar {at}: expected its {name} in steps of {instrument.tick_size}, "
+            f"got {prices[at].item()!r}, as are {count} of {len(prices)} off the grid; correct the instrument's "
+            "tick_size or give --tick-size"
         )
     return whole.astype(np.int64), count

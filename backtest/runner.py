@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 FILL_TIMINGS: Final = ("bar_close", "next_open", "next_trade")
+_SHOWN: Final = 12  # characters of a fingerprint
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -37,10 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.as_json:
         print(json.dumps({**result.to_dict(), "files": {name: str(path) for name, path in files.items()}}))
         return EXIT_OK
-    from backtest.run_summary import summary
+    from backtest.summary import summary_lines
 
-    print(summary(result))
-    print()
+    print("\n".join([*summary_lines(result), *_details(result), ""]))
     print(f"Equity curve saved to: {files['equity']}")
     print(f"Result saved to:       {files['result']}")
     if "report" in files:
@@ -120,6 +120,19 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
         bars = [each for each in request.data if isinstance(each, BarSeries)]
         files["report"] = generate_report(result, folder / f"report_{name}.html", series=bars or None)
     return files
+
+
+def _details(result: BacktestResult) -> list[str]:
+    """What was refused, and what the result rests on."""
+    prints = result.fingerprints
+    lines = [f"Bars:           {result.bars:,}"]
+    if result.refused:
+        lines.append("Refused:        " + ", ".join(f"{count} {code}" for code, count in result.refused.items()))
+    return [
+        *lines,
+        f"Fingerprints:   data {prints.data[:_SHOWN]}, config {prints.config[:_SHOWN]}, code {prints.code[:_SHOWN]}, "
+        f"orders {prints.orders[:_SHOWN]}",
+    ]
 
 
 def _parameter(text: str) -> tuple[str, Any]:

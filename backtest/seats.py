@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from backtest.errors import StrategyFailedError
 from core.config_schema import StrategyConfig
 from core.contracts import Contract, OrderCancel, OrderIntent
-from core.errors import ConfigError, RejectedError
+from core.errors import ConfigError, NjordError, RejectedError
 from core.instruments import Instruments
 from core.memory_bus import MemoryBus
 from strategies.admission import ANSWER_LIMIT, Admission
@@ -107,8 +107,7 @@ def seats_of(
     """The strategies ready for events, by id, so that the order they were named in changes nothing.
 
     Raises:
-        ConfigError: an id twice, a symbol that is not configured, parameters that a strategy refuses.
-        StrategyFailedError: never; what a constructor raises otherwise passes through.
+        ConfigError: an id twice, a symbol that is not configured, a strategy that cannot be built.
     """
     names = [entrant.strategy_id for entrant in entrants]
     if not names or len(set(names)) < len(names):
@@ -125,5 +124,13 @@ def seats_of(
         factory = StrategyFactory(
             _Given(entrant.make), MemoryBus(), books, orders, prices, instruments, TimeBudget(None)
         )
-        seats.append(Seat(entrant, factory.build(entry).strategy, instruments))
+        try:
+            strategy = factory.build(entry).strategy
+        except NjordError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"strategy {entrant.strategy_id!r} cannot be built: {type(error).__name__}: {error}"
+            ) from error
+        seats.append(Seat(entrant, strategy, instruments))
     return tuple(seats)

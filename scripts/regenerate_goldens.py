@@ -99,6 +99,7 @@ def fresh(name: str) -> Golden:
 
 
 _SAMPLES: Final[dict[str, tuple[str, int, dict[str, Any]]]] = {
+    "sma_cross": ("SmaCross", 3, {"fast": 10, "slow": 50, "qty": 10.0}),
     "trendline_break": ("TrendlineBreak", 7, {"lookback_periods": 20, "breakout_threshold": 0.02, "qty": 10.0}),
     "rsi_tema_bb": (
         "RsiTemaBb",

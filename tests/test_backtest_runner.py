@@ -1,0 +1,171 @@
+"""The runner's command line: arguments, output, files, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtest.contracts import BacktestResult, FillTiming
+from backtest.runner import main, parser
+from core import codec
+from core.contracts import TradeEvent
+from tests.backtest_runs import ATOM, T0, walk
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = ["--strategy", "sma_cross_v1", "--symbol", ATOM, "--param", "fast=3", "--param", "slow=9"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A CSV of 400 bars; its time stamps are the closes."""
+    series = walk(8, 400, gap=0.0)
+    rows = zip(series.ts_close, series.open, series.high, series.low, series.close, series.volume, strict=True)
+    lines = ["timestamp,open,high,low,close,volume", *(",".join(str(each) for each in row) for row in rows)]
+    file = tmp_path / "bars.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def run(data: Path, *more: str) -> list[str]:
+    return [*BASE, "--data", str(data), "--out", str(data.parent / "out"), *more]
+
+
+def saved(data: Path) -> BacktestResult:
+    return BacktestResult.from_dict(json.loads((data.parent / "out" / "result_sma_cross_v1_ATOMUSDT.json").read_text()))
+
+
+def test_a_run_prints_its_summary_and_saves_curve_and_result(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(run(data, "--capital", "5000", "--fill", "next_open")) == 0
+
+    printed = capsys.readouterr().out
+    for line in (
+        "Backtest Results: sma_cross_v1 on ATOM/USDT",
+        "Initial:        $5,000.00",
+        "Trades:",
+        "Fingerprints:",
+    ):
+        assert line in printed
+    assert "at the open of the bar after" in printed
+    curve = data.parent / "out" / "equity_sma_cross_v1_ATOMUSDT.ndjson"
+    assert f"Equity curve saved to: {curve}" in printed
+    points = [json.loads(line) for line in curve.read_text().splitlines()]
+    assert [(point["ts_ns"], point["equity"]) for point in points] == saved(data).equity_curve
+    assert len(points) == 400
+
+
+def test_arguments_become_the_configuration(data: Path) -> None:
+    options = "--commission 0.002 --maker-rate 0.0005 --slippage 7 --slippage-model volume --no-risk --seed 3"
+    assert main(run(data, *options.split(), "--param", "allow_short=false")) == 0
+
+    config = saved(data).config
+    assert config is not None
+    assert (config.commission_rate, config.maker_rate, config.slippage_bps) == (0.002, 0.0005, 7.0)
+    assert (config.slippage_model, config.risk, config.seed) == ("volume", False, 3)
+    assert config.params == {"fast": 3, "slow": 9, "allow_short": False}
+    assert config.fill_timing is FillTiming.BAR_CLOSE
+
+
+def test_days_are_utc_and_the_last_one_is_included(data: Path) -> None:
+    assert main(run(data, "--start", "2023-12-31", "--end", "2023-12-31")) == 0
+    config = saved(data).config
+    assert config is not None
+    assert (config.start_ts, config.end_ts) == (T0 - 86_400_000_000_000, T0)
+    assert saved(data).bars == 30
+
+    assert main(run(data, "--start", "2024-01-01T01:00+01:00", "--end", "2024-01-01T00:10")) == 0
+    assert saved(data).bars == 10
+
+
+def test_json_is_the_whole_result(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(run(data, "--json")) == 0
+
+    plain: dict[str, Any] = json.loads(capsys.readouterr().out)
+    files = plain.pop("files")
+    assert BacktestResult.from_dict(plain) == saved(data)
+    assert Path(files["equity"]).is_file()
+
+
+def test_a_class_by_its_path_needs_no_registration(data: Path) -> None:
+    arguments = run(data, "--class", "strategies.samples.sma_cross.SmaCross")
+
+    assert main(arguments) == 0
+
+
+def test_steps_can_be_given_instead_of_an_instrument(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = [*(each if each != ATOM else "XYZ/USDT" for each in run(data)), "--tick-size", "0.01", "--lot-size", "0.5"]
+    assert main(other) == 0
+
+    assert "no instrument configured" not in capsys.readouterr().out
+
+
+def test_trades_come_from_journals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = tmp_path / "md.trades.ATOMUSDT.ndjson"
+    trades = [TradeEvent(ATOM, 9 + n % 7 / 100, 1.0, "buy", T0 + n * 10**10, trade_id=str(n)) for n in range(200)]
+    journal.write_bytes(b"".join(codec.encode(trade) + b"\n" for trade in trades))
+
+    arguments = [*BASE, "--journals", str(tmp_path), "--out", str(tmp_path / "out"), "--fill", "next_trade"]
+    assert main([*arguments, "--latency-ms", "50"]) == 0
+
+    assert "at the first trade after the latency" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--param", "slow=2"], "expected less than slow, 2, got 3"),
+        (["--param", "quick=2"], "contains unknown field"),
+        (["--capital", "0"], "BacktestConfig.initial_capital: expected a number above 0"),
+        (["--start", "2031-01-01"], "expected at least one bar"),
+        (["--timeframe", "7x"], "timeframe: expected <n><s|m|h|d>"),
+        (["--class", "no.such.Strategy"], "cannot import no.such"),
+        (["--data", "second.csv"], "--data: expected one file for each --symbol, got 2 for 1"),
+        (["--fill", "next_trade"], "--fill next_trade: expected trades"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence_and_exit_code_1(
+    data: Path, capsys: pytest.CaptureFixture[str], options: list[str], expected: str
+) -> None:
+    assert main(run(data, *options)) == 1
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("backtest: ")
+    assert expected in captured.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        [*BASE, "--start", "yesterday"],
+        [*BASE, "--param", "fast"],
+        [*BASE, "--fill", "soon"],
+        [*BASE, "--tick-size", "0"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(arguments)
+
+    assert ended.value.code == 2
+    assert "usage: python -m backtest.runner" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, contextlib\nfrom backtest.runner import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])\n"
+        "heavy = {'numpy', 'pandas', 'pydantic', 'msgspec', 'numba', 'plotly'} & set(sys.modules)\n"
+        "sys.exit(str(sorted(heavy)) if heavy else 0)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, env=environment)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--fill" in done.stdout
