@@ -35,6 +35,7 @@ SETTLE_S: Final = 60.0  # virtual seconds after the last fault within which ever
 MARKET_AFTER_S: Final = 4.0  # how long the market goes on after the last fault: a fleet that survived trades on
 _LOOK_S: Final = 0.25
 _QUIET_S: Final = 1.0  # for so long nobody writes anything before it counts as rest
+_SHOWN: Final = 300  # characters of a state that a violation quotes
 _COLLECT_S: Final = 60.0  # between two collections of garbage, at virtual times: finalizers run when the seed says
 
 
@@ -272,9 +273,8 @@ class Session:
         folded = cast(Durable, fresh).snapshot()
         for part in sorted(folded.keys() | live.keys()):
             if folded.get(part) != live.get(part):
-                self.auditor.rules.fault(
-                    f"{name}: {part} in memory is {live.get(part)!r}, its ledger says {folded.get(part)!r}"
-                )
+                here, there = _shown(live.get(part)), _shown(folded.get(part))
+                self.auditor.rules.fault(f"{name}: {part} in memory is {here}, its ledger says {there}")
 
     def _judge_stream(self, name: str) -> None:
         """The server has the end of the ledger, without a hole."""
@@ -294,6 +294,11 @@ class Session:
                 qty = Decimal(repr(component.position(symbol).qty))
                 if qty != held.get(symbol, Decimal(0)):
                     self.auditor.rules.fault(f"{name} holds {qty} of {symbol}, the fills add up to {held.get(symbol)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def fingerprint(folder: Path) -> str:
