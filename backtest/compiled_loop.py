@@ -241,9 +241,9 @@ def loop_of(step: Any) -> Any:
                         trade(books, queue, out, fills, rules, ticks, i - 1, pending, price, i, ts_ns)
                         pending, held, worth = 0, books[HELD], per_money * books[HELD]
                         cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
-                    exposure = step(
-                        state, KernelBar(ts_close[i], first[i], high[i], low[i], close[i], volume[i]), params
-                    )
+                    u = np.uint64(i)  # an index that needs no test for counting from the end
+                    bar = KernelBar(ts_close[u], first[u], high[u], low[u], close[u], volume[u])
+                    exposure = step(state, bar, params)
                     if exposure != before:  # also while it is NaN
                         before = exposure
                         aimed = max(exposure, lowest) * lots
@@ -261,13 +261,13 @@ def loop_of(step: Any) -> Any:
                                 cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
                         if books[STATUS]:
                             break
-                    equity = cash + worth * closes[i]
+                    equity = cash + worth * closes[u]
                     if equity >= peak:
                         if trough < peak:
                             longest = max(longest, ts_close[i] - peak_ts)
                             drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
                         peak = trough = equity
-                        peak_ts = ts_close[i]
+                        peak_ts = ts_close[u]
                     elif equity < trough:
                         trough = equity
                 if books[STATUS]:

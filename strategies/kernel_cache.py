@@ -20,7 +20,7 @@ from numba.extending import register_jitable
 
 from core.errors import ConfigError
 
-_PLAIN: Final = (bool, int, float, str, bytes, type(None))
+_PLAIN: Final = (bool, int, float, str, bytes, type(None), np.generic)
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)

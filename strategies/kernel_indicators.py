@@ -12,7 +12,11 @@ from __future__ import annotations
 
 from math import nan, sqrt
 
+import numpy as np
+
 from strategies.kernel_cache import Floats, kernel_function, kernel_size
+
+_1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
 
 @kernel_size
@@ -22,24 +26,25 @@ def sma_size(period: int) -> int:
 
 
 @kernel_function
-def sma(state: Floats, at: int, price: float, period: int) -> float:
+def sma(state: Floats, at: int, price: float, period: float) -> float:
     """Mean of the last ``period`` prices. TA-Lib: SMA."""
-    where = state[at]
-    slot = at + 4 + int(where)
-    total = state[at + 1] + (price - state[slot])
-    fresh = state[at + 2] + price
+    head = np.uint64(at)
+    where = state[head]
+    slot = np.uint64(at + 4 + int(where))
+    total = state[head + _1] + (price - state[slot])
+    fresh = state[head + _2] + price
     state[slot] = price
     where += 1.0
     if where == period:
         where = 0.0
         total = fresh
         fresh = 0.0
-        state[at + 3] = 1.0
-    state[at] = where
-    state[at + 1] = total
-    state[at + 2] = fresh
+        state[head + _3] = 1.0
+    state[head] = where
+    state[head + _1] = total
+    state[head + _2] = fresh
     mean: float = total / period
-    return nan if state[at + 3] == 0.0 else mean
+    return nan if state[head + _3] == 0.0 else mean
 
 
 @kernel_size

@@ -28,9 +28,8 @@ def step(state: Floats, bar: KernelBar, params: Floats) -> float:
 
     On which side the fast average is when both are first known is no cross, and neither is it one to touch.
     """
-    fast, slow = int(params[0]), int(params[1])
-    quick = sma(state, 2, bar.close, fast)
-    calm = sma(state, 2 + sma_size(fast), bar.close, slow)
+    quick = sma(state, 2, bar.close, params[0])
+    calm = sma(state, 2 + sma_size(int(params[0])), bar.close, params[1])
     if quick > calm * (1.0 + ROUNDING):
         side = 1.0
     elif quick < calm * (1.0 - ROUNDING):
