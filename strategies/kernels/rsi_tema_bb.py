@@ -72,4 +72,4 @@ class RsiTemaBbKernel(KernelStrategy):
     @classmethod
     def warm_up(cls, params: Any) -> int:
         """Until all three are there, the trend for the second time."""
-        return max(params.rsi_period + 1, params.bb_period, 3 * params.tema_period - 1)
+        return int(max(params.rsi_period + 1, params.bb_period, 3 * params.tema_period - 1))

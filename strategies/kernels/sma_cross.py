@@ -57,4 +57,4 @@ class SmaCross(KernelStrategy):
     @classmethod
     def warm_up(cls, params: Any) -> int:
         """Until both averages are there, and one bar to have crossed."""
-        return max(params.fast, params.slow) + 1
+        return int(max(params.fast, params.slow)) + 1
