@@ -6,7 +6,7 @@ still fall to two things at once, or to one that does not stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -15,12 +15,15 @@ from backtest.simulation.disk import UNLIMITED
 from backtest.simulation.fleet import DAEMONS, Fleet
 from backtest.simulation.network import Weather
 from core import kill_switch
-from core.clock import NS_PER_S
+from core.contracts import Contract
 from core.errors import ConfigError
 
 _LONGEST_CRASH: Final = 60  # effects until an armed crash strikes
 _HOUR_S: Final = 3600
 _SHORTEST_S: Final = 0.05
+_SWARM_SHARE: Final = 0.45  # of all kinds, in one seed
+_JUNK: Final = (b"", b"{", b"null", b'{"symbol":"BTC/USDT"}', b"\xff\xfe", b'{"ts":1e999}')
+_DECIDERS: Final = ("strategy_runner", "risk_engine", "paper_trader")
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,31 @@ def _power_back(fleet: Fleet, _: Strike) -> None:
 
 def _clock(fleet: Fleet, strike: Strike) -> str:
     seconds = int((strike.draw * 2 - 1) ** 3 * 6 * _HOUR_S)
-    fleet.clock.offset_ns += seconds * NS_PER_S
+    fleet.clock.jump(seconds)
     return f"the clock jumps by {seconds:+d} s"
+
+
+def _garbage(fleet: Fleet, strike: Strike) -> str:
+    topic = _pick(strike, ("md.trades.BTC/USDT", "md.book.ETH/USDT", "md.clock", "md.nonsense"))
+    junk = _JUNK[int(_rest(strike) * len(_JUNK))]
+    if not fleet.network.down:
+        fleet.server.publish(topic, junk)
+    return f"somebody publishes {junk!r} on {topic}"
+
+
+def _fail(fleet: Fleet, strike: Strike) -> str:
+    """The component takes an event in, changes what it knows, and raises."""
+    daemon = _pick(strike, _DECIDERS)
+    component = fleet.component(daemon)
+    genuine = component.on_event
+
+    def fails(event: Contract) -> Iterable[Contract]:
+        del component.on_event  # the instance's own: the class still has its method
+        list(genuine(event))
+        raise RuntimeError("a component that fails half-way")
+
+    component.on_event = fails  # type: ignore[method-assign]  # once
+    return f"the component of {daemon} fails on its next event"
 
 
 KINDS: Final = {
@@ -196,6 +222,8 @@ KINDS: Final = {
         Kind("denied", "files cannot be opened", _denied, _allowed, 8.0),
         Kind("power", "the machine loses its power", _power, _power_back, 4.0),
         Kind("clock", "the machine's clock jumps", _clock),
+        Kind("garbage", "somebody publishes what is no message", _garbage),
+        Kind("fail", "a component raises in the middle of an event", _fail),
     )
 }
 
@@ -215,10 +243,12 @@ def named(text: str) -> tuple[str, ...]:
 
 def plan(seed: int, names: Sequence[str], until_s: float) -> list[Strike]:
     """What strikes when: by time, nothing before the first seconds and nothing that lasts beyond ``until_s``."""
-    random = Random(f"{seed}/plan")
     swarm = len(names) == len(KINDS)  # of all kinds each seed takes some; what was asked for by name comes
-    chosen = [name for name in names if not swarm or random.random() < 0.45]
-    strikes = [strike for name in chosen for strike in _strikes(KINDS[name], random, until_s)]
+    strikes: list[Strike] = []
+    for name in names:
+        random = Random(f"{seed}/plan/{name}")  # of its own: another kind in the table changes nothing about this one
+        if random.random() < _SWARM_SHARE or not swarm:
+            strikes += _strikes(KINDS[name], random, until_s)
     return sorted(strikes, key=lambda strike: (strike.at_s, strike.kind))
 
 

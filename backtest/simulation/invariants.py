@@ -6,9 +6,11 @@ may still be under way; without it only what must hold at every instant is looke
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from backtest.simulation.rules import LEDGERED, Chain, FleetRules, Plain, parsed
 from core.topics import TABLE
@@ -16,11 +18,19 @@ from core.topics import TABLE
 __all__ = ["assert_hold", "journal", "journal_files", "parsed", "streams_of", "violations", "waiting"]
 
 
+_ROTATED: Final = re.compile(r"(.+?)\.(?P<day>\d{8})(?:\.(?P<part>\d+))?\.ndjson")
+
+
 def journal_files(folder: Path, stream: str) -> list[Path]:
     """The plain files of a stream in the order of writing."""
-    rotated = [p for p in folder.glob(f"{stream}.*.ndjson") if p.name.removeprefix(f"{stream}.")[:8].isdigit()]
+    rotated = [(match["day"], int(match["part"] or 0), path) for path, match in _rotated(folder) if match[1] == stream]
     active = folder / f"{stream}.ndjson"
-    return [*sorted(rotated), *([active] if active.exists() else [])]
+    return [*(path for _, _, path in sorted(rotated)), *([active] if active.exists() else [])]
+
+
+def _rotated(folder: Path) -> list[tuple[Path, re.Match[str]]]:
+    found = [(path, _ROTATED.fullmatch(path.name)) for path in folder.glob("*.ndjson")]
+    return [(path, match) for path, match in found if match is not None]
 
 
 def journal(folder: Path, stream: str) -> list[Plain]:
@@ -30,8 +40,9 @@ def journal(folder: Path, stream: str) -> list[Plain]:
 
 def streams_of(folder: Path, prefix: str) -> list[str]:
     """The streams in a folder whose names start so."""
-    names = {path.name.removesuffix(".ndjson") for path in folder.glob(f"{prefix}*.ndjson")}
-    return sorted({n[:-9] if n[-8:].isdigit() and n[-9] == "." else n for n in names})
+    rotated = {path: match[1] for path, match in _rotated(folder)}
+    names = {rotated.get(path, path.name.removesuffix(".ndjson")) for path in folder.glob(f"{prefix}*.ndjson")}
+    return sorted(names)
 
 
 def violations(folder: Path, *, settled: bool = True) -> list[str]:
