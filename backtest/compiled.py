@@ -6,10 +6,10 @@ The event engine and this one call the same compiled step and count in the same 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from core.instruments import Instrument
 from core.position_ledger import fee_of_units
 from strategies.kernel import KernelParams, KernelStrategy
 
+_PART: Final = 1_024  # sets that an executor is given at a time
 _CHUNK: Final = 64  # sets per task: enough to hide the call, few enough to end together
 
 
@@ -76,9 +77,7 @@ class CompiledRun:
     def round_trips(self) -> tuple[RoundTrip, ...]:
         """As the event engine has them."""
         symbol = self.market.instrument.symbol
-        booked = [
-            Booked(symbol, bar, ts_ns, lots, ticks, fee) for bar, ts_ns, lots, ticks, fee in self.fills.tolist()
-        ]
+        booked = [Booked(symbol, bar, ts_ns, lots, ticks, fee) for bar, ts_ns, lots, ticks, fee in self.fills.tolist()]
         return round_trips(booked, {symbol: self.market.grid})
 
     @property
@@ -128,6 +127,7 @@ def sweep_kernel(
     instrument: Instrument,
     *,
     threads: int = 1,
+    executor: Executor | None = None,
 ) -> dict[str, Floats | Ints]:
     """The metrics of every set of parameters, a column each, in the order of the grid.
 
@@ -135,6 +135,7 @@ def sweep_kernel(
         grid: a row per set, a column per name of ``strategy.Params.names()``; everything else comes from
             ``config.params``.
         threads: how many run at once.
+        executor: where parts of the grid go instead, each to run on so many threads: a cluster, or processes.
 
     Raises:
         ConfigError: parameters or a configuration that do not fit.
@@ -142,6 +143,11 @@ def sweep_kernel(
     """
     market = _market(series, config, instrument)
     grid = np.ascontiguousarray(grid, dtype=np.float64)
+    if executor is not None and len(grid) > _PART:
+        parts = np.array_split(grid, -(-len(grid) // _PART))
+        run = partial(sweep_kernel, strategy, series=market, config=config, instrument=instrument, threads=threads)
+        found = list(executor.map(run, parts))
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
     names = strategy.Params.names()
     if grid.ndim != 2 or grid.shape[1] != len(names):
         raise ConfigError(f"grid: expected a column for each of {', '.join(names)}, got the shape {grid.shape}")

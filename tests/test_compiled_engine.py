@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import resource
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from math import isqrt
 from pathlib import Path
@@ -45,15 +48,11 @@ def both(
 def assert_same(evented: BacktestResult, compiled: CompiledRun) -> None:
     """Fills and equity to the last bit, metrics up to the order of their sums."""
     instrument, fees = compiled.market.instrument, compiled.fees
-    assert [
-        (fill["ts_fill_ns"], fill["side"], fill["qty"], fill["price"], fill["fee"]) for fill in evented.fills
-    ] == [
+    assert [(fill["ts_fill_ns"], fill["side"], fill["qty"], fill["price"], fill["fee"]) for fill in evented.fills] == [
         (ts_ns, "buy" if lots > 0 else "sell", instrument.qty(abs(lots)), instrument.price(ticks), fee)
         for (_, ts_ns, lots, ticks, _), fee in zip(compiled.fills.tolist(), fees, strict=True)
     ]
-    assert evented.equity_curve == list(
-        zip(compiled.market.grid.closes_at, compiled.equity.tolist(), strict=True)
-    )
+    assert evented.equity_curve == list(zip(compiled.market.grid.closes_at, compiled.equity.tolist(), strict=True))
     assert evented.final_capital == compiled.metrics["final_equity"]
     assert evented.round_trips == compiled.round_trips
     for name in SHARED:
@@ -87,9 +86,7 @@ def test_a_cross_of_averages_on_the_recorded_month_is_617_round_trips_and_this_e
 def test_both_engines_agree_on_the_recorded_month(
     recorded_data: Path, timing: FillTiming, strategy: type[KernelStrategy], params: dict[str, Any]
 ) -> None:
-    config = config_of(
-        params, fill_timing=timing, initial_capital=100_000.0, slippage_bps=3.0, slippage_model="range"
-    )
+    config = config_of(params, fill_timing=timing, initial_capital=100_000.0, slippage_bps=3.0, slippage_model="range")
     evented, compiled = both(strategy, month(recorded_data), config, MONTH)
     assert len(compiled.fills) > 50
     assert_same(evented, compiled)
@@ -178,6 +175,34 @@ def test_a_sweep_gives_for_every_set_what_a_single_run_gives() -> None:
     for row, (fast, slow) in enumerate(grid.tolist()):
         single = run_kernel(SmaCross, {"fast": int(fast), "slow": int(slow)}, series, config, SMALL)
         assert {name: column[row] for name, column in columns.items()} == single.metrics
+
+
+class Ships(ThreadPoolExecutor):
+    """Hands every task over as bytes, as other processes and machines get it."""
+
+    def submit(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+        task, args = pickle.loads(pickle.dumps((task, args)))
+        return super().submit(task, *args, **kwargs)
+
+
+def test_a_sweep_through_an_executor_gives_the_same_in_the_same_order() -> None:
+    series = bars_of(100.0 + np.cumsum(np.random.default_rng(3).normal(0, 0.3, 300)), minutes=5)
+    grid = np.array([(fast, slow) for fast in range(1, 41) for slow in range(2, 62)], dtype=np.float64)
+    here = sweep_kernel(SmaCross, grid, series, config_of({}), SMALL)
+    with Ships(2) as executor:
+        there = sweep_kernel(SmaCross, grid, series, config_of({}), SMALL, executor=executor)
+    assert {name: column.tolist() for name, column in there.items()} == {n: c.tolist() for n, c in here.items()}
+
+
+def test_a_sweep_needs_memory_for_its_sets_and_its_bars_but_not_for_their_product() -> None:
+    """One float for each bar of each set would be 96 MB here."""
+    series = bars_of(100.0 + np.cumsum(np.random.default_rng(3).normal(0, 0.3, 6_000)))
+    grid = np.array([(fast, slow) for fast in range(1, 41) for slow in range(2, 52)], dtype=np.float64)
+    market = KernelMarket.of(series, SMALL)
+    sweep_kernel(SmaCross, grid[:2], market, config_of({}), SMALL)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB, machine code's allocations included
+    sweep_kernel(SmaCross, grid, market, config_of({}), SMALL)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
 def test_a_kernel_cannot_look_ahead() -> None:

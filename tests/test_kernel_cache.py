@@ -21,13 +21,10 @@ SECOND_START = """
 import numpy as np
 from backtest.compiled import run_kernel
 from backtest.compiled_loop import loop_of
-from strategies.kernel import host_step
 from strategies.kernels.sma_cross import SmaCross
 from tests.kernel_cases import SMALL, bars_of, config_of
 run_kernel(SmaCross, {"fast": 2, "slow": 3}, bars_of(np.full(9, 7.0)), config_of({}), SMALL)
-step = host_step(SmaCross.step)
-step(np.zeros(99), np.array([2.0, 3.0]), 1, 1.0, 1.0, 1.0, 1.0, 1.0)
-for each in (loop_of(SmaCross.step), step):
+for each in (loop_of(SmaCross.step), SmaCross.host_step):
     print(sum(each.stats.cache_hits.values()), sum(each.stats.cache_misses.values()))
 print(len(SmaCross.step.signatures))
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -21,8 +22,10 @@ from core.bus import MemoryBus
 from core.contracts import Contract, OHLCVBar, OrderCancel, OrderIntent, RiskDecision
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
+from strategies import kernels
 from strategies.context import StrategyContext
 from strategies.kernel import KernelStrategy
+from strategies.kernels import sma_cross
 from strategies.kernels.rsi_tema_bb import RsiTemaBbKernel
 from strategies.kernels.sma_cross import SmaCross
 from strategies.kernels.trendline_break import TrendlineBreakKernel
@@ -94,7 +97,11 @@ def test_the_registry_finds_kernels_like_samples() -> None:
     assert registry.get("rsi_tema_bb_kernel_v1").__name__ == RsiTemaBbKernel.__name__
 
 
-def test_the_manager_runs_a_kernel_like_any_strategy_and_carries_it_over_a_reload() -> None:
+def test_the_manager_runs_a_kernel_like_any_strategy_and_carries_it_over_a_reload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, sma_cross.__name__, sma_cross)  # back when the reloads are over
+    monkeypatch.setattr(kernels, "sma_cross", sma_cross)
     # Arrange: a cross upwards at the last bar
     closes = np.concatenate([np.full(6, 100.0), [99.0, 98.0, 97.0, 96.0, 99.0, 103.0]])
     entry = {
@@ -145,7 +152,9 @@ def test_symbols_do_not_share_state() -> None:
         for b in random_bars(300, 5).events
     ]
     alone = answers(strategy_of(SmaCross, fast=3, slow=9), bars)
-    mixed = answers(strategy_of(SmaCross, fast=3, slow=9), [each for pair in zip(bars, others, strict=True) for each in pair])
+    mixed = answers(
+        strategy_of(SmaCross, fast=3, slow=9), [each for pair in zip(bars, others, strict=True) for each in pair]
+    )
     assert [answer for answer in mixed if answer.symbol == SYMBOL] == alone
 
 
@@ -175,7 +184,9 @@ def test_a_denied_order_is_tried_again_only_when_the_answer_changes() -> None:
 def test_exposure_is_rounded_to_the_nearest_lot(exposure: float, lots: int) -> None:
     strategy = strategy_of(AsTold)
     found = answers(strategy, bars_of(np.full(1, 100.0), np.array([5.0 + exposure])).events)
-    signed = [SMALL.lots(each.qty) * (1 if each.side == "buy" else -1) for each in found if isinstance(each, OrderIntent)]
+    signed = [
+        SMALL.lots(each.qty) * (1 if each.side == "buy" else -1) for each in found if isinstance(each, OrderIntent)
+    ]
     assert signed == ([lots] if lots else [])
 
 
