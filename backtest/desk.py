@@ -42,7 +42,7 @@ class Desk:
             OrderCancel: venue.on_cancel,
             FillEvent: self._on_fill,
             OrderUpdate: self._on_update,
-            RiskDecision: self._tell,
+            RiskDecision: self._on_decision,
         }
 
     def handle(self, answers: Sequence[OrderIntent | OrderCancel], now: Moment) -> None:
@@ -94,14 +94,22 @@ class Desk:
     def _on_fill(self, fill: FillEvent) -> Iterable[Contract]:
         said = self.gate.learn(fill)
         self._books.book(fill)
+        self._orders.learn(fill)
         return [*said, *self._tell(fill)]
 
     def _on_update(self, update: OrderUpdate) -> Iterable[Contract]:
-        return [*self.gate.learn(update), *self._tell(update)]
+        said = self.gate.learn(update)
+        if update.done:
+            self._orders.learn(update)
+        return [*said, *self._tell(update)]
+
+    def _on_decision(self, decision: RiskDecision) -> Iterable[Contract]:
+        if not decision.allowed:
+            self._orders.learn(decision)
+        return self._tell(decision)
 
     def _tell(self, message: RiskDecision | OrderUpdate | FillEvent) -> Iterable[Contract]:
         """Bring a private event to the strategy it belongs to."""
-        self._orders.learn(message)
         seat = self._seats.get(message.strategy_id)
         if seat is None:
             return ()

@@ -14,11 +14,12 @@ from backtest import fingerprints
 from backtest.clock_stream import ClockStream
 from backtest.contracts import BacktestConfig, BacktestResult, Fingerprints
 from backtest.desk import Desk
-from backtest.equity_tracker import equity_curve
+from backtest.equity_tracker import equity_columns
 from backtest.fill_simulator import Booked, FillSimulator
 from backtest.input_data import prepared
 from backtest.lane import ClosePrices, FastLane, Routes
-from backtest.metrics import calculate_metrics
+from backtest.metrics import measure
+from backtest.metrics_trades import trades_of
 from backtest.price_grid import PriceGrid, derived_instrument
 from backtest.risk_gate import VENUE, Gate, OpenGate, RiskGate
 from backtest.round_trips import round_trips
@@ -166,9 +167,10 @@ class BacktestEngine:
 
     def _result(self, desk: Desk, refusals: Sequence[str]) -> BacktestResult:
         config, venue, trail = self.config, desk.venue, desk.trail
-        curve = equity_curve(config.initial_capital, self._grids, self._stream.moments, venue.booked)
+        times, equity = equity_columns(config.initial_capital, self._grids, self._stream.moments, venue.booked)
+        curve = list(zip(self._stream.moments, equity.tolist(), strict=True))
         trips = round_trips(venue.booked, self._grids)
-        metrics = calculate_metrics(curve, trips, initial_capital=config.initial_capital)
+        metrics = measure(times, equity, trades_of(trips), initial_capital=config.initial_capital)
         denials = [each for each in trail if isinstance(each, RiskDecision) and not each.allowed]
         refused = _counted(
             [

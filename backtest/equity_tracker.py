@@ -14,6 +14,7 @@ import numpy as np
 
 from backtest.fill_simulator import Booked
 from backtest.price_grid import PriceGrid
+from backtest.series import Floats, Ints
 from core.instruments import Instrument
 from core.position_ledger import FEE_UNIT
 
@@ -89,7 +90,15 @@ class EquityTracker:
 def equity_curve(
     initial_capital: float, grids: Mapping[str, PriceGrid], moments: Sequence[int], booked: Sequence[Booked]
 ) -> list[tuple[int, float]]:
-    """(ts_ns, equity) after every moment; the same floats that an ``EquityTracker`` gives.
+    """(ts_ns, equity) after every moment; see ``equity_columns``."""
+    times, equity = equity_columns(initial_capital, grids, moments, booked)
+    return list(zip(times.tolist(), equity.tolist(), strict=True))
+
+
+def equity_columns(
+    initial_capital: float, grids: Mapping[str, PriceGrid], moments: Sequence[int], booked: Sequence[Booked]
+) -> tuple[Ints, Floats]:
+    """Times and the equity at each of them; the same floats that an ``EquityTracker`` gives.
 
     Args:
         initial_capital: in quote currency.
@@ -107,8 +116,7 @@ def equity_curve(
     total = np.full(len(times), scale.capital, dtype=kind)
     for symbol in sorted({each.symbol for each in booked}):
         total += _of_symbol(grids[symbol], [each for each in booked if each.symbol == symbol], times, scale, kind)
-    curve = total.astype(np.float64) / scale.divisor
-    return list(zip(times.tolist(), curve.tolist(), strict=True))
+    return times, total.astype(np.float64) / scale.divisor
 
 
 def _of_symbol(grid: PriceGrid, booked: Sequence[Booked], times: Any, scale: _Scale, kind: Any) -> Any:

@@ -134,10 +134,14 @@ class FillSimulator:
     @property
     def next_open_ns(self) -> int:
         """The earliest open that an order waits for."""
+        if self._timing is FillTiming.BAR_CLOSE:
+            return _NS_FAR
         return min((w.ts_open for m in self._markets.values() for w in m.waiting), default=_NS_FAR)
 
     def next_reach_ns(self, after_ns: int) -> int:
         """The first close after a time of a bar that may fill a resting order."""
+        if not self._orders.all_open():
+            return _NS_FAR
         return min((self._next_reach(market, after_ns) for market in self._markets.values()), default=_NS_FAR)
 
     def opening(self, ts_ns: int) -> list[tuple[str, float]]:

@@ -55,6 +55,10 @@ class PriceGrid:
         whole: Ints = np.rint(self.series.volume / float(self.instrument.lot_size)).astype(np.int64)
         return whole
 
+    @cached_property
+    def _span(self) -> tuple[float, float]:
+        return float(self.series.close.min()), float(self.series.close.max())
+
     def closed_by(self, ts_ns: int) -> int:
         """The last bar that is closed at a time; -1 before the first."""
         return bisect_right(self.closes_at, ts_ns) - 1
@@ -87,6 +91,8 @@ class PriceGrid:
     def closed_beyond(self, start: int, low: float, high: float) -> int:
         """When the first bar from ``start`` on closes at or beyond one of the prices (quote currency)."""
         closes = self.series.close
+        if low < self._span[0] and high > self._span[1]:
+            return _NS_FAR
         return self._first(start, lambda first, last: (closes[first:last] <= low) | (closes[first:last] >= high))
 
     def _first(self, start: int, hit: Callable[[int, int], npt.NDArray[np.bool_]]) -> int:

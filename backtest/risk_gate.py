@@ -80,6 +80,8 @@ class RiskGate:
         if quiet.until_ns <= after_ns:
             return after_ns + 1
         due = quiet.until_ns
+        if not quiet.prices:
+            return due
         for grid in self._grids:
             for symbol, low, high in quiet.prices:
                 if symbol == grid.symbol:

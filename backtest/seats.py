@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from backtest.errors import StrategyFailedError
 from core.config_schema import StrategyConfig
 from core.contracts import Contract, OrderCancel, OrderIntent
-from core.errors import ConfigError, NjordError, RejectedError
+from core.errors import ConfigError, ContractError, NjordError, RejectedError
 from core.instruments import Instruments
 from core.memory_bus import MemoryBus
 from strategies.admission import ANSWER_LIMIT, Admission
@@ -62,6 +62,7 @@ class Seat:
         self.on_event = strategy.on_event
         self.refused: list[str] = []
         self._globs = entrant.events
+        self._instruments = instruments
         self._admission = Admission(entrant.strategy_id, frozenset(entrant.symbols), instruments)
 
     def wants(self, topic: str, symbol: str) -> bool:
@@ -90,11 +91,38 @@ class Seat:
             return []
         admitted: list[OrderIntent | OrderCancel] = []
         for index, answer in enumerate(answers):
+            if type(answer) is OrderIntent and self._is_complete(answer, event):
+                admitted.append(answer)
+                continue
             try:
                 admitted.append(self._admission.admit(answer, event, index))
             except RejectedError as error:
                 self.refused.append(str(error))
         return admitted
+
+    def _is_complete(self, intent: OrderIntent, event: Contract) -> bool:
+        """Whether admission would let the intent through just as it is; it is asked about everything else."""
+        limit = intent.limit_price
+        if (
+            intent.meta
+            or intent.ts_local_ns != event.ts_ns
+            or intent.strategy_id != self.strategy_id
+            or intent.symbol not in self.symbols
+            or type(intent.qty) is not float
+            or not (limit is None or type(limit) is float)
+            or type(intent.intent_id) is not str
+            or not intent.intent_id
+            or not intent.intent_id.isascii()
+        ):
+            return False
+        instrument = self._instruments[intent.symbol]
+        try:
+            instrument.lots(intent.qty)
+            if limit is not None:
+                instrument.ticks(limit)
+        except ContractError:
+            return False
+        return True
 
 
 def seats_of(

@@ -139,6 +139,8 @@ def check_ladder(contract: object, name: str, levels: tuple[Level, ...], *, desc
 
 def check_shallow(contract: object, name: str, value: dict[str, Any]) -> None:
     """Refuse what a reader or writer of JSON would run out of stack on."""
+    if not value:
+        return
     level: list[Any] = [value]
     for _ in range(MAX_NESTING):
         level = [each for outer in level for each in _inside(outer) if isinstance(each, dict | list | tuple)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 from typing import Final
 
 from core.errors import ContractError
@@ -48,6 +49,7 @@ def fill_id(order: str, count: int) -> str:
     return f"f-{_stem_of('o', order)}-{count}"
 
 
+@lru_cache(maxsize=1024)  # one order asks for its ids a dozen times
 def _stem_of(prefix: str, identity: str) -> str:
     """The stem of one of our ids of that kind; a foreign one, such as one typed by hand, is hashed into one.
 

@@ -69,11 +69,19 @@ class Instrument:
 
     def ticks(self, price: float) -> int:
         """The price in ticks. Raises ContractError off the grid."""
-        return _on_grid(price / self._tick, "price", price, self.tick_size, self.symbol)
+        steps = price / self._tick
+        nearest = round(steps)
+        if nearest == steps and nearest:
+            return nearest
+        return _on_grid(steps, "price", price, self.tick_size, self.symbol)
 
     def lots(self, qty: float) -> int:
         """The quantity in lots. Raises ContractError off the grid."""
-        return _on_grid(qty / self._lot, "quantity", qty, self.lot_size, self.symbol)
+        steps = qty / self._lot
+        nearest = round(steps)
+        if nearest == steps and nearest:
+            return nearest
+        return _on_grid(steps, "quantity", qty, self.lot_size, self.symbol)
 
     def price(self, ticks: int) -> float:
         """Ticks as a price, the float nearest to the exact decimal."""

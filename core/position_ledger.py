@@ -83,6 +83,9 @@ class Position:
         """Average price of what is open, 0.0 when flat."""
         if not self.lots:
             return 0.0
+        ticks, rest = divmod(self.open_cost, abs(self.lots))
+        if not rest:
+            return self.instrument.price(ticks)
         return float(Fraction(self.instrument.tick_size) * self.open_cost / abs(self.lots))
 
     @property

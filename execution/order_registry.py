@@ -47,6 +47,9 @@ class OpenOrder:
         """Average price of the fills so far in quote currency, 0.0 without any."""
         if not self.filled:
             return 0.0
+        ticks, rest = divmod(self.spent, self.filled)
+        if not rest:
+            return self.instrument.price(ticks)
         return float(Fraction(self.instrument.tick_size) * self.spent / self.filled)
 
     def add(self, lots: int, ticks: int) -> None:

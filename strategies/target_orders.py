@@ -6,7 +6,7 @@ A strategy that says what it wants to hold, not what it wants to do, cannot buy 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Annotated, Any, Final, Literal
 
@@ -114,15 +114,18 @@ class TargetOrders:
         self._aims = {symbol: Aim(*plain) for symbol, plain in state.items() if symbol in self._lots}
 
     def _approach(self, cause: Contract, symbol: str) -> list[OrderIntent | OrderCancel]:
-        aim, name = self._aims[symbol], identity_of(cause)
-        if aim.answered == name:
-            return []
+        aim = self._aims[symbol]
         missing = round(max(aim.direction, self._lowest) * self._lots[symbol]) - self._held(symbol)
         under_way = self._under_way(symbol)
-        answers: list[OrderIntent | OrderCancel] = []
+        if not (_leads_elsewhere(under_way, missing) if under_way else missing):
+            return []
+        name = identity_of(cause)
+        if aim.answered == name:
+            return []
+        answers: list[OrderIntent | OrderCancel]
         if not under_way:
-            answers = [self._order(cause, symbol, missing, aim.price)] if missing else []
-        elif _leads_elsewhere(under_way, missing):
+            answers = [self._order(cause, symbol, missing, aim.price)]
+        else:
             unwanted = [order for order in under_way if not (order.cancel_requested or order.ended)]
             answers = [self._cancel(cause, order) for order in unwanted]
             aim = dataclasses.replace(aim, waits_for=(*aim.waits_for, *(order.intent_id for order in unwanted)))
@@ -171,17 +174,11 @@ class TargetOrders:
 
 def _came_to_nothing(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
     """Whether an order was denied, rejected or canceled."""
-    match event:
-        case RiskDecision(allowed=False) | OrderUpdate(status="canceled" | "rejected"):
-            return True
-        case _:
-            return False
+    if isinstance(event, RiskDecision):
+        return not event.allowed
+    return isinstance(event, OrderUpdate) and event.status in ("canceled", "rejected")
 
 
-def _leads_elsewhere(under_way: Iterable[OpenOrder], missing: int) -> bool:
+def _leads_elsewhere(under_way: Sequence[OpenOrder], missing: int) -> bool:
     """Whether the orders are anything but the one that is missing."""
-    match list(under_way):
-        case [OpenOrder(cancel_requested=False) as only]:
-            return only.signed_lots != missing
-        case _:
-            return True
+    return len(under_way) != 1 or under_way[0].cancel_requested or under_way[0].signed_lots != missing
