@@ -79,7 +79,7 @@ class _FingerprintedCache(FunctionCache):
         return (sig, codegen.magic_tuple(), self._contents)
 
 
-def _parts(dispatcher: Any, seen: set[int]) -> Iterator[str]:
+def _parts(dispatcher: Any, seen: set[FunctionType]) -> Iterator[str]:
     if not isinstance(dispatcher._cache, NullCache):
         raise ConfigError(
             f"kernel {dispatcher.py_func.__qualname__}: expected no cache=True, under which numba misses a change in "
@@ -89,10 +89,10 @@ def _parts(dispatcher: Any, seen: set[int]) -> Iterator[str]:
     yield from _function(dispatcher.py_func, seen)
 
 
-def _function(function: FunctionType, seen: set[int]) -> Iterator[str]:
-    if id(function) in seen:
+def _function(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
+    if function in seen:
         return
-    seen.add(id(function))
+    seen.add(function)
     yield function.__qualname__
     yield from _code(function.__code__)
     known = {**function.__globals__, **_closure(function)}
@@ -102,7 +102,7 @@ def _function(function: FunctionType, seen: set[int]) -> Iterator[str]:
             yield from _value(known[name], seen)
 
 
-def _value(value: Any, seen: set[int]) -> Iterator[str]:
+def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
     if isinstance(value, Dispatcher):
         yield from _parts(value, seen)
     elif isinstance(value, FunctionType):
