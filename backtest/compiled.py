@@ -103,7 +103,7 @@ def run_kernel(
 
     Args:
         params: as under ``params`` in a configuration; those of ``config`` when None.
-        series: bars, or a KernelMarket of them, which saves converting them for every run.
+        series: bars, cut to the time of ``config``; or a KernelMarket of them, which saves converting them every time.
 
     Raises:
         ConfigError: parameters or a configuration that do not fit.
@@ -173,6 +173,11 @@ def sweep_kernel(
 
 def _market(series: BarSeries | KernelMarket, config: BacktestConfig, instrument: Instrument) -> KernelMarket:
     if isinstance(series, KernelMarket):
+        if series.instrument != instrument or config.start_ts or config.end_ts:
+            raise ConfigError(
+                f"KernelMarket: expected {series.instrument} and no start_ts or end_ts, got {instrument}, "
+                f"{config.start_ts} and {config.end_ts}; make the market of the bars and the instrument that are meant"
+            )
         return series
     if config.start_ts or config.end_ts:
         series = series.between(config.start_ts, config.end_ts)

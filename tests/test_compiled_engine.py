@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -223,6 +224,23 @@ def test_a_market_made_once_serves_any_number_of_runs() -> None:
     params = {"fast": 2, "slow": 5}
     first, second = (run_kernel(SmaCross, params, each, config_of({}), SMALL) for each in (market, series))
     assert first.metrics == second.metrics
+
+
+def test_a_market_of_another_instrument_or_time_is_refused() -> None:
+    market = KernelMarket.of(bars_of(np.linspace(90.0, 110.0, 200)), SMALL)
+    with pytest.raises(ConfigError, match="KernelMarket: expected"):
+        run_kernel(SmaCross, {}, market, config_of({}), MONTH)
+    with pytest.raises(ConfigError, match="KernelMarket: expected"):
+        run_kernel(SmaCross, {}, market, dataclasses.replace(config_of({}), start_ts=5), SMALL)
+
+
+def test_the_time_of_the_configuration_cuts_the_bars() -> None:
+    series = bars_of(100.0 + np.cumsum(np.random.default_rng(5).normal(0, 0.3, 400)))
+    config = config_of({"fast": 3, "slow": 8}, fill_timing=FillTiming.NEXT_OPEN)
+    config = dataclasses.replace(config, start_ts=int(series.ts_open[50]), end_ts=int(series.ts_open[300]))
+    evented, compiled = both(SmaCross, series, config, SMALL)
+    assert len(compiled.market) == 250
+    assert_same(evented, compiled)
 
 
 @pytest.mark.parametrize(
