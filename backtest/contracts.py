@@ -20,8 +20,13 @@ class FillTiming(StrEnum):
     """When an order that a bar or trade led to can fill. Printed on every result: it decides what a result is worth.
 
     ``bar_close``: at the close of the very bar it was decided on (the specification's rule; kind, for nobody trades
-    at a price that is known only once it is gone). ``next_open``: at the open of the next bar. ``next_trade``: at the
-    first trade after the latency; needs trades as input.
+    at a price that is known only once it is gone); in another symbol, of which no bar closes then, at its next close.
+    ``next_open``: at the open of the next bar. ``next_trade``: at the first trade after the latency; needs trades as
+    input.
+
+    Limit orders fill at their limit, from bars that open at or after the decision. ``bar_close`` keeps to the limit
+    also where a bar opens beyond it, as specified. ``next_open`` gives an order that its first open satisfies that
+    open, which is the better price; from then on it rests.
     """
 
     BAR_CLOSE = "bar_close"

@@ -68,6 +68,7 @@ class _Market:
     def __init__(self, grid: PriceGrid, config: BacktestConfig) -> None:
         self.grid = grid
         self.instrument = grid.instrument
+        self.tick, self.lot = float(grid.instrument.tick_size), float(grid.instrument.lot_size)
         slippage = Slippage(config.slippage_model, config.slippage_bps)
         self.model = BarFills(slippage, at_open=config.fill_timing is FillTiming.NEXT_OPEN)
         self.core = MatchingCore(self.model)
@@ -194,9 +195,13 @@ class FillSimulator:
             self._send(order, market, now)
             return [accepted]
         closed = market.grid.closed_by(now.ts_ns)
-        if closed < 0:
-            return [accepted, self._take_back(order, now.ts_ns, "no bar of it has closed yet")]
-        market.stand_at(int(market.grid.close[closed]), market.grid.closes_at[closed], closed)
+        closed_at = market.grid.closes_at[closed] if closed >= 0 else 0
+        if closed_at < now.ts_ns and order.event.type == "market":
+            # No bar of it closes now: it takes the close of the one that has begun, not a price that is gone.
+            market.core.restore(WorkingOrder(order.event.order_id, order.event.side, order.lots, None, closed_at))
+            return [accepted]
+        if closed >= 0:
+            market.stand_at(int(market.grid.close[closed]), closed_at, closed)
         return [accepted, *self._place(order, market, now)]
 
     def _send(self, order: OpenOrder, market: _Market, now: Moment) -> None:
@@ -261,7 +266,9 @@ class FillSimulator:
         resting = market.core.open_orders
         if not resting:
             return _NS_FAR
-        start = max(market.grid.closed_by(after_ns) + 1, 0)
+        start = market.grid.closed_by(after_ns) + 1
+        if any(order.limit_ticks is None for order in resting):
+            return market.grid.closes_at[start] if start < len(market.grid.closes_at) else _NS_FAR
         buys = [order.limit_ticks for order in resting if order.side == "buy" and order.limit_ticks is not None]
         sells = [order.limit_ticks for order in resting if order.side == "sell" and order.limit_ticks is not None]
         return market.grid.reached(start, max(buys, default=None), min(sells, default=None))

@@ -140,6 +140,8 @@ def _instruments(
             found = Instrument(symbol, tick, lot)
         elif found is None:
             series = [each for each in data if each.symbol == symbol and isinstance(each, BarSeries)]
+            if not series:
+                raise ConfigError(f"{symbol}: no instrument is configured; give both --tick-size and --lot-size")
             found = derived_instrument(series, tick_size=tick, lot_size=lot)
         known[symbol] = replace(found, tick_size=tick or found.tick_size, lot_size=lot or found.lot_size)
     return Instruments(known.values())

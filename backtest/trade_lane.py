@@ -86,9 +86,10 @@ class TradeVenue(FillSimulator):
         return [what.update(now.ts_ns), *self._place(what, market, now)]
 
     def on_trade(self, trade: TradeEvent, now: Moment) -> list[Contract]:
-        """What a trade fills."""
+        """What a trade fills; off the grid it counts at the nearest step, as bars do."""
         market = self._markets[trade.symbol]
-        ticks, lots = market.instrument.ticks(trade.price), max(1, round(trade.qty / float(market.instrument.lot_size)))
+        ticks = max(1, round(trade.price / market.tick))
+        lots = max(1, round(trade.qty / market.lot))
         answers: list[Contract] = []
         for execution in market.core.on_trade(ticks, lots, trade.side, trade.ts):
             order = self._orders.get(execution.order_id)

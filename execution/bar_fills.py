@@ -19,7 +19,8 @@ class BarFills:
     """Fills one symbol's orders from bars.
 
     Market orders fill when they are placed, at the price of that moment moved by the slippage, as taker: under
-    ``bar_close`` that is the close of the bar, with ``at_open`` the open of the next.
+    ``bar_close`` that is the close of the bar, with ``at_open`` the open of the next. One that was placed while no bar
+    closed fills at the next close.
 
     Limit orders fill at their limit, from the first later bar that reaches it (its low for a buy, its high for a sell).
     ``bar_close``: also one that the price satisfies when it is placed, which pays the taker's rate then. ``at_open``:
@@ -54,7 +55,10 @@ class BarFills:
         """See the class."""
         matches = []
         for order in (*queues["buy"], *queues["sell"]):
-            if order.limit_ticks is not None and crosses_bar(order, bar):
+            if order.limit_ticks is None:
+                price = self._slippage.moved(bar.close, order.side, order.remaining, bar)
+                matches.append(Match(order, order.remaining, price, "taker"))
+            elif crosses_bar(order, bar):
                 liquidity: Liquidity = "taker" if order.aggressive else "maker"
                 matches.append(Match(order, order.remaining, order.limit_ticks, liquidity))
         return matches

@@ -104,6 +104,18 @@ def test_steps_can_be_given_instead_of_an_instrument(data: Path, capsys: pytest.
     assert "no instrument configured" not in capsys.readouterr().out
 
 
+def test_bars_come_from_journals_and_longer_ones_are_made_of_them(tmp_path: Path) -> None:
+    journal = tmp_path / "ohlcv.1m.ATOMUSDT.ndjson"
+    journal.write_bytes(b"".join(codec.encode(bar) + b"\n" for bar in walk(8, 120, gap=0.0).events))
+
+    arguments = [*BASE, "--journals", str(tmp_path), "--out", str(tmp_path / "out"), "--timeframe", "5m,1m"]
+    assert main(arguments) == 0
+
+    plain = json.loads((tmp_path / "out" / "result_sma_cross_v1_ATOMUSDT.json").read_text())
+    assert plain["config"]["timeframes"] == ["1m", "5m"]
+    assert plain["bars"] == 120 + 24
+
+
 def test_trades_come_from_journals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     journal = tmp_path / "md.trades.ATOMUSDT.ndjson"
     trades = [TradeEvent(ATOM, 9 + n % 7 / 100, 1.0, "buy", T0 + n * 10**10, trade_id=str(n)) for n in range(200)]

@@ -213,6 +213,16 @@ def test_an_order_on_its_way_to_the_next_open_can_be_taken_back() -> None:
     ]
 
 
+def test_where_no_bar_of_the_symbol_closes_a_market_order_takes_its_next_close() -> None:
+    whole = bars([FLAT, FLAT, FLAT, (10.0, 10.6, 10.0, 10.5), FLAT])
+    gap = BarSeries(ATOM, "1m", *(getattr(whole, name)[[0, 3, 4]] for name in COLUMNS))
+    other = bars([(10.0, 10.0, 10.0, 10.0)] * 5, BTC)
+
+    result = result_of({2: market("buy")}, [gap, other], symbols=(ATOM, BTC))  # decided at minute 2, on a bar of BTC
+
+    assert fills_of(result) == [(4, "buy", 1, 10.5)]
+
+
 def test_every_order_at_the_venue_carries_its_decision_with_or_without_the_risk_engine() -> None:
     script = {0: market("buy"), 1: limit("sell", 10.1)}
     guarded, open_ = (result_of(script, bars([FLAT] * 3), risk=risk) for risk in (True, False))
