@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from backtest.simulation import command
-from backtest.simulation.faults import KINDS, named, plan
+from backtest.simulation.faults import ALL, named, plan
 from backtest.simulation.rehearsal import rehearse
 from core.errors import ConfigError
 from core.ledger import Ledger
@@ -53,7 +53,7 @@ def test_what_was_found_once_is_not_there_again(seed: str, minutes: str, faults:
     must_be_sound(int(seed), float(minutes), faults)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_each_kind_of_fault_alone_is_survived_and_does_strike(kind: str) -> None:
     reports = [rehearse(seed, minutes=MINUTES, faults=kind) for seed in (1, 2)]
 
@@ -129,10 +129,10 @@ def test_kept_files_are_those_that_were_judged(tmp_path: Path) -> None:
 
 
 def test_the_plan_of_a_seed_has_every_kind_somewhere_and_ends_in_time() -> None:
-    struck = {strike.kind for seed in range(1, 201) for strike in plan(seed, tuple(KINDS), 36.0)}
-    late = [s for seed in range(1, 201) for s in plan(seed, tuple(KINDS), 36.0) if s.at_s + s.for_s > 36.0 + 1e-9]
+    struck = {strike.kind for seed in range(1, 201) for strike in plan(seed, ALL, 36.0)}
+    late = [s for seed in range(1, 201) for s in plan(seed, ALL, 36.0) if s.at_s + s.for_s > 36.0 + 1e-9]
 
-    assert struck == set(KINDS)
+    assert struck == set(ALL)
     assert late == []
 
 

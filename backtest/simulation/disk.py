@@ -32,6 +32,9 @@ class Machine:
         counts: how often each fault happened.
         synced: by file, the bytes that a power loss cannot take.
         syncs: changes with ``synced``.
+        forgets: whether a failed sync loses what it was to bring to the disk.
+        lost: by file, the byte from which on a failed sync lost what was written: the system takes it for written, and
+            no later sync brings it to the disk, unless it is cut off and written anew.
     """
 
     random: Random
@@ -41,6 +44,8 @@ class Machine:
     counts: Counter[str] = field(default_factory=Counter)
     synced: dict[Path, int] = field(default_factory=dict)
     syncs: int = 0
+    forgets: bool = False
+    lost: dict[Path, int] = field(default_factory=dict)
 
     def lose_power(self) -> None:
         """Cut every file back to somewhere between what was synced and what was written. Nobody may have one open."""
@@ -53,6 +58,7 @@ class Machine:
                 os.truncate(path, kept)
                 self.counts["file cut short"] += 1
             self.synced[path] = path.stat().st_size
+        self.lost.clear()
         self.syncs += 1
 
 
@@ -90,12 +96,14 @@ class FaultyDisk(Disk):
             self.close(fd)
 
     def write(self, fd: int, data: bytes) -> int:
-        path = self._paths[fd]
+        alive = self._owner.alive
         try:
             self._owner.touch("write")
         except BaseException:
-            self._tear(fd, data)
+            if alive:  # the crash is here
+                self._tear(fd, data)
             raise
+        path = self._paths[fd]
         room = self._machine.space
         if room <= 0:
             raise self._failure("disk full", errno.ENOSPC, path)
@@ -109,14 +117,19 @@ class FaultyDisk(Disk):
         self._machine.space += max(0, os.fstat(fd).st_size - size)
         super().truncate(fd, size)
         self._machine.synced[path] = min(self._machine.synced[path], size)
+        if size <= self._machine.lost.get(path, size):
+            self._machine.lost.pop(path, None)
         self._machine.syncs += 1
 
     def sync(self, fd: int) -> None:
         self._owner.touch("sync")
         path = self._paths[fd]
-        if self._daemon in self._machine.sync_fails:
+        machine, size = self._machine, os.fstat(fd).st_size
+        if self._daemon in machine.sync_fails:
+            if machine.forgets and size > machine.synced[path]:
+                machine.lost.setdefault(path, machine.synced[path])
             raise self._failure("sync refused", errno.EIO, path)
-        self._machine.synced[path] = os.fstat(fd).st_size
+        machine.synced[path] = min(size, machine.lost.get(path, size))
         self._machine.syncs += 1
 
     def sync_folder(self, path: Path) -> None:
@@ -128,6 +141,8 @@ class FaultyDisk(Disk):
         self._owner.touch("rename")
         super().rename(source, target)
         self._machine.synced[target] = self._machine.synced.pop(source, 0)
+        if source in self._machine.lost:
+            self._machine.lost[target] = self._machine.lost.pop(source)
         for fd, path in self._paths.items():
             if path == source:
                 self._paths[fd] = target
@@ -146,10 +161,11 @@ class FaultyDisk(Disk):
             self._machine.space += path.stat().st_size
         super().remove(path)
         self._machine.synced.pop(path, None)
+        self._machine.lost.pop(path, None)
 
     def _tear(self, fd: int, data: bytes) -> None:
-        """A crash at a write: nothing of it arrived, or a part, or all of it. Once: the dead write nothing."""
-        if fd in self._paths and self._machine.random.random() < TORN_SHARE:
+        """A crash at a write: nothing of it arrived, or a part, or all of it."""
+        if self._machine.random.random() < TORN_SHARE:
             super().write(fd, data[: self._machine.random.randint(0, len(data))])
 
     def _failure(self, fault: str, number: int, path: Path) -> OSError:

@@ -45,6 +45,7 @@ class Kind:
     begin: Callable[[Fleet, Strike], str]
     end: Callable[[Fleet, Strike], None] | None = None
     longest_s: float = 0.0
+    by_name: bool = False  # not part of ``all``: a limit of the fleet that is known
 
 
 def _pick(strike: Strike, among: Sequence[str] = DAEMONS) -> str:
@@ -149,6 +150,11 @@ def _sync_again(fleet: Fleet, strike: Strike) -> None:
     fleet.machine.sync_fails.pop(_pick(strike), None)
 
 
+def _lost_sync(fleet: Fleet, strike: Strike) -> str:
+    fleet.machine.forgets = True
+    return f"{_sync(fleet, strike)}, and loses what it was to write"
+
+
 def _denied(fleet: Fleet, strike: Strike) -> str:
     daemon = _pick(strike)
     fleet.machine.open_fails[daemon] = None
@@ -219,6 +225,7 @@ KINDS: Final = {
         Kind("kill-file", "the kill switch's file is made", _kill_file, _clear_file, 8.0),
         Kind("full", "the disk is full", _full, _room, 12.0),
         Kind("sync", "the disk refuses to sync", _sync, _sync_again, 8.0),
+        Kind("lost-sync", "a refused sync loses the data for good", _lost_sync, _sync_again, 8.0, by_name=True),
         Kind("denied", "files cannot be opened", _denied, _allowed, 8.0),
         Kind("power", "the machine loses its power", _power, _power_back, 4.0),
         Kind("clock", "the machine's clock jumps", _clock),
@@ -228,10 +235,13 @@ KINDS: Final = {
 }
 
 
+ALL: Final = tuple(kind.name for kind in KINDS.values() if not kind.by_name)
+
+
 def named(text: str) -> tuple[str, ...]:
     """``all``, ``none`` or names separated by commas. Raises ConfigError."""
     if text == "all":
-        return tuple(KINDS)
+        return ALL
     if text == "none":
         return ()
     names = tuple(name.strip() for name in text.split(","))
@@ -243,7 +253,7 @@ def named(text: str) -> tuple[str, ...]:
 
 def plan(seed: int, names: Sequence[str], until_s: float) -> list[Strike]:
     """What strikes when: by time, nothing before the first seconds and nothing that lasts beyond ``until_s``."""
-    swarm = len(names) == len(KINDS)  # of all kinds each seed takes some; what was asked for by name comes
+    swarm = tuple(names) == ALL  # of all kinds each seed takes some; what was asked for by name comes
     strikes: list[Strike] = []
     for name in names:
         random = Random(f"{seed}/plan/{name}")  # of its own: another kind in the table changes nothing about this one

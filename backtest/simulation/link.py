@@ -19,7 +19,9 @@ REDELIVERED: Final = 5  # entries, at most, that a read goes back
 
 
 class Mortal(Protocol):
-    """Whose link it is."""
+    """Whose link or disk it is."""
+
+    alive: bool
 
     def touch(self, effect: str) -> None:
         """About to have an effect outside the process. Raises the crash that ends it, from then on every time."""

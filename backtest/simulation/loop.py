@@ -66,6 +66,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.steps += 1
         self._here += 1
         if self._here > BUSY_STEPS:
+            self._here = 0
             raise BusyError(f"something is busy without end at virtual second {self._now:.3f}")
         if self.after_step is not None:
             self.after_step()

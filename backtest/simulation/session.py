@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 
 from backtest.simulation.auditor import Auditor, BrokenError
 from backtest.simulation.disk import Machine
-from backtest.simulation.faults import KINDS, Strike, calm, plan
+from backtest.simulation.faults import ALL, KINDS, Strike, calm, plan
 from backtest.simulation.fleet import Fleet
 from backtest.simulation.installation import INSTRUMENTS, installation
 from backtest.simulation.invariants import check_journals
@@ -65,7 +65,7 @@ class Report:
     @property
     def command(self) -> str:
         """What repeats this run."""
-        faults = "all" if len(self.faults) == len(KINDS) else ",".join(self.faults) or "none"
+        faults = "all" if self.faults == ALL else ",".join(self.faults) or "none"
         return (
             f"python -m backtest.simulation.rehearsal --seed {self.seed} --minutes {self.minutes:g} --faults {faults}"
         )
