@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from backtest import parity_money as money
 from backtest.parity_align import TOLERANCE_NS, Pair, aligned
-from backtest.parity_causes import Cause, Kind, causes
+from backtest.parity_causes import Cause, Kind, caps_apart, causes
 from backtest.parity_money import MARK, PARTS
 from backtest.parity_trail import Trail, read_trail, trail_of, trail_of_result, trail_of_session
 
@@ -39,7 +39,8 @@ _CENT: Final = Decimal("0.01")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference. ``pnl`` is what it makes of the second run's profit and loss, in ``currency``."""
+    """One difference. ``pnl`` is what it makes of the second run's profit and loss, in ``currency``;
+    ``detail`` names the numbers behind a decision that differ."""
 
     kind: Kind
     ts_ns: int
@@ -51,6 +52,7 @@ class Difference:
     b: str
     pnl: Decimal = Decimal(0)
     currency: str = ""
+    detail: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, money as text."""
@@ -58,7 +60,7 @@ class Difference:
 
 
 _FIELDS: Final = (
-    "kind", "ts_ns", "strategy_id", "symbol", "intent_id", "what", "a", "b", "pnl", "currency",
+    "kind", "ts_ns", "strategy_id", "symbol", "intent_id", "what", "a", "b", "pnl", "currency", "detail",
 )  # fmt: skip
 
 
@@ -147,11 +149,13 @@ def compare(a: Trail, b: Trail, *, tolerance_ns: int = TOLERANCE_NS) -> Comparis
         context.prec = money.PRECISION
         reference, marks_a, marks_b = money.marks_of(a, b)
         differences: list[Difference] = []
+        other_caps: Counter[str] = Counter()
         shares: list[Mapping[tuple[str, str], Decimal]] = []
         for pair in aligned(a.stories, b.stories, tolerance_ns):
             if not complete and _denied_alone(pair):
                 continue
             found = list(causes(pair, complete=complete))
+            other_caps.update(() if found else caps_apart(pair))
             parts = money.parts_of(pair, found, reference)
             currency = money.quote_of(_symbol(pair))
             shares.append({(currency, kind): amount for kind, amount in parts.items()})
@@ -161,11 +165,23 @@ def compare(a: Trail, b: Trail, *, tolerance_ns: int = TOLERANCE_NS) -> Comparis
         market = money.market_part(a, b, reference, marks_a, marks_b)
         shares.append({(currency, MARK): amount for currency, amount in market.items()})
         pnl_a, pnl_b = money.profit(a, marks_a), money.profit(b, marks_b)
-        parts_by_currency = _by_currency(shares, pnl_a, pnl_b)
+        remarks = [
+            *_remarks(a, pnl_a),
+            *_remarks(b, pnl_b),
+            *_other_end(a, b, marks_a, marks_b),
+            *(f"{count:,} decisions came out alike on another cap: {cap}" for cap, count in other_caps.items()),
+        ]
         return Comparison(
-            a.name, b.name, Volume.of(a), Volume.of(b), tuple(differences), pnl_a, pnl_b, parts_by_currency,
-            (*_remarks(a, pnl_a), *_remarks(b, pnl_b), *_other_end(a, b, marks_a, marks_b)),
-        )  # fmt: skip
+            a=a.name,
+            b=b.name,
+            volume_a=Volume.of(a),
+            volume_b=Volume.of(b),
+            differences=tuple(differences),
+            pnl_a=pnl_a,
+            pnl_b=pnl_b,
+            parts=_by_currency(shares, pnl_a, pnl_b),
+            remarks=tuple(remarks),
+        )
 
 
 def _told(pair: Pair, found: list[Cause], parts: Mapping[str, Decimal], currency: str) -> list[Difference]:
@@ -187,6 +203,7 @@ def _told(pair: Pair, found: list[Cause], parts: Mapping[str, Decimal], currency
                 cause.b,
                 pnl,
                 currency,
+                cause.detail,
             )
         )
     return told

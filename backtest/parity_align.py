@@ -70,13 +70,19 @@ def _near(a: list[Story], b: list[Story], tolerance_ns: int) -> tuple[list[tuple
 
 
 def _overtaken(pairs: list[tuple[Story, Story]], a: Sequence[Story], b: Sequence[Story]) -> list[Pair]:
-    """The pairs in the order of the first run, with those marked that the second has in another."""
+    """The pairs in the order of the first run, with those marked that the second has in another: behind an intent of a
+    later moment, or of the same strategy. In which order strategies are asked at one moment is nobody's timing."""
     place_a = {id(story): place for place, story in enumerate(a)}
     place_b = {id(story): place for place, story in enumerate(b)}
-    latest, marked = -1, []
+    moment, earlier, latest = -1, -1, -1  # the latest places in the second run: before this moment, and so far
+    of_strategy: dict[str, int] = {}
+    marked = []
     for ours, theirs in sorted(pairs, key=lambda each: place_a[id(each[0])]):
-        place = place_b[id(theirs)]
-        marked.append(Pair(ours, theirs, place < latest))
+        if ours.asked_ns != moment:
+            moment, earlier = ours.asked_ns, latest
+        place, name = place_b[id(theirs)], ours.intent.strategy_id
+        marked.append(Pair(ours, theirs, place < max(earlier, of_strategy.get(name, -1))))
+        of_strategy[name] = max(of_strategy.get(name, -1), place)
         latest = max(latest, place)
     return marked
 

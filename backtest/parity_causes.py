@@ -33,12 +33,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One difference: ``what`` it is about, and that in either run in words."""
+    """One difference: ``what`` it is about, that in either run in words, and the numbers behind it that differ."""
 
     kind: Kind
     what: str
     a: str
     b: str
+    detail: str = ""
 
 
 def causes(pair: Pair, *, complete: bool) -> Iterator[Cause]:
@@ -47,13 +48,21 @@ def causes(pair: Pair, *, complete: bool) -> Iterator[Cause]:
     if a is None or b is None:
         yield Cause(Kind.SIGNAL, "intent", *(_NOTHING if each is None else asked(each) for each in (a, b)))
         return
-    first = _signal(a, b, complete) or _decision(a, b) or _timing(a, b, overtaken=pair.overtaken, complete=complete)
+    first = _asked_otherwise(a, b) or _decision(a, b) or (_canceled_alone(a, b) if complete else None)
+    first = first or _timing(a, b, overtaken=pair.overtaken, complete=complete)
     if first is not None:
         yield first
         return
     yield from _filled(a.fills, b.fills)
     if complete and _end(a) != _end(b):
         yield Cause(Kind.FILL, "end", _end(a), _end(b))
+
+
+def caps_apart(pair: Pair) -> list[str]:
+    """The caps that two decisions were taken on where they differ: ``per_order_usd_cap 5000 → 1000``."""
+    if pair.a is None or pair.b is None or pair.a.decision is None or pair.b.decision is None:
+        return []
+    return [f"{name} {x} → {y}" for name, x, y in _differences(pair.a.decision.caps, pair.b.decision.caps)]
 
 
 def fee_rate(fills: list[FillEvent]) -> Decimal | None:
@@ -80,19 +89,26 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _signal(a: Story, b: Story, complete: bool) -> Cause | None:
-    if any(getattr(a.intent, name) != getattr(b.intent, name) for name in _SHAPE):
-        return Cause(Kind.SIGNAL, "intent", asked(a), asked(b))
-    if complete and (a.cancel is None) != (b.cancel is None):
-        return Cause(Kind.SIGNAL, "cancel", *("canceled" if each.cancel else _NOTHING for each in (a, b)))
-    return None
+def _asked_otherwise(a: Story, b: Story) -> Cause | None:
+    if all(getattr(a.intent, name) == getattr(b.intent, name) for name in _SHAPE):
+        return None
+    return Cause(Kind.SIGNAL, "intent", asked(a), asked(b))
+
+
+def _canceled_alone(a: Story, b: Story) -> Cause | None:
+    """A cancel in one run only, unless other fills led to it: the order that was taken back did no more until then."""
+    if (a.cancel is None) == (b.cancel is None):
+        return None
+    ended, went_on = (_what(a.fills), _what(b.fills)) if a.cancel is not None else (_what(b.fills), _what(a.fills))
+    if ended != went_on[: len(ended)]:
+        return None
+    return Cause(Kind.SIGNAL, "cancel", *("canceled" if each.cancel else _NOTHING for each in (a, b)))
 
 
 def _decision(a: Story, b: Story) -> Cause | None:
     if a.allowed == b.allowed and _code(a.decision) == _code(b.decision):
         return None
-    inputs = _different_numbers(a.decision, b.decision)
-    return Cause(Kind.DECISION, f"decision{inputs}", _verdict(a), _verdict(b))
+    return Cause(Kind.DECISION, "decision", _verdict(a), _verdict(b), _different_numbers(a.decision, b.decision))
 
 
 def _timing(a: Story, b: Story, *, overtaken: bool, complete: bool) -> Cause | None:
@@ -167,21 +183,21 @@ def _code(decision: RiskDecision | None) -> str:
 
 
 def _different_numbers(a: RiskDecision | None, b: RiskDecision | None) -> str:
-    """Caps and inputs that a decision was taken on, where they differ: `` (per_order_usd_cap 5000 → 1000)``."""
+    """Caps and inputs that a decision was taken on, where they differ: ``per_order_usd_cap 5000 → 1000``."""
     if a is None or b is None:
         return ""
-    told = [f"{name} {x} → {y}" for name, x, y in _differences({**a.inputs, **a.caps}, {**b.inputs, **b.caps})]
-    return f" ({', '.join(told)})" if told else ""
+    told = [*_differences(a.caps, b.caps), *_differences(a.inputs, b.inputs)]
+    return ", ".join(f"{name} {x} → {y}" for name, x, y in told)
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name in sorted(a.keys() | b.keys()):
         x, y = a.get(name), b.get(name)
         if x != y:
-            yield (
-                name,
-                *(
-                    number(each) if isinstance(each, float) else _NOTHING if each is None else str(each)
-                    for each in (x, y)
-                ),
-            )
+            yield name, _shown(x), _shown(y)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return number(round(value, 6))
+    return _NOTHING if value is None else str(value)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import typer
 
+from controller.diff_commands import diff
 from controller.kill_commands import kill
 from controller.ledger_commands import ledger
 from controller.options import AsJson, Root
@@ -31,6 +32,7 @@ config = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(ledger, name="ledger")
 app.add_typer(kill, name="kill")
 app.add_typer(config, name="config")
+app.command()(diff)
 
 
 @app.command(
