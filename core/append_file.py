@@ -14,6 +14,7 @@ from core.disk import Disk
 from core.errors import FencedError
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT
+_BLOCK: Final = 64 * 1024
 _log: Final = logging.getLogger("njord.journal")
 
 
@@ -135,6 +136,20 @@ class AppendFile:
             raise
         self.unsynced = False
         self._forget_kept()
+
+    def sync_anew(self, count: int) -> None:
+        """Sync, after writing the last ``count`` bytes again: whoever wrote them may have seen a sync fail and died."""
+        try:
+            for start in range(max(0, self.size - count), self.size, _BLOCK):
+                data = os.pread(self.fd, min(_BLOCK, self.size - start), start)
+                self._disk.rewrite(self.path, start, data)
+        except OSError:
+            raise
+        except BaseException:
+            self.interrupted = True
+            raise
+        self.unsynced = True
+        self.sync()
 
     def take_undone(self) -> bytes:
         """Whole lines that a failed sync cut off, with their newlines: the owner writes them again."""

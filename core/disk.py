@@ -32,6 +32,19 @@ class Disk:
         """Append data; the number of bytes taken, which may be fewer."""
         return os.write(fd, data)
 
+    def rewrite(self, path: Path, offset: int, data: bytes) -> None:
+        """Write what stands in a file at ``offset`` once more, so that the next sync has to bring it to the disk.
+
+        A sync that failed leaves pages that count as clean and may never have been written.
+        """
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # one for appending would append
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(fd, data[written:], offset + written)
+        finally:
+            os.close(fd)
+
     def truncate(self, fd: int, size: int) -> None:
         """Cut a file to its first ``size`` bytes."""
         os.ftruncate(fd, size)

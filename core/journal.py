@@ -180,6 +180,16 @@ class NdjsonJournal:
         except OSError as error:
             raise JournalWriteError(self.path, error) from error
 
+    def sync_anew(self, count: int) -> None:
+        """Wait until the last ``count`` bytes of what was found on opening are on the disk, whatever became of earlier
+        syncs: they are written again first. Raises JournalWriteError.
+        """
+        try:
+            self._file.sync_anew(count)
+            self._file.sync_names()
+        except OSError as error:
+            raise JournalWriteError(self.path, error) from error
+
     def close(self) -> None:
         """Flush and give up the lock; again is harmless. When flushing raises, the journal stays open.
 

@@ -57,6 +57,8 @@ __all__ = [
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 KEPT_BYTES: Final = 1024 * 1024  # of transactions that answered nothing, before they are synced for their own sake
+UNSURE_BYTES: Final = 4 * 1024 * 1024
+"""How much of a ledger's end is written again on opening: more than can have been waiting for a sync that failed."""
 _FURTHER_BACK: Final = 8  # times as far, when there is no message before the one asked for
 
 
@@ -76,7 +78,8 @@ class Ledger:
     """The one writer of a ledger file. Opening repairs a torn tail; ``replay`` verifies the whole chain.
 
     What a killed process had written but not synced is found here, and counts as committed: so opening waits for the
-    disk with it before anybody can hear of it.
+    disk with it before anybody can hear of it. It writes it again before, for the killed process may have been told
+    that a sync failed, after which the system takes for clean what never reached the disk.
 
     Raises:
         LedgerCorruptError: the chain does not hold.
@@ -123,7 +126,7 @@ class Ledger:
                 journal.append(tail)
                 journal.flush()
             if self.durable:
-                journal.sync()
+                journal.sync_anew(UNSURE_BYTES)
         except BaseException:
             journal.abandon()
             raise

@@ -44,6 +44,10 @@ class FailingDisk(Disk):
         self.space -= written
         return written
 
+    def rewrite(self, path: Path, offset: int, data: bytes) -> None:
+        self._pass()
+        super().rewrite(path, offset, data)
+
     def truncate(self, fd: int, size: int) -> None:
         self._pass()
         if self.truncate_fails:
