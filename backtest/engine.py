@@ -258,12 +258,16 @@ def run_backtest(
 
 
 def registered(strategy_id: str) -> Callable[..., Any]:
-    """The strategy class of that id among the samples. Raises UnknownStrategyError."""
-    from strategies.registry import StrategyRegistry
+    """The strategy class of that id among the samples and the kernels. Raises UnknownStrategyError."""
+    from strategies.registry import StrategyRegistry, UnknownStrategyError
 
     registry = StrategyRegistry()
     registry.discover()
-    return registry.get(strategy_id)
+    try:
+        return registry.get(strategy_id)
+    except UnknownStrategyError:
+        registry.discover("strategies.kernels")  # only now: they bring a compiler
+        return registry.get(strategy_id)
 
 
 def _code(reason: str) -> str:

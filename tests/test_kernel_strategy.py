@@ -92,7 +92,7 @@ def test_the_registry_finds_kernels_like_samples() -> None:
     registry = StrategyRegistry()
     registry.discover("strategies.kernels")
     assert registry.failures == {}
-    assert registry.get("sma_cross_v1").__name__ == SmaCross.__name__
+    assert registry.get("sma_cross_kernel_v1").__name__ == SmaCross.__name__
     assert registry.get("trendline_break_kernel_v1").__name__ == TrendlineBreakKernel.__name__
     assert registry.get("rsi_tema_bb_kernel_v1").__name__ == RsiTemaBbKernel.__name__
 

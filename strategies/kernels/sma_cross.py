@@ -45,7 +45,7 @@ def step(state: Floats, bar: KernelBar, params: Floats) -> float:
 class SmaCross(KernelStrategy):
     """The classic cross of two simple moving averages."""
 
-    strategy_id = "sma_cross_v1"
+    strategy_id = "sma_cross_kernel_v1"
     step = staticmethod(step)
     Params = SmaCrossParams
 
