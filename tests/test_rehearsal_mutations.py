@@ -15,6 +15,7 @@ import pytest
 
 from backtest.simulation.rehearsal import rehearse
 from core import host, ids
+from core.append_file import AppendFile
 from core.bus_link import Entry, Incoming
 from core.component import Message
 from core.contracts import Contract, FillEvent, TradeEvent
@@ -26,7 +27,7 @@ from core.stream_cursor import StreamCursors
 from execution.paper_venue import PaperVenue
 
 Plant = Callable[[], AbstractContextManager[Any]]
-SEEDS = range(1, 13)  # within which each must be found
+SEEDS = range(1, 21)  # within which each must be found
 MINUTES = 0.6
 
 
@@ -131,6 +132,18 @@ def trims_past_a_consumer() -> Iterator[None]:
 
 
 @contextmanager
+def trusts_what_only_looks_synced() -> Iterator[None]:
+    """A start syncs the end of a ledger without writing it again, as if no sync could have failed before."""
+
+    def sync_anew(self: AppendFile, count: int) -> None:
+        self.unsynced = True
+        self.sync()
+
+    with patch.object(AppendFile, "sync_anew", sync_anew):
+        yield
+
+
+@contextmanager
 def snapshot_one_transaction_late() -> Iterator[None]:
     """The transaction behind a snapshot is taken for one that the snapshot has."""
 
@@ -158,6 +171,7 @@ PLANTED: tuple[tuple[Plant, str, str], ...] = (
     (counts_a_redelivered_fill, "redeliver,restore,crash", "in memory is"),
     (skips_holes, "flush,restore,crash", "never processed"),
     (trims_past_a_consumer, "crash,disconnect", "not at rest"),
+    (trusts_what_only_looks_synced, "lost-sync,crash", "before it was durable"),
     (snapshot_one_transaction_late, "crash", "in memory is"),
 )
 

@@ -43,7 +43,7 @@ def command(
 
     if list_faults:
         for kind in KINDS.values():
-            typer.echo(f"{kind.name:14} {kind.summary}{'  (not in all: a known limit)' if kind.by_name else ''}")
+            typer.echo(f"{kind.name:14} {kind.summary}")
         return
     named(faults)  # a wrong name is told before anything starts
     wanted = [seed] if seed is not None else list(range(first, first + seeds))

@@ -34,7 +34,7 @@ class Machine:
         syncs: changes with ``synced``.
         forgets: whether a failed sync loses what it was to bring to the disk.
         lost: by file, the byte from which on a failed sync lost what was written: the system takes it for written, and
-            no later sync brings it to the disk, unless it is cut off and written anew.
+            no later sync brings it to the disk, unless it is written anew.
     """
 
     random: Random
@@ -110,6 +110,16 @@ class FaultyDisk(Disk):
         taken = super().write(fd, data[:room] if room < len(data) else data)
         self._machine.space -= taken
         return taken
+
+    def rewrite(self, path: Path, offset: int, data: bytes) -> None:
+        self._owner.touch("rewrite")
+        super().rewrite(path, offset, data)
+        end = offset + len(data)
+        if offset <= self._machine.lost.get(path, -1) < end:  # what counted as clean is to be written again
+            if end < path.stat().st_size:
+                self._machine.lost[path] = end
+            else:
+                del self._machine.lost[path]
 
     def truncate(self, fd: int, size: int) -> None:
         self._owner.touch("truncate")

@@ -45,7 +45,6 @@ class Kind:
     begin: Callable[[Fleet, Strike], str]
     end: Callable[[Fleet, Strike], None] | None = None
     longest_s: float = 0.0
-    by_name: bool = False  # not part of ``all``: a limit of the fleet that is known
 
 
 def _pick(strike: Strike, among: Sequence[str] = DAEMONS) -> str:
@@ -225,7 +224,7 @@ KINDS: Final = {
         Kind("kill-file", "the kill switch's file is made", _kill_file, _clear_file, 8.0),
         Kind("full", "the disk is full", _full, _room, 12.0),
         Kind("sync", "the disk refuses to sync", _sync, _sync_again, 8.0),
-        Kind("lost-sync", "a refused sync loses the data for good", _lost_sync, _sync_again, 8.0, by_name=True),
+        Kind("lost-sync", "a refused sync loses the data for good", _lost_sync, _sync_again, 8.0),
         Kind("denied", "files cannot be opened", _denied, _allowed, 8.0),
         Kind("power", "the machine loses its power", _power, _power_back, 4.0),
         Kind("clock", "the machine's clock jumps", _clock),
@@ -235,7 +234,7 @@ KINDS: Final = {
 }
 
 
-ALL: Final = tuple(kind.name for kind in KINDS.values() if not kind.by_name)
+ALL: Final = tuple(KINDS)
 
 
 def named(text: str) -> tuple[str, ...]:

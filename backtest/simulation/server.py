@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Final
 
-from core.bus_link import NOTHING, Entry, Incoming, Outgoing, Reading, Stream, entry_text, fenced, gap
+from core.bus_link import NOTHING, Entry, Incoming, Outgoing, Reading, Stream, entry_text, fenced, gap, usurped
 
 Sink = Callable[[str, bytes], None]
 _PLACE: Final = attrgetter("entry")
@@ -148,6 +148,8 @@ class SimulatedServer:
                 if entries and entries[-1].ledger != stream.ledger:
                     raise gap(stream, f"{entry_text(last)} of {entries[-1].ledger}", message.entry, message.prev)
                 if message.entry <= newest:
+                    if entries and message.entry == entries[-1].entry and message.payload != entries[-1].payload:
+                        raise usurped(stream, entry_text(message.entry))
                     continue
                 if message.prev != last:
                     raise gap(stream, entry_text(last) if entries else "", message.entry, message.prev)
