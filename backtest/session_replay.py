@@ -7,7 +7,7 @@ other: for an embedded session the ledgers come out the same to the last byte.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from backtest.parity_trail import Trail, trail_of_ledgers
 from core.bars_daemon import SPEC as OHLCV_AGGREGATOR
 from core.component import Component, Message
 from core.config_model import Config
-from core.contracts import Contract
+from core.contracts import Contract, TradeEvent
 from core.daemon_spec import DaemonSpec, assemble
 from core.embedded import EmbeddedFleet
 from core.host import ComponentHost, JournalSet, identity
@@ -35,7 +35,7 @@ _SPECS: Final[tuple[DaemonSpec, ...]] = (OHLCV_AGGREGATOR, STRATEGY_RUNNER, RISK
 class Replay:
     """What a replay took and whether it had all that the session had.
 
-    ``strayed`` names the journals of market data that came out of it other than they went in: the order in which the
+    ``untold`` interventions lie behind the end of the market data, ``strayed`` names the journals of market data that came out of it other than they went in: the order in which the
     session saw them is not wholly known. ``failures`` are strategies that did not load,
     ``marks`` the last prices.
     """
@@ -43,6 +43,7 @@ class Replay:
     files: SessionFiles
     events: int
     interventions: int
+    untold: int = 0
     strayed: tuple[str, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     marks: Mapping[str, float] = field(default_factory=dict)
@@ -60,6 +61,8 @@ class Replay:
                 f"the order in which the session saw {', '.join(self.strayed)} is not wholly known: trades that came "
                 "late or were fetched, or a feed without times of receipt"
             )
+        if self.untold:
+            said.append(f"{self.untold} changes of the kill switch lie behind the end of the market data: left out")
         said += [f"strategy {name} did not load: {why}" for name, why in self.failures.items()]
         return said
 
@@ -90,7 +93,9 @@ def replay_session(folder: Path, config: Config, into: Path) -> Replay:
     run = _Run(_Fleet(ComponentHost(ingest, source), hosts, lambda messages: run.observe(messages)), told)
     events = run.through(market.events())
     strayed = tuple(stream for stream in market.streams() if source.digest(stream) != _digest(market.lines(stream)))
-    return Replay(SessionFiles.at(into), events, len(told), strayed, dict(manager.failures), market.last_prices())
+    return Replay(
+        SessionFiles.at(into), events, len(told), run.untold, strayed, dict(manager.failures), market.last_prices()
+    )
 
 
 def _host(spec: DaemonSpec, config: Config, component: Component | None) -> ComponentHost:
@@ -114,14 +119,18 @@ class _Run:
     """Feeds the fleet and tells its daemons what they were told, each as late as the session did."""
 
     def __init__(self, fleet: _Fleet, told: Sequence[Intervention]) -> None:
+        self.untold = 0  # interventions at times that the market never reached
         self._fleet = fleet
         self._waiting = list(told)
         self._awaited = frozenset(origin for each in told for origin in each.behind)
         self._seen: set[Origin] = set()
+        self._prices: dict[str, float] = {}
 
     def observe(self, messages: Sequence[Message]) -> None:
-        """Note the market events that an intervention stands behind."""
-        for message in messages if self._awaited else ():
+        """Note the market events that an intervention stands behind, and prices."""
+        for message in messages if self._waiting else ():
+            if isinstance(message.event, TradeEvent):
+                self._prices[message.event.symbol] = message.event.price
             if message.entry == (0, 0) and (origin := (message.topic, identity(message.event))) in self._awaited:
                 self._seen.add(origin)
 
@@ -130,28 +139,31 @@ class _Run:
         fleet, count = self._fleet, 0
         fleet.recover()
         try:
-            self._intervene()
+            self._intervene(lambda each: not each.behind and not each.marks)
             for event in events:
                 count += 1
+                if self._waiting and event.ts_ns > fleet.source.clock.now_ns():
+                    self._intervene(self._is_behind)
                 fleet.feed(event)
                 if self._waiting:
-                    self._intervene()
-            self._intervene(all_that_waits=True)
+                    self._intervene(lambda each: self._is_behind(each) and each.marks.items() <= self._prices.items())
+            self._intervene(lambda _: True)
+            self.untold = len(self._waiting)
         finally:
             fleet.close()
         return count
 
-    def _intervene(self, *, all_that_waits: bool = False) -> None:
-        """Tell what is due."""
+    def _intervene(self, is_due: Callable[[Intervention], bool]) -> None:
+        """Tell what is due; at the latest when the clock moves on."""
         now = self._fleet.source.clock.now_ns()
-        due = [each for each in self._waiting if all_that_waits or self._is_due(each, now)]
+        due = [each for each in self._waiting if each.event.ts_ns <= now and is_due(each)]
         if due:
             self._waiting = [each for each in self._waiting if each not in due]
             for each in due:
                 self._fleet.tell_some(each.daemons, each.event)
 
-    def _is_due(self, each: Intervention, now_ns: int) -> bool:
-        return each.event.ts_ns <= now_ns and each.behind <= self._seen
+    def _is_behind(self, each: Intervention) -> bool:
+        return each.behind <= self._seen
 
 
 class _Journals(JournalSet):
