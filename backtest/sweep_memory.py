@@ -1,0 +1,104 @@
+"""How much memory a sweep may take, and what follows from it: how many workers, how many sets to a chunk.
+
+The figures of one process are measured (``tests/test_param_sweep_memory.py`` holds the whole against a budget); pages
+that workers map from one file are counted once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.errors import ConfigError
+
+_UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+WORKER: Final = 120 * 10**6  # a process with the event engine, before any bar
+COMPILER: Final = 180 * 10**6  # what numba and LLVM add to it
+_PER_BAR: Final = 700  # bytes of an event, its point of the curve and its place in the columns of a run
+_PER_BAR_COMPILED: Final = 320  # columns in ticks and prices, fills and equity
+_PER_FIGURE: Final = 120  # bytes of a number on its way: as an object, pickled, in the line of the checkpoint
+_PER_SET: Final = 1_000
+_TABLE: Final = 3  # copies of the table while it is sorted and written
+_FIGURES: Final = 50  # metrics of a set, at most
+_MOST_PER_CHUNK: Final = 4_096
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a sweep has to hold."""
+
+    sets: int
+    bars: int
+    compiled: bool
+    blocks: int
+
+    @property
+    def worker(self) -> int:
+        """Bytes of one worker process."""
+        if self.compiled:
+            return WORKER + COMPILER + self.bars * _PER_BAR_COMPILED
+        return WORKER + self.bars * _PER_BAR
+
+    @property
+    def here(self) -> int:
+        """Bytes that the rows take in the sweep's own process, on top of what it has now."""
+        return self.sets * (_FIGURES * 8 * _TABLE + _PER_SET)
+
+    @property
+    def outcome(self) -> int:
+        """Bytes of one set on its way back."""
+        return _FIGURES * _PER_FIGURE + 4 * self.blocks + _PER_SET
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the sweep is run: ``workers`` processes (0: in the sweep's own), at most ``chunk`` sets to a task."""
+
+    workers: int
+    chunk: int
+
+
+def bytes_of(text: str) -> int:
+    """``500MB``, ``2GB``, ``512MiB`` or a number of bytes. Raises ConfigError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    unit = found and _UNITS.get(found[2].upper())
+    if not found or unit is None:
+        raise ConfigError(f"memory: expected a size such as 500MB or 2GB, got {text!r}")
+    return round(float(found[1]) * unit)
+
+
+def planned(load: Load, wanted: int, budget: int | None, resident: int) -> Plan:
+    """As many of the wanted workers as fit, and chunks whose results fit beside them.
+
+    Args:
+        resident: bytes of this process now.
+
+    Raises:
+        ConfigError: not even this process alone fits.
+    """
+    if budget is None:
+        return Plan(wanted, _MOST_PER_CHUNK)
+    left = budget - resident - load.here
+    workers = min(wanted, max(0, left) // load.worker)
+    if workers == 0:
+        left -= load.worker - WORKER
+    if left < load.outcome:
+        least = budget - left + load.outcome
+        raise ConfigError(
+            f"memory: expected at least {least / 1e6:,.0f}MB for {load.sets:,} sets, got {budget / 1e6:,.0f}MB"
+        )
+    spare = left - workers * load.worker
+    lanes = 2 * max(1, workers)
+    return Plan(workers, max(1, min(_MOST_PER_CHUNK, spare // (lanes * load.outcome))))
+
+
+def resident_bytes() -> int:
+    """What this process has in memory; 0 where the system does not say."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

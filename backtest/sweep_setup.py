@@ -1,0 +1,142 @@
+"""A run and settings made into a sweep's job and fingerprint: engine chosen, data prepared once, times of returns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, cast
+
+import numpy as np
+
+from backtest import fingerprints
+from backtest.contracts import BacktestConfig, FillTiming
+from backtest.input_data import prepared
+from backtest.metrics_returns import DAY_NS, Ints
+from backtest.seats import Entrant
+from backtest.series import BarSeries
+from backtest.sweep_checkpoint import SweepFingerprint
+from backtest.sweep_job import SweepJob
+from backtest.sweep_search import Search
+from backtest.sweep_settings import EngineChoice, SweepSettings
+from backtest.trade_tape import TradeTape
+from core.bars import timeframe_ns
+from core.errors import ConfigError
+from core.instruments import Instruments
+from risk.limits import RiskLimits
+
+_FEWEST_BLOCKS: Final = 32  # two returns for each of the sixteen parts of the cross-validation
+_PER_RETURN: Final = 64  # bytes that a kept return takes while the cross-validation works on it
+
+
+def job_of(
+    config: BacktestConfig,
+    entrant: Entrant,
+    data: Sequence[BarSeries | TradeTape],
+    instruments: Instruments,
+    limits: RiskLimits,
+    names: tuple[str, ...],
+    settings: SweepSettings,
+    sets: int,
+) -> tuple[SweepJob, str]:
+    """The job, and why a kernel strategy runs in the event engine all the same (else empty). Raises ConfigError."""
+    tapes, series = prepared(config, data)
+    given: tuple[BarSeries | TradeTape, ...] = tapes or tuple(map(_bare, series))
+    config = replace(config, params=entrant.params)
+    reasons = _against_compiled(config, entrant, series)
+    compiled = _chosen(settings.engine, reasons)
+    note = ""
+    if reasons and not compiled and settings.engine == "auto" and _is_kernel(entrant.make):
+        note = f"a kernel strategy in the event engine, for {reasons[0]}; the compiled one is far faster"
+    ends = period_ends(series, "auto")
+    blocks = None if settings.block is None else _coarse(period_ends(series, settings.block), sets, settings.memory)
+    job = SweepJob(config, entrant, given, instruments, limits, compiled, names, ends, blocks)
+    return job, note
+
+
+def fingerprint_of(job: SweepJob, search: Search) -> SweepFingerprint:
+    """What the results follow from."""
+    setup: dict[str, Any] = {
+        "config": job.config.to_dict(),
+        "entrant": [job.entrant.strategy_id, list(job.entrant.symbols), dict(job.entrant.params), job.entrant.events],
+        "limits": job.limits.caps() if job.config.risk else None,
+        "usd_rates": dict(job.limits.usd_rates),
+        "instruments": [
+            [i.symbol, str(i.tick_size), str(i.lot_size), str(i.min_notional)] for i in job.instruments.values()
+        ],
+        "compiled": job.compiled,
+        "blocks": None if job.block_ends is None else job.block_ends.tolist(),
+    }
+    return SweepFingerprint(
+        data=fingerprints.of_data(job.data),
+        config=fingerprints.of_config(setup),
+        code=fingerprints.of_code([job.entrant.make]),
+        space=fingerprints.of_config({"names": job.names, **search.to_dict()}),
+    )
+
+
+def period_ends(series: Sequence[BarSeries], block: str) -> Ints:
+    """Where returns end: at every multiple of ``block`` (UTC), the last one where the data may have ended before.
+
+    ``auto`` is a day, or a bar of the shortest series where the data is shorter than two days, as for the metrics.
+    """
+    first, last = (int(pick(each.ts_close[at] for each in series)) for pick, at in ((min, 0), (max, -1)))
+    if block == "auto" and last - first < 2 * DAY_NS:
+        return np.unique(np.concatenate([each.ts_close for each in series]))
+    length = DAY_NS if block == "auto" else timeframe_ns(block)
+    return np.arange(-(-first // length), -(-last // length) + 1, dtype=np.int64) * length
+
+
+def bars_of(job: SweepJob) -> int:
+    """Bars and trades in the data."""
+    return sum(len(each) if isinstance(each, BarSeries) else len(each.trades) for each in job.data)
+
+
+def _coarse(ends: Ints, sets: int, memory: int | None) -> Ints:
+    """As many neighbouring blocks made one as it takes for all sets' returns to fit in half of the memory."""
+    if memory is None:
+        return ends
+    room = max(_FEWEST_BLOCKS, memory // (2 * _PER_RETURN * max(1, sets)))
+    together = -(-len(ends) // room)
+    return ends[::-1][::together][::-1]
+
+
+def _bare(series: BarSeries) -> BarSeries:
+    """The same columns without what was made of them: events are made by the workers, not sent to them."""
+    return series.rows(0, len(series))
+
+
+def _is_kernel(make: Any) -> bool:
+    module = sys.modules.get("strategies.kernel")  # a kernel strategy that is there has imported it
+    return module is not None and isinstance(make, type) and issubclass(make, module.KernelStrategy)
+
+
+def _against_compiled(config: BacktestConfig, entrant: Entrant, series: Sequence[BarSeries]) -> list[str]:
+    """What speaks against the compiled engine."""
+    found = {
+        "it is no kernel strategy": not _is_kernel(entrant.make),
+        "the risk engine is on (--no-risk turns it off)": config.risk,
+        "fills at the next trade": config.fill_timing is FillTiming.NEXT_TRADE,
+        "several symbols or timeframes": len(config.traded) > 1 or len(series) > 1,
+        "orders that are not market orders": entrant.params.get("order_type", "market") != "market",
+    }
+    return [reason for reason, holds in found.items() if holds]
+
+
+def _chosen(engine: EngineChoice, reasons: Sequence[str]) -> bool:
+    if engine == "compiled" and reasons:
+        raise ConfigError(f"engine compiled: expected what it can run, but {'; '.join(reasons)}; take engine event")
+    return engine != "event" and not reasons
+
+
+def strategy_class(strategy_id: str) -> Any:
+    """The strategy of that id among the samples and the kernels. Raises UnknownStrategyError."""
+    from strategies.registry import StrategyRegistry, UnknownStrategyError
+
+    registry = StrategyRegistry()
+    registry.discover()
+    try:
+        return registry.get(strategy_id)
+    except UnknownStrategyError:
+        registry.discover("strategies.kernels")
+        return cast(Any, registry.get(strategy_id))
