@@ -51,8 +51,12 @@ class BusProto(Protocol):
         """Send typed messages: broadcast ones to their topics, ledger ones to their producer's stream too."""
         ...
 
-    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
-        """Typed messages in batches: streams from where the subscription stands, broadcasts from now on."""
+    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
+        """Typed messages in batches: streams from where the subscription stands, broadcasts from now on.
+
+        Who did not get through a batch in its time may ``asend`` what is left of it: that comes again, behind the
+        ledger messages that have arrived meanwhile.
+        """
         ...
 
     async def close(self) -> None:
@@ -64,8 +68,8 @@ class Inbox:
     """What waits for one consumer: ledger messages are kept, broadcasts shed the oldest over the limit.
 
     Messages leave in the order in which they came, while the consumer keeps up. Once more broadcasts wait than one
-    batch holds, ledger messages overtake them: intents and fills are not to wait behind stale market data. Shedding
-    and taking cost the same however much waits.
+    batch holds, or something was put back, ledger messages overtake them: intents and fills are not to wait behind
+    stale market data. Shedding and taking cost the same however much waits.
     """
 
     def __init__(self, limit: int = INBOX_LIMIT) -> None:
@@ -73,6 +77,7 @@ class Inbox:
         self._broadcasts: deque[Message] = deque()
         self._ledger: deque[tuple[int, Message]] = deque()  # with the number of broadcasts that came before
         self._gone = 0  # broadcasts taken or shed
+        self._behind = False  # the consumer did not get through its last batch
         self._ready = asyncio.Event()
         self._drained = asyncio.Event()
         self.closed = False
@@ -85,13 +90,27 @@ class Inbox:
         """Add a message; over the limit the oldest broadcast is dropped and counted."""
         if message.entry == NOTHING:
             self._broadcasts.append(message)
-            if len(self._broadcasts) > self._limit:
-                self._broadcasts.popleft()
-                self._gone += 1
-                self.shed += 1
+            self._shed_oldest()
         else:
             self._ledger.append((self._gone + len(self._broadcasts), message))
         self._ready.set()
+
+    def put_back(self, messages: Sequence[Message]) -> None:
+        """Take back the end of the batch that was taken last: its consumer had no time for it."""
+        for message in reversed(messages):
+            if message.entry == NOTHING:
+                self._broadcasts.appendleft(message)
+                self._gone -= 1
+            else:
+                self._ledger.appendleft((self._gone, message))
+        self._shed_oldest()
+        self._behind = self._behind or bool(messages)
+
+    def _shed_oldest(self) -> None:
+        while len(self._broadcasts) > self._limit:
+            self._broadcasts.popleft()
+            self._gone += 1
+            self.shed += 1
 
     async def room(self) -> None:
         """Wait until a stream reader may add more: what is durable upstream need not pile up here.
@@ -115,7 +134,7 @@ class Inbox:
                 return []
             self._ready.clear()
             await self._ready.wait()
-        overtaking = len(self._broadcasts) > BATCH_LIMIT
+        overtaking, self._behind = self._behind or len(self._broadcasts) > BATCH_LIMIT, False
         batch: list[Message] = []
         while len(batch) < BATCH_LIMIT and self:
             if self._ledger and (overtaking or not self._broadcasts or self._ledger[0][0] <= self._gone):

@@ -101,7 +101,7 @@ class MemoryBus:
             fresh.append(message)
         return fresh
 
-    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
+    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         """Typed messages in batches; see ``BusProto.consume``."""
         inbox = Inbox(self._limit)
         for producer, after in wanted.streams.items():
@@ -111,10 +111,12 @@ class MemoryBus:
         self._typed.append((wanted, inbox))
         return self._batches(wanted, inbox)
 
-    async def _batches(self, wanted: Subscription, inbox: Inbox) -> AsyncGenerator[list[Message], None]:
+    async def _batches(
+        self, wanted: Subscription, inbox: Inbox
+    ) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         try:
             while batch := await inbox.take():
-                yield batch
+                inbox.put_back((yield batch) or ())
         finally:
             with suppress(ValueError):
                 self._typed.remove((wanted, inbox))

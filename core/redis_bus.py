@@ -236,7 +236,7 @@ class RedisBus:
 
     # ---- consuming
 
-    async def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
+    async def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         """Typed messages in batches; see ``BusProto.consume``. Survives the loss of the connection."""
         inbox = Inbox(self._inbox_limit)
         self._inboxes.append(inbox)
@@ -251,7 +251,7 @@ class RedisBus:
             reader.add_done_callback(lambda _: inbox.close())
         try:
             while batch := await inbox.take():
-                yield batch
+                inbox.put_back((yield batch) or ())
             for reader in readers:
                 if reader.done() and not reader.cancelled():
                     reader.result()  # a reader that failed says why

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, suppress
+from math import inf
 from typing import Any, Final
 
 from core.alert_contracts import RAISED
@@ -37,9 +38,12 @@ from core.topics import Delivery, consumed_by
 FEED_BATCH: Final = 512  # raw market events handled between two commits
 TIDY_EVERY_S: Final = 600
 LAG_PROBE_S: Final = 0.5
+TURN_S: Final = 0.02  # of handling, after which everybody else in the process has a turn
 MIND_S: Final = 0.5  # between two looks at the kill switch and at what Redis still has, whether anything happens or not
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
 _log: Final = logging.getLogger("njord.service")
+
+Batches = AsyncGenerator[list[Message], Sequence[Message] | None]
 
 
 class Service:
@@ -221,20 +225,34 @@ class Service:
     async def _serve_bus(self) -> None:
         patterns = tuple(r.pattern for r in consumed_by(self.host.name) if r.delivery is Delivery.BROADCAST)
         key = self._kill_switch.key if self._kill_switch is not None else None
-        stream = self.bus.consume(Subscription(patterns, self.host.streams, key))
-        follower = self._follower
-        if follower is None:
-            watching = asyncio.create_task(self._become_ready())
-            async for batch in stream:
-                await self._handle(batch)
-            watching.cancel()
+        async with aclosing(self.bus.consume(Subscription(patterns, self.host.streams, key))) as stream:
+            if self._follower is None:
+                await self._serve_stream(stream)
+            else:
+                await self._serve_rounds(self._follower, stream)
+
+    async def _serve_stream(self, stream: Batches) -> None:
+        watching = asyncio.create_task(self._become_ready())
+        left: Sequence[Message] = ()
+        try:
+            while True:
+                batch = await stream.asend(left or None)
+                _, left = await self._handle(batch, TURN_S)
+                await asyncio.sleep(0)  # the connections are read and health is answered, however much waits
+        except StopAsyncIteration:
             return
+        finally:
+            await end_tasks([watching])
+
+    async def _serve_rounds(self, follower: Follower, stream: Batches) -> None:
         feeding = asyncio.create_task(_feed(follower, stream))
-        await self._become_ready()
-        rounds = follower.rounds()
-        async for batch in _until(rounds, self._stopping, feeding):
-            await follower.report(sent_by(await self._handle(batch)))
-        feeding.cancel()
+        try:
+            await self._become_ready()
+            async for batch in _until(follower.rounds(), self._stopping, feeding):
+                out, _ = await self._handle(batch)
+                await follower.report(sent_by(out))
+        finally:
+            await end_tasks([feeding])
         self.stop()
 
     async def _become_ready(self) -> None:
@@ -247,18 +265,26 @@ class Service:
         where = f"; {self.health.url}/health, {self.health.url}/metrics" if self.health is not None else ""
         _log.info("%s is ready%s", self.host.name, where)
 
-    async def _handle(self, batch: Sequence[Message]) -> list[Message]:
-        """Process a batch, make it durable, send what it answered."""
+    async def _handle(self, batch: Sequence[Message], turn_s: float = inf) -> tuple[list[Message], Sequence[Message]]:
+        """Process a batch, or as much of it as goes into a turn, make it durable, send what it answered.
+
+        Returns:
+            What was answered, and what is left of the batch.
+        """
+        loop = asyncio.get_running_loop()
         async with self._turn:
             out: list[Message] = []
             if any(isinstance(m.event, GUARDED) for m in batch):
                 out += await self._ask_kill_switch()
             if any(m.entry != (0, 0) for m in batch):
                 self._reach(BEFORE_APPLY)
-            for message in batch:
+            until, left = loop.time() + turn_s, iter(batch)
+            for message in left:
                 out += self.host.handle(message)
+                if loop.time() >= until:
+                    break
             await self._tell(out)
-            return out
+            return out, list(left)
 
     async def _tell(self, out: Sequence[Message]) -> None:
         """Make what was answered durable, then send it."""

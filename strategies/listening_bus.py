@@ -32,7 +32,7 @@ class ListeningBus:
         """Raises RejectedError: typed messages are the fleet's."""
         raise _refusal(", ".join(message.topic for message in messages))
 
-    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], None]:
+    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         """Typed messages in batches."""
         return self._bus.consume(wanted)
 

@@ -71,10 +71,14 @@ class Processes:
                 cwd=ROOT, env={**self._environ, **(environ or {})}, stdout=subprocess.DEVNULL, stderr=log,
             )  # fmt: skip
 
+    def url(self, name: str) -> str:
+        """Where a daemon answers."""
+        return f"http://127.0.0.1:{self._ports[name]}"
+
     def health(self, name: str) -> dict[str, Any]:
         """What a daemon says of itself; empty while it does not answer."""
         try:
-            with urlopen(f"http://127.0.0.1:{self._ports[name]}/health", timeout=2) as answer:
+            with urlopen(f"{self.url(name)}/health", timeout=2) as answer:
                 report: dict[str, Any] = json.load(answer)
         except HTTPError as error:  # it answers, and says that it is not ready
             with error:

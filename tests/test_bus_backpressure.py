@@ -69,6 +69,47 @@ def test_what_is_kept_stays_in_order_and_what_is_not_is_counted(moves: list[int]
     asyncio.run(run())
 
 
+async def test_what_a_consumer_had_no_time_for_comes_again_behind_the_intents_that_arrived_meanwhile() -> None:
+    inbox = Inbox(limit=4)
+    for message in (trade(1), intent(1), trade(2), intent(2), trade(3)):
+        inbox.put(message)
+    batch = await inbox.take()
+    inbox.put(intent(3))
+    inbox.put_back(batch[1:])
+    assert await inbox.take() == [intent(1), intent(2), intent(3), trade(2), trade(3)]
+
+    for message in (trade(4), intent(4), trade(5)):
+        inbox.put(message)
+    batch = await inbox.take()
+    inbox.put_back(batch)
+    for number in (6, 7, 8, 9):
+        inbox.put(trade(number))
+    assert inbox.shed == 2
+    assert await inbox.take() == [intent(4), trade(6), trade(7), trade(8), trade(9)]
+    inbox.put(trade(10))
+    inbox.put(intent(5))
+    assert await inbox.take() == [trade(10), intent(5)], "whoever keeps up again gets everything in its order"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6)), max_size=40))
+def test_whatever_is_put_back_intents_come_once_and_in_order_and_so_do_broadcasts(moves: list[tuple[int, int]]) -> None:
+    async def run() -> None:
+        inbox, put, got = Inbox(limit=1_000), list[Message](), list[Message]()
+        for move, kept in [*moves, (0, 1_000)]:
+            if move:
+                put.append(trade(len(put)) if move > 1 else intent(len(put) + 1))
+                inbox.put(put[-1])
+            elif inbox:
+                batch = await inbox.take()
+                got += batch[:kept]
+                inbox.put_back(batch[kept:])
+        for of_ledger in (True, False):
+            kind = [message for message in put if (message.entry != (0, 0)) is of_ledger]
+            assert [message for message in got if (message.entry != (0, 0)) is of_ledger] == kind
+
+    asyncio.run(run())
+
+
 async def test_nothing_overtakes_while_the_consumer_keeps_up() -> None:
     inbox = Inbox()
     sent = [trade(1), intent(1), trade(2), trade(3), intent(2)]
