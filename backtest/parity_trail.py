@@ -121,7 +121,9 @@ def read_trail(path: Path, config: Config) -> Trail:
     if path.is_dir():
         return trail_of_session(path, config)
     try:
-        result = BacktestResult.from_dict({k: v for k, v in json.loads(path.read_bytes()).items() if k != "files"})
+        plain = dict(json.loads(path.read_bytes()))
+        plain.pop("files", None)  # of `--json`
+        result = BacktestResult.from_dict(plain)
         return trail_of_result(result, str(path))
     except _UNREADABLE as error:
         raise ConfigError(

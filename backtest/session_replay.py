@@ -35,9 +35,9 @@ _SPECS: Final[tuple[DaemonSpec, ...]] = (OHLCV_AGGREGATOR, STRATEGY_RUNNER, RISK
 class Replay:
     """What a replay took and whether it had all that the session had.
 
-    ``untold`` interventions lie behind the end of the market data, ``strayed`` names the journals of market data that came out of it other than they went in: the order in which the
-    session saw them is not wholly known. ``failures`` are strategies that did not load,
-    ``marks`` the last prices.
+    ``untold`` interventions lie behind the end of the market data. ``strayed`` names the journals of market data that
+    came out of it other than they went in: the order in which the session saw them is not wholly known. ``failures``
+    are strategies that did not load, ``marks`` the last prices.
     """
 
     files: SessionFiles

@@ -61,4 +61,3 @@ def test_what_processes_at_their_own_pace_did_otherwise_is_told_by_class_and_add
     assert total == found.pnl_b["USDT"] - found.pnl_a["USDT"]
     # Which of it happens is the machine's business; that an order met other trades is what timing does to fills.
     assert {each.kind for each in found.differences} <= set(Kind)
-    print(found.counts, found.pnl_a, found.pnl_b, [d for d in found.differences][:6])
