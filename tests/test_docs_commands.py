@@ -22,6 +22,7 @@ from tests.typed_commands import TypedCommands
 
 QUICKLY: Final = "ARGS=--no-again"
 ONE_FILE: Final = "ARGS=tests/test_backoff.py"
+RUN_MONDAY: Final = "make run ARGS='--out var/runs/monday'"
 LEDGER: Final = "var/ledger/risk_engine.ndjson"
 PROVEN: Final = ("PASS  data", "PASS  gaps", "PASS  ledgers", "PASS  books")
 CAPTURE: Final = (
@@ -155,6 +156,27 @@ def ask_for_the_state(typed: TypedCommands, command: str) -> None:
     assert all(f"\n{name}" in said for name in ("strategy_runner", "risk_engine  ACTIVE", "paper_trader  ACTIVE"))
 
 
+def run_monday(typed: TypedCommands, command: str) -> None:
+    assert_proven(typed.run(command.replace("'--out", "'--no-again --out"), "FEED=synthetic:42:6"))
+    assert (typed.folder / "var" / "runs" / "monday" / "ledgers" / "risk_engine.ndjson").exists()
+
+
+def compare_with_a_replay(typed: TypedCommands, command: str) -> None:
+    run_monday(typed, RUN_MONDAY)
+    assert "no differences" in typed.run(command)
+
+
+def compare_with_the_engine(typed: TypedCommands, command: str) -> None:
+    run_monday(typed, RUN_MONDAY)
+    assert "note: event engine: paper.participation is 0.5 in the fleet" in typed.run(command, status=4)
+
+
+def compare_two_sessions(typed: TypedCommands, command: str) -> None:
+    run_monday(typed, RUN_MONDAY)
+    shutil.copytree(typed.folder / "var" / "runs" / "monday", typed.folder / "var" / "runs" / "tuesday")
+    assert "no differences" in typed.run(command)
+
+
 def ask_the_configuration(typed: TypedCommands, command: str) -> None:
     assert "configuration is sound" in typed.run(command)
 
@@ -165,7 +187,7 @@ def list_targets(typed: TypedCommands, command: str) -> None:
 
 def list_subcommands(typed: TypedCommands, command: str) -> None:
     said = typed.run(command)
-    assert all(name in said for name in ("ledger", "kill", "config"))
+    assert all(name in said for name in ("ledger", "kill", "config", "diff"))
 
 
 def run_some_tests(typed: TypedCommands, command: str) -> None:
@@ -197,6 +219,10 @@ HOW: Final[dict[str, Way]] = {
     ".venv/bin/njord-ctl ledger state": ask_for_the_state,
     f".venv/bin/njord-ctl ledger verify {LEDGER}": ask_the_ledger,
     f".venv/bin/njord-ctl ledger show {LEDGER}": ask_the_ledger,
+    RUN_MONDAY: run_monday,
+    ".venv/bin/njord-ctl diff var/runs/monday --backtest": compare_with_a_replay,
+    ".venv/bin/njord-ctl diff var/runs/monday --engine": compare_with_the_engine,
+    ".venv/bin/njord-ctl diff var/runs/monday var/runs/tuesday": compare_two_sessions,
     "make fmt lint type test": work_on_the_code,
     "make run-redis": run_redis,
 }
