@@ -14,7 +14,7 @@ ARGS ?=
 FLAGS = $(if $(FEED),--feed "$(FEED)") $(if $(VENUE),--venue "$(VENUE)") $(if $(SYMBOL),--symbol "$(SYMBOL)")
 
 .PHONY: help install runtime present fmt lint type test check hooks lock docs bench clean \
-        run run-redis run-md run-risk run-paper run-strat run-bars run-kill-trip run-kill-clear check-kill journal torture
+        run run-redis run-md run-risk run-paper run-strat run-bars run-kill-trip run-kill-clear check-kill journal rehearse torture
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## "; print "usage: make TARGET [FEED=… VENUE=… SYMBOL=… ARGS=\"…\" PYTHON=…]" } \
@@ -61,6 +61,9 @@ test: install ## Run the whole suite (ARGS="-k name" for a part)
 	@$(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 check: lint type test ## lint, type and test
+
+rehearse: install ## The fleet on virtual time under seeded faults, then everything must add up (ARGS="--seeds 5000")
+	@$(PY) -m backtest.simulation.rehearsal $(ARGS)
 
 torture: install ## Kill real processes hundreds of times and look for anything lost or done twice (ARGS="--seed 7")
 	@$(PY) -m scripts.torture $(ARGS)

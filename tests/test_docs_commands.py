@@ -190,6 +190,10 @@ def list_subcommands(typed: TypedCommands, command: str) -> None:
     assert all(name in said for name in ("ledger", "kill", "config", "diff"))
 
 
+def rehearse_a_little(typed: TypedCommands, command: str) -> None:
+    assert "violations     none" in typed.run(command, "ARGS=--seeds 2 --minutes 0.2")
+
+
 def run_some_tests(typed: TypedCommands, command: str) -> None:
     assert "passed" in typed.run(command, "WORKERS=0", ONE_FILE)
 
@@ -213,6 +217,7 @@ HOW: Final[dict[str, Way]] = {
     "make run VENUE=binanceus SYMBOL=BTC/USDT": run_live,
     "make test": run_some_tests,
     "make test ARGS=tests/test_host_component.py": run_some_tests,
+    "make rehearse": rehearse_a_little,
     "make help": list_targets,
     ".venv/bin/njord-ctl --help": list_subcommands,
     ".venv/bin/njord-ctl config check": ask_the_configuration,
