@@ -160,7 +160,7 @@ def find_lookahead(
     found: dict[Key, Change] = {}
     failed: list[FailedCut] = []
     for cut in at:
-        part = _tried(run, slicing.until(data, cut), cut)
+        part = tried(run, slicing.until(data, cut), cut)
         if isinstance(part, FailedCut):
             failed.append(part)
             continue
@@ -190,7 +190,7 @@ def find_future_dependence(
     found: dict[Key, Change] = {}
     failed: list[FailedCut] = []
     for cut in [cut for cut in at for _ in range(_FUTURES)]:
-        part = _tried(run, slicing.disturbed(data, cut, rng), cut)
+        part = tried(run, slicing.disturbed(data, cut, rng), cut)
         if isinstance(part, FailedCut):
             failed.append(part)
             continue
@@ -199,7 +199,8 @@ def find_future_dependence(
     return _report(whole, _FUTURES * len(at), found.values(), failed)
 
 
-def _tried(run: Run[D], data: D, cut_ns: int) -> Groups | FailedCut:
+def tried(run: Run[D], data: D, cut_ns: int) -> Groups | FailedCut:
+    """The decisions of a run on cut data, or how it failed."""
     try:
         return grouped(run(data))
     except Exception as error:  # noqa: BLE001 - somebody's strategy on data it was not made for: any error is an answer
@@ -226,7 +227,7 @@ def _reach(run: Run[D], data: D, slicing: Slicing[D], whole: Groups, change: Cha
     without, enough = int(np.searchsorted(times, change.cut_ns, side="right")) - 1, len(times) - 1
     while enough - without > 1:
         middle = (without + enough) // 2
-        part = _tried(run, slicing.until(data, int(times[middle])), int(times[middle]))
+        part = tried(run, slicing.until(data, int(times[middle])), int(times[middle]))
         fine = not isinstance(part, FailedCut) and alike(whole.get(key, ()), part.get(key, ()), tolerance)
         without, enough = (without, middle) if fine else (middle, enough)
     return replace(change, needs_ns=int(times[enough]), rows_ahead=enough - row)

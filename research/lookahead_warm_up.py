@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle
 from math import isnan
 from typing import Final, TypeVar
 
 import numpy as np
 
-from research.lookahead import TOLERANCE, Run, Slicing
+from research.lookahead import TOLERANCE, FailedCut, Run, Slicing, tried
 from research.lookahead_cuts import spread
 from research.lookahead_decisions import Decision, Ints, same, when
 
@@ -125,10 +125,14 @@ def find_warm_up(
     times = slicing.times(data)
     decided = sorted({ts for path in whole.values() for ts, _ in path})
     at = _chosen_starts(times, decided, most_starts) if starts is None else sorted(set(starts))
-    judged = [_judged(whole, _aims(run(slicing.since(data, start))), start, times, tolerance) for start in at]
-    counted = tuple(each for each in judged if each is not None)
+    counted: list[LateStart] = []
+    for start in at:
+        late = tried(run, slicing.since(data, start), start)
+        if not isinstance(late, FailedCut):  # too little data for the strategy, so nothing to compare
+            judged = _judged(whole, _aims(chain.from_iterable(late.values())), start, times, tolerance)
+            counted += [] if judged is None else [judged]
     settled = [each.rows for each in counted if each.rows is not None]
-    return WarmUpReport(declared, max(settled, default=None), counted)
+    return WarmUpReport(declared, max(settled, default=None), tuple(counted))
 
 
 _Path = list[tuple[int, float]]
