@@ -28,12 +28,15 @@ BATCH_LIMIT: Final = 1_024  # messages handed to a consumer at once
 class Subscription:
     """What a consumer wants: broadcast topics as globs, and producers' streams after the given entries.
 
-    ``watch`` names a key to be read together with the entries, where the bus has keys.
+    ``watch`` names a key to be read together with the entries, where the bus has keys. ``ledgers`` tells the identity
+    of the ledger of each stream, as far as it is known: entries of another one are handed on whether they fit or not,
+    for their consumer to refuse.
     """
 
     patterns: tuple[str, ...] = ()
     streams: Mapping[str, Entry] = field(default_factory=dict)
     watch: str | None = None
+    ledgers: Mapping[str, str] = field(default_factory=dict)
 
 
 class BusProto(Protocol):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _MODE: Final = 0o644
+_PROBE_BYTES: Final = 4096
 
 
 class Disk:
@@ -75,3 +76,21 @@ class Disk:
 
 
 OS_DISK: Final = Disk()
+
+
+def can_write(path: Path, disk: Disk = OS_DISK) -> bool:
+    """Whether ``path`` can be opened for appending, and its folder takes a few kilobytes and syncs them."""
+    probe = path.with_name(f"{path.name}.probe")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.close(disk.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
+        fd = disk.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            written = disk.write(fd, b"\n" * _PROBE_BYTES)
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+            disk.remove(probe)
+    except OSError:
+        return False
+    return written == _PROBE_BYTES

@@ -10,7 +10,7 @@ import errno
 import logging
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from core.clock import EventClock
 from core.component import Component, Durable, Loadable, Message, Unreadable
 from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity
 from core.crash_points import IN_JOURNAL, Reach, nowhere
-from core.disk import OS_DISK, Disk
+from core.disk import OS_DISK, Disk, can_write
 from core.errors import JournalWriteError, LedgerReplacedError, RejectedError
 from core.journal import NdjsonJournal
 from core.ledger import Cause, Ledger, Place, Transaction
@@ -176,6 +176,11 @@ class ComponentHost:
         upstream = sorted({row.producer for row in topics.consumed_by(self.name) if row.delivery is Delivery.LEDGER})
         return {producer: self.consumed.get(producer, (0, 0)) for producer in upstream}
 
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """The identity of each upstream ledger that entries came from."""
+        return self._origins
+
     def recover(self) -> int:
         """Fold the ledger into the component and mend journals that lag behind it; returns the transactions read.
 
@@ -292,6 +297,8 @@ class ComponentHost:
         self.ledger.commit()
         if not self.ledger.refresh_reserve():
             return False  # what space there is belongs to the ledger
+        if not can_write(self.trouble.path, self.ledger.disk):
+            return False  # seen before the ledger is read: that may take seconds, and this is asked often
         self.trouble = None
         self.journals.abandon()
         self._mend_journals(self.ledger)
@@ -415,8 +422,15 @@ class ComponentHost:
         """Commit and release every file. Journals that lag behind the ledger are mended by the next start.
 
         Raises:
-            JournalWriteError: of the ledger; or of the journals, where there is none.
+            JournalWriteError: of the ledger; or of the journals, where there is none. Everything is released then, too.
         """
+        try:
+            self._close()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def _close(self) -> None:
         if self.ledger is None:
             self._write_journals()
         else:
@@ -469,7 +483,10 @@ class ComponentHost:
                 if isinstance(event, Unreadable):
                     raise RejectedError(event.reason)
                 answers = self.component.on_event(event)
-                return (answers if isinstance(answers, list | tuple) else list(answers)), ""
+                answers = answers if isinstance(answers, list | tuple) else list(answers)
+                if self.ledger is not None:
+                    _refuse_unwritable(answers)
+                return answers, ""
             except RejectedError as error:
                 self._set_aside(event, error)
                 return (), str(error)
@@ -574,6 +591,14 @@ class ComponentHost:
 def _restore(component: Component, transaction: Transaction) -> None:
     if isinstance(component, Durable) and not transaction.note:
         component.restore(transaction.cause.event, [event for _, event in transaction.events])
+
+
+def _refuse_unwritable(answers: Iterable[Contract]) -> None:
+    """Raise TypeError or ValueError for what no ledger can hold: its component failed as if it had raised that."""
+    for answer in answers:
+        if type(answer) not in topics.BY_CONTRACT:
+            raise TypeError(f"expected an answer that has a topic, got {type(answer).__name__}")
+        codec.encode(answer)
 
 
 def identity(event: Contract) -> str:

@@ -99,7 +99,7 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
         fresh = read()
         if spec.reload is not None:
             spec.reload(host.component, fresh)
-        in_force = fresh
+        in_force = fresh.model_copy(update={"app": config.app})  # the files of a running daemon stay where they are
 
     await Supervisor(spec.name, begin, settings).run()
 

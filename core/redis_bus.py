@@ -242,7 +242,7 @@ class RedisBus:
         self._inboxes.append(inbox)
         readers = [asyncio.create_task(self._read_broadcasts(wanted.patterns, inbox))] if wanted.patterns else []
         if wanted.streams:
-            readers.append(asyncio.create_task(self._read_streams(dict(wanted.streams), wanted.watch, inbox)))
+            readers.append(asyncio.create_task(self._read_streams(wanted, inbox)))
         if wanted.patterns:
             self._apart.add(_BROADCASTS)
         else:
@@ -298,9 +298,13 @@ class RedisBus:
             error.__cause__ or error,
         )
 
-    async def _read_streams(self, positions: dict[str, Entry], watch: str | None, inbox: Inbox) -> None:
-        cursors = StreamCursors({self.stream_key(producer): entry for producer, entry in positions.items()})
-        producers = {self.stream_key(producer): producer for producer in positions}
+    async def _read_streams(self, wanted: Subscription, inbox: Inbox) -> None:
+        producers = {self.stream_key(producer): producer for producer in wanted.streams}
+        cursors = StreamCursors(
+            {self.stream_key(producer): entry for producer, entry in wanted.streams.items()},
+            {self.stream_key(producer): ledger for producer, ledger in wanted.ledgers.items()},
+        )
+        watch = wanted.watch
         loop = asyncio.get_running_loop()
         pause = RETRY_FIRST_S
         while not inbox.closed:

@@ -116,7 +116,7 @@ class Service:
             side.append(asyncio.create_task(self._watch_reload()))
         if self._follower is None and self._leader is None:
             side.append(asyncio.create_task(self._mind()))
-        refused = False
+        in_order = False
         try:
             work = asyncio.create_task(self._work())
             stop = asyncio.create_task(self._stopping.wait())
@@ -124,9 +124,7 @@ class Service:
             self._end()  # whatever ended first, the work is to end too
             stop.cancel()
             await self._drain(work)
-        except JournalWriteError:
-            refused = True
-            raise
+            in_order = True
         finally:
             self._ready = False
             _notify("STOPPING=1")
@@ -135,10 +133,10 @@ class Service:
             if self.health is not None:
                 await self.health.close()
             await self.bus.close()
-            if refused or any(isinstance(error, JournalWriteError) for error in failed):
-                self.host.abandon()  # what the disk refused did not happen
-            else:
+            if in_order and not failed:
                 self.host.close()
+            else:
+                self.host.abandon()  # what is not in the ledger by now did not happen
         if failed:
             raise failed[0]
 
@@ -225,7 +223,8 @@ class Service:
     async def _serve_bus(self) -> None:
         patterns = tuple(r.pattern for r in consumed_by(self.host.name) if r.delivery is Delivery.BROADCAST)
         key = self._kill_switch.key if self._kill_switch is not None else None
-        async with aclosing(self.bus.consume(Subscription(patterns, self.host.streams, key))) as stream:
+        wanted = Subscription(patterns, self.host.streams, key, self.host.origins)
+        async with aclosing(self.bus.consume(wanted)) as stream:
             if self._follower is None:
                 await self._serve_stream(stream)
             else:

@@ -22,6 +22,7 @@ _log: Final = logging.getLogger("njord.bus")
 @dataclass(slots=True)
 class _Cursor:
     at: Entry
+    ledger: str  # whose entries these are; empty while that is unknown
     pause: float = HOLE_FIRST_S
     due: float = 0.0
     behind: Entry | None = None  # the entry that was found behind a hole
@@ -29,10 +30,16 @@ class _Cursor:
 
 
 class StreamCursors:
-    """The cursors of one reader, by key of the stream."""
+    """The cursors of one reader, by key of the stream.
 
-    def __init__(self, positions: Mapping[str, Entry]) -> None:
-        self._cursors = {key: _Cursor(entry) for key, entry in positions.items()}
+    Args:
+        positions: the last entry processed of each stream.
+        ledgers: the identities of the ledgers that they came from, where known.
+    """
+
+    def __init__(self, positions: Mapping[str, Entry], ledgers: Mapping[str, str] | None = None) -> None:
+        known = ledgers or {}
+        self._cursors = {key: _Cursor(entry, known.get(key, "")) for key, entry in positions.items()}
 
     def due(self, now: float) -> dict[str, Entry]:
         """What to read now, as keys with the entry to read behind; streams that wait for a refill are left out."""
@@ -46,13 +53,16 @@ class StreamCursors:
         """Whether this is the next entry of its stream; if so, the cursor stands on it.
 
         An entry that does not say what comes before it was put there by another hand, or an older release. It is taken:
-        whoever processes it sets it aside, and its producer is told of it by the number.
+        whoever processes it sets it aside, and its producer is told of it by the number. So is one of another ledger,
+        which nobody will ever fill the hole before: whoever processes it ends.
         """
         cursor = self._cursors[found.key]
-        if cursor.behind is not None or found.prev not in (cursor.at, None):
+        foreign = bool(cursor.ledger and found.ledger) and found.ledger != cursor.ledger
+        if cursor.behind is not None or (found.prev not in (cursor.at, None) and not foreign):
             cursor.behind = cursor.behind or found.entry
             return False
         cursor.at = found.entry
+        cursor.ledger = cursor.ledger or found.ledger
         if cursor.told:
             _log.info("%s goes on at %s", found.key, entry_text(found.entry))
         cursor.pause, cursor.told = HOLE_FIRST_S, False

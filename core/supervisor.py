@@ -12,12 +12,11 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from core.disk import OS_DISK, Disk
+from core.disk import OS_DISK, Disk, can_write
 from core.errors import JournalWriteError
 from core.health import HealthServer
 from core.service import Service
@@ -26,7 +25,6 @@ from core.service_settings import ServiceSettings
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
 TELL_EVERY: Final = 30  # tries between two words about a disk that stays as it is: a minute
-_PROBE_BYTES: Final = 4096
 _log: Final = logging.getLogger("njord.service")
 
 Start = Callable[[JournalWriteError | None], Service]
@@ -50,6 +48,7 @@ class Supervisor:
         self._settings = settings
         self._disk = disk
         self._told_to_end = asyncio.Event()
+        self._service: Service | None = None
 
     async def run(self) -> None:
         """Serve. Raises FatalError; JournalWriteError only when the daemon was told to end before it could write."""
@@ -59,7 +58,7 @@ class Supervisor:
             self.starts += 1
             service = None
             try:
-                service = self._start(trouble)
+                service = self._service = self._start(trouble)
                 await service.run()
             except JournalWriteError as error:
                 if service is not None and service.asked_to_stop:
@@ -74,6 +73,17 @@ class Supervisor:
             pause = min(pause * 2, LONGEST_PAUSE_S)
             if self._told_to_end.is_set():
                 raise trouble
+
+    def _handle_signals(self) -> None:
+        """Until the next service has handlers of its own: it may be told to end while it still reads its ledger."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+
+    def _end(self) -> None:
+        self._told_to_end.set()
+        if self._service is not None:
+            self._service.stop()
 
     def _report(self, trouble: JournalWriteError) -> dict[str, Any]:
         return {
@@ -92,13 +102,11 @@ class Supervisor:
         gauge = Gauge("njord_journal_trouble", "Whether something cannot be written", list(labels), registry=registry)
         gauge.labels(**labels).set(1)
         port = self._settings.port
+        self._handle_signals()
         health = None
         if port is not None:
             health = HealthServer(lambda: self._report(trouble), registry, self._settings.bind_host, port)
             await health.start()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._told_to_end.set)
         try:
             tries = 0
             while not self._told_to_end.is_set():
@@ -113,21 +121,3 @@ class Supervisor:
         finally:
             if health is not None:
                 await health.close()
-
-
-def can_write(path: Path, disk: Disk = OS_DISK) -> bool:
-    """Whether ``path`` can be opened for appending, and its folder takes a few kilobytes and syncs them."""
-    probe = path.with_name(f"{path.name}.probe")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        disk.close(disk.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
-        fd = disk.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        try:
-            written = disk.write(fd, b"\n" * _PROBE_BYTES)
-            disk.sync(fd)
-        finally:
-            disk.close(fd)
-            disk.remove(probe)
-    except OSError:
-        return False
-    return written == _PROBE_BYTES

@@ -31,7 +31,7 @@ def slow_down(seconds: float, room: int) -> None:
 
     ComponentHost._answer = slowly  # type: ignore[method-assign]
     Service.report = lambda self: {**report(self), "trades_taken": taken}  # type: ignore[method-assign]
-    RedisBus.__init__.__kwdefaults__["inbox_limit"] = room  # type: ignore[misc]
+    (RedisBus.__init__.__kwdefaults__ or {})["inbox_limit"] = room
 
 
 def main() -> int:
