@@ -1,6 +1,6 @@
 """Lint my backtest: ``python -m backtest.lint RESULT.json`` says in plain words why not to believe it yet.
 
-``RULES`` is the table of all rules; each looks at one thing and keeps silent when it is in order or cannot be seen.
+The rules are in ``lint_rules``; nothing heavy is imported before it is needed, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -8,61 +8,28 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from backtest import lint_fills, lint_market, lint_trades, lint_trials
-from backtest.contracts import BacktestResult
-from backtest.lint_case import Case, Finding, Rerun, Severity
-from backtest.series import BarSeries
+from backtest.lint_finding import Finding, Severity
 from core.errors import ConfigError, NjordError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RULES", "Case", "Finding", "Rule", "Severity", "lint", "lint_lines", "main"]
+    from backtest.contracts import BacktestResult
+    from backtest.lint_case import Rerun
+    from backtest.series import BarSeries
 
-Rule = Callable[[Case], Iterator[Finding]]
+__all__ = ["Finding", "Severity", "lint", "lint_lines", "main", "read_result"]
+
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_FOUND: Final = 4
 """What ``--strict`` ends with when something weakens the result."""
 _WORDS: Final = {Severity.SERIOUS: "serious", Severity.WARNING: "warning", Severity.INFO: "note"}
-
-RULES: Final[tuple[Rule, ...]] = (
-    lint_trials.sharpe_too_good,
-    lint_trials.luck,
-    lint_trials.on_the_edge,
-    lint_trials.lonely_peak,
-    lint_trades.few_trades,
-    lint_trades.vague_win_rate,
-    lint_trades.one_trade,
-    lint_trades.one_day,
-    lint_trades.one_month,
-    lint_trades.one_regime,
-    lint_trades.short_history,
-    lint_trades.open_position,
-    lint_trades.last_day,
-    lint_fills.same_close,
-    lint_fills.no_fees,
-    lint_fills.no_slippage,
-    lint_fills.touched_limits,
-    lint_fills.large_orders,
-    lint_fills.thin_profit,
-    lint_fills.doubled_costs,
-    lint_fills.borrowed_money,
-    lint_fills.refused_orders,
-    lint_market.always_in,
-    lint_market.mostly_market,
-    lint_market.gaps,
-    lint_market.dead_bars,
-    lint_market.repeated_bars,
-    lint_market.spikes,
-    lint_market.early_bars,
-    lint_market.warm_up,
-)
 
 
 def lint(
@@ -84,6 +51,10 @@ def lint(
         rerun: from a configuration to the result of the same strategy on the same data; asked for doubled costs.
         warm_up: bars that the strategy needs before its first opinion.
     """
+    from backtest.lint_case import Case
+    from backtest.lint_rules import RULES
+    from backtest.series import BarSeries
+
     bars = () if series is None else (series,) if isinstance(series, BarSeries) else tuple(series)
     case = Case(result, bars, sweep, trials, rerun, warm_up)
     found = [finding for rule in RULES for finding in rule(case)]
@@ -152,6 +123,8 @@ def _run(chosen: argparse.Namespace) -> list[Finding]:
 
 def read_result(path: Path) -> BacktestResult:
     """A saved result. Raises ConfigError."""
+    from backtest.contracts import BacktestResult
+
     try:
         return BacktestResult.from_dict(json.loads(path.read_text()))
     except OSError as error:

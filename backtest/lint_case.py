@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,33 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rerun = Callable[[BacktestConfig], BacktestResult]
-
-
-class Severity(IntEnum):
-    """How much a finding matters: good to know, weakens the result, or makes it worth nothing as it stands."""
-
-    INFO = 1
-    WARNING = 2
-    SERIOUS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing about a backtest.
-
-    Attributes:
-        rule: which rule found it.
-        severity: how much it matters.
-        text: one sentence with the number behind it.
-        advice: what to do.
-        value: the number itself.
-    """
-
-    rule: str
-    severity: Severity
-    text: str
-    advice: str
-    value: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from backtest.contracts import FillTiming
-from backtest.lint_case import Case, Finding, Severity
+from backtest.lint_case import Case
+from backtest.lint_finding import Finding, Severity
 from backtest.metrics_format import minute, number, percent
 
 _BPS: Final = 10_000.0
@@ -42,7 +43,7 @@ def no_fees(case: Case) -> Iterator[Finding]:
     yield Finding(
         "no_fees",
         Severity.SERIOUS,
-        f"{fills:,} fills were {what}: no venue's account of yours does that.",
+        f"{fills:,} fills were {what}: hardly any account trades at that.",
         "Set --commission to what your account pays.",
         config.commission_rate,
     )
@@ -163,7 +164,7 @@ def doubled_costs(case: Case) -> Iterator[Finding]:
     commission, slippage = 2 * config.commission_rate, max(2 * config.slippage_bps, _ONE_BPS)
     if commission > 0.05:
         return
-    maker = None if config.maker_rate is None else min(2 * config.maker_rate, 0.05)
+    maker = None if config.maker_rate is None else min(max(2 * config.maker_rate, 0.0), 0.05)  # no rebate
     again = case.rerun(replace(config, commission_rate=commission, maker_rate=maker, slippage_bps=slippage))
     left = again.final_capital - again.initial_capital
     if left > case.net / 2:

@@ -7,8 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from backtest.lint_case import Case, Finding, Severity
+from backtest.lint_case import Case
+from backtest.lint_finding import Finding, Severity
 from backtest.metrics_format import duration, minute, number, percent
+from backtest.metrics_returns import Floats
 from backtest.series import BarSeries
 
 _ALWAYS_PCT: Final = 90.0
@@ -18,6 +20,7 @@ _DEAD: Final = 0.05  # share of bars without volume
 _REPEATS: Final = 5  # equal bars in a row that no live market makes
 _FAR: Final = 12.0  # robust deviations that make a spike
 _SPIKE: Final = 0.01  # and the least it must be
+_AROUND: Final = 10  # bars before and after it that it is compared with
 _BACK: Final = 0.6  # part of the spike that the next bar takes back
 _LONG_WARM_UP: Final = 0.2
 _PERIOD_NAMES: Final = ("period", "window", "lookback", "slow", "span")
@@ -131,9 +134,9 @@ def spikes(case: Case) -> Iterator[Finding]:
         usual = 1.4826 * float(np.median(moving))
         far = np.abs(moves) > max(_FAR * usual, _SPIKE)
         back = -moves[1:] * np.sign(moves[:-1]) >= _BACK * np.abs(moves[:-1])
-        wrong = np.flatnonzero(far[:-1] & back)
-        if len(wrong):
-            at = int(wrong[0]) + 1
+        wrong = [at for at in np.flatnonzero(far[:-1] & back).tolist() if _stands_out(moves, at)]
+        if wrong:
+            at = wrong[0] + 1
             yield Finding(
                 "spikes",
                 Severity.WARNING,
@@ -199,6 +202,12 @@ def warm_up(case: Case) -> Iterator[Finding]:
             "Load more data.",
             needed / len(series),
         )
+
+
+def _stands_out(moves: Floats, at: int) -> bool:
+    """Whether the moves around a jump and its return are small: where all of them are large, the market moved."""
+    around = np.concatenate([moves[max(at - _AROUND, 0) : at], moves[at + 2 : at + 2 + _AROUND]])
+    return bool(len(around) and abs(moves[at]) > _FAR * 1.4826 * float(np.median(np.abs(around))))
 
 
 def _matches(long: BarSeries, short: BarSeries, shift: int) -> float:

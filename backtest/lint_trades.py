@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from backtest.lint_case import Case, Finding, Severity
+from backtest.lint_case import Case
+from backtest.lint_finding import Finding, Severity
 from backtest.metrics_format import minute, moment, number, percent
 from backtest.metrics_returns import DAY_NS, Floats
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backtest.lint_case import Case, Finding, Severity
+from backtest.lint_case import Case
+from backtest.lint_finding import Finding, Severity
 from backtest.metrics_format import duration, number, percent
 from research.overfitting import (
     TrackRecord,

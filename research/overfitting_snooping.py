@@ -165,4 +165,5 @@ def _long_run_variance(matrix: Floats, block: float) -> Floats:
         covariance = np.fft.irfft(np.abs(spectrum) ** 2, n=size, axis=0)[:periods] / periods
         variance[first : first + columns] = weights @ covariance
     floor = _NOISE * matrix.var(axis=0)
-    return np.maximum(variance, floor)
+    bounded: Floats = np.maximum(variance, floor)
+    return bounded

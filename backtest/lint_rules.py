@@ -1,0 +1,45 @@
+"""All lint rules in one table. Each looks at one thing and keeps silent when it is in order or cannot be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from backtest import lint_fills, lint_market, lint_trades, lint_trials
+from backtest.lint_case import Case
+from backtest.lint_finding import Finding
+
+Rule = Callable[[Case], Iterator[Finding]]
+
+RULES: Final[tuple[Rule, ...]] = (
+    lint_trials.sharpe_too_good,
+    lint_trials.luck,
+    lint_trials.on_the_edge,
+    lint_trials.lonely_peak,
+    lint_trades.few_trades,
+    lint_trades.vague_win_rate,
+    lint_trades.one_trade,
+    lint_trades.one_day,
+    lint_trades.one_month,
+    lint_trades.one_regime,
+    lint_trades.short_history,
+    lint_trades.open_position,
+    lint_trades.last_day,
+    lint_fills.same_close,
+    lint_fills.no_fees,
+    lint_fills.no_slippage,
+    lint_fills.touched_limits,
+    lint_fills.large_orders,
+    lint_fills.thin_profit,
+    lint_fills.doubled_costs,
+    lint_fills.borrowed_money,
+    lint_fills.refused_orders,
+    lint_market.always_in,
+    lint_market.mostly_market,
+    lint_market.gaps,
+    lint_market.dead_bars,
+    lint_market.repeated_bars,
+    lint_market.spikes,
+    lint_market.early_bars,
+    lint_market.warm_up,
+)
