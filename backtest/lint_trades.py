@@ -20,14 +20,20 @@ _LARGE: Final = 0.5  # a part of the profit that is too much for one trade or da
 _FEW_DAYS: Final = 90
 _REGIME_DAYS: Final = 10  # days that each of two regimes must have to be compared
 _TREND_DAYS: Final = 5
+_EXACT: Final = 1.0 + 1e-9  # profits are sums of floats
 
 
 def few_trades(case: Case) -> Iterator[Finding]:
     """Whether the average trade can be told from nothing: mean over its standard error."""
     count, advice = len(case.pnl), "Test on more data or more symbols before believing the profit."
     if not count:
-        what = "only opened positions" if case.result.round_trips else "never traded"
-        yield Finding("few_trades", Severity.WARNING, f"No trade was closed: the strategy {what}.", advice, 0.0)
+        traded = bool(case.result.round_trips)
+        yield Finding(
+            "few_trades",
+            Severity.WARNING,
+            f"No trade was closed: the strategy {'only opened positions' if traded else 'never traded'}.",
+            advice if traded else "Look for refused orders, and at the parameters: does it ever want to trade here?",
+        )
         return
     mean = float(case.pnl.mean())
     if mean <= 0:
@@ -170,7 +176,7 @@ def short_history(case: Case) -> Iterator[Finding]:
 def open_position(case: Case) -> Iterator[Finding]:
     """Whether the profit is in a position that nobody has closed."""
     held = sum(trip.pnl for trip in case.result.round_trips if trip.is_open)
-    if held > 0 and 0 < case.net <= held:
+    if held > 0 and 0 < case.net <= held * _EXACT:
         yield Finding(
             "open_position",
             Severity.SERIOUS,

@@ -104,7 +104,7 @@ def sharpe_standard_error(record: TrackRecord) -> float:
     """Standard error of an estimated Sharpe ratio, for returns of any shape.
 
     ``sqrt((1 - skew·SR + (kurtosis - 1)/4·SR²) / (T - 1))``: Mertens (2002); Bailey and López de Prado, "The Sharpe
-    Ratio Efficient Frontier", Journal of Risk 15 (2012), eq. 9.
+    Ratio Efficient Frontier", Journal of Risk 15 (2012).
     """
     return sqrt(_shape(record) / (record.periods - 1))
 
@@ -112,7 +112,7 @@ def sharpe_standard_error(record: TrackRecord) -> float:
 def probabilistic_sharpe_ratio(record: TrackRecord, benchmark: float = 0.0) -> float:
     """The confidence, 0 to 1, that the true Sharpe ratio is above ``benchmark`` (per period).
 
-    ``Φ((SR - SR*)·sqrt(T - 1) / sqrt(1 - skew·SR + (kurtosis - 1)/4·SR²))``: Bailey and López de Prado (2012), eq. 11.
+    ``Φ((SR - SR*)·sqrt(T - 1) / sqrt(1 - skew·SR + (kurtosis - 1)/4·SR²))``: Bailey and López de Prado (2012).
     """
     return _NORMAL.cdf((record.sharpe - benchmark) / sharpe_standard_error(record))
 
@@ -120,7 +120,7 @@ def probabilistic_sharpe_ratio(record: TrackRecord, benchmark: float = 0.0) -> f
 def minimum_track_record_length(record: TrackRecord, benchmark: float = 0.0, confidence: float = 0.95) -> float:
     """How many periods it takes until a Sharpe ratio like this one is above ``benchmark`` with ``confidence``.
 
-    Infinite when the ratio is not above it. Bailey and López de Prado (2012), eq. 13.
+    Infinite when the ratio is not above it. Bailey and López de Prado (2012).
     """
     if not 0.5 < confidence < 1:
         raise ContractError(f"confidence: expected above 0.5 and below 1, got {confidence}")
@@ -133,7 +133,7 @@ def expected_maximum_sharpe(trials: float, variance: float) -> float:
     """The Sharpe ratio that the best of so many trials shows on average when none of them has an edge.
 
     ``sqrt(V)·((1 - γ)·Φ⁻¹(1 - 1/N) + γ·Φ⁻¹(1 - 1/(N·e)))`` with Euler's γ: Bailey and López de Prado, "The Deflated
-    Sharpe Ratio", Journal of Portfolio Management 40 (2014), eq. 1. One trial is no choice: 0.
+    Sharpe Ratio", Journal of Portfolio Management 40 (2014). One trial is no choice: 0.
 
     Args:
         trials: independent ones; see ``effective_trials``.
@@ -154,7 +154,7 @@ def deflated_sharpe_ratio(record: TrackRecord, trials: float, variance: float | 
     """The confidence, 0 to 1, that the best of so many trials has an edge; below 0.95, luck explains it.
 
     A probabilistic Sharpe ratio against what the best of as many worthless trials shows: Bailey and López de Prado
-    (2014), eq. 2.
+    (2014).
 
     Args:
         record: of the trial that was chosen.
@@ -188,7 +188,7 @@ def most_trials(record: TrackRecord, confidence: float = 0.95, variance: float |
 def effective_trials(returns: npt.ArrayLike) -> float:
     """How many independent trials as many correlated ones are worth: ``ρ + (1 - ρ)·N`` with their mean correlation.
 
-    Bailey and López de Prado (2014), appendix A.3. Trials that never moved do not count; a negative mean counts as 0.
+    Bailey and López de Prado (2014), appendix. Trials that never moved do not count; a negative mean counts as 0.
 
     Args:
         returns: of shape ``(periods, trials)``.

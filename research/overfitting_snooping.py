@@ -149,7 +149,7 @@ def _long_run_variance(matrix: Floats, block: float) -> Floats:
     """Of ``sqrt(T)`` times each mean, as the stationary bootstrap has it; shape ``(trials,)``.
 
     ``γ₀ + 2·Σ κ(i)·γᵢ`` with ``κ(i) = (T - i)/T·(1 - q)^i + i/T·(1 - q)^(T - i)`` and ``q = 1 / block``: Hansen
-    (2005), section 3.1.
+    (2005).
     """
     periods, trials = matrix.shape
     lags = np.arange(1, periods)

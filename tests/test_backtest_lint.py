@@ -212,6 +212,7 @@ def test_a_short_history_is_one_kind_of_market() -> None:
 def test_a_profit_that_is_still_open_is_none_yet() -> None:
     assert one("open_position", result_of(daily(mean=-1.0), tail=900.0)).severity is Severity.SERIOUS
     assert not found("open_position", result_of(daily(), tail=900.0))
+    assert found("open_position", result_of(np.zeros(30), tail=0.1 + 0.2))
     assert not found("open_position", result_of(daily(mean=-13.0), tail=900.0))
 
 
