@@ -22,6 +22,20 @@ from tests.typed_commands import TypedCommands
 
 QUICKLY: Final = "ARGS=--no-again"
 ONE_FILE: Final = "ARGS=tests/test_backoff.py"
+BACKTEST: Final = (
+    ".venv/bin/python -m backtest.runner --strategy sma_cross_v1 --symbol BTC/USDT --journals var/runs/monday/journals"
+    " --param qty=0.02 --param fast=3 --param slow=8 --fill next_open --report"
+)
+SWEEP: Final = (
+    ".venv/bin/python -m backtest.param_sweep --strategy sma_cross_kernel_v1 --symbol BTC/USDT"
+    " --journals var/runs/monday/journals"
+    ' --param qty=0.02 --param fast=2..6..2 --param slow=4..12..4 --where "fast < slow" --fill next_open --no-risk'
+)
+HONESTY: Final = (
+    ".venv/bin/python -m backtest.honesty --strategy sma_cross_v1 --symbol BTC/USDT --journals var/runs/monday/journals"
+    " --param qty=0.02 --param fast=3 --param slow=8 --fill next_open --cuts 6 --starts 3"
+)
+LINT: Final = ".venv/bin/python -m backtest.lint var/backtest/result_sma_cross_v1_BTCUSDT.json"
 RUN_MONDAY: Final = "make run ARGS='--out var/runs/monday'"
 LEDGER: Final = "var/ledger/risk_engine.ndjson"
 PROVEN: Final = ("PASS  data", "PASS  gaps", "PASS  ledgers", "PASS  books")
@@ -177,6 +191,31 @@ def compare_two_sessions(typed: TypedCommands, command: str) -> None:
     assert "no differences" in typed.run(command)
 
 
+def record_half_an_hour(typed: TypedCommands) -> None:
+    typed.run(RUN_MONDAY.replace("'--out", "'--no-again --out"), "FEED=synthetic:42:30")
+
+
+def backtest(typed: TypedCommands, command: str) -> None:
+    record_half_an_hour(typed)
+    assert "Fills:          at the open of the bar after" in typed.run(command)
+    assert (typed.folder / "var" / "backtest" / "report_sma_cross_v1_BTCUSDT.html").stat().st_size > 100_000
+
+
+def lint_a_backtest(typed: TypedCommands, command: str) -> None:
+    backtest(typed, BACKTEST)
+    assert "findings" in typed.run(command)
+
+
+def look_for_foresight(typed: TypedCommands, command: str) -> None:
+    record_half_an_hour(typed)
+    assert "Verdict:        honest" in typed.run(command)
+
+
+def sweep(typed: TypedCommands, command: str) -> None:
+    record_half_an_hour(typed)
+    assert "Best by:        sharpe_ratio" in typed.run(command)
+
+
 def ask_the_configuration(typed: TypedCommands, command: str) -> None:
     assert "configuration is sound" in typed.run(command)
 
@@ -228,6 +267,10 @@ HOW: Final[dict[str, Way]] = {
     ".venv/bin/njord-ctl diff var/runs/monday --backtest": compare_with_a_replay,
     ".venv/bin/njord-ctl diff var/runs/monday --engine": compare_with_the_engine,
     ".venv/bin/njord-ctl diff var/runs/monday var/runs/tuesday": compare_two_sessions,
+    BACKTEST: backtest,
+    LINT: lint_a_backtest,
+    HONESTY: look_for_foresight,
+    SWEEP: sweep,
     "make fmt lint type test": work_on_the_code,
     "make run-redis": run_redis,
 }
