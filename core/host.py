@@ -9,105 +9,32 @@ from __future__ import annotations
 import errno
 import logging
 import traceback
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from core import codec, ids, ledger, projections, topics
 from core.clock import EventClock
-from core.component import Component, Durable, Loadable, Message, Unreadable
+from core.component import Component, Durable, Message, Unreadable
 from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity
 from core.crash_points import IN_JOURNAL, Reach, nowhere
-from core.disk import OS_DISK, Disk, can_write
-from core.errors import JournalWriteError, LedgerReplacedError, RejectedError
-from core.journal import NdjsonJournal
+from core.disk import can_write
+from core.errors import JournalWriteError, RejectedError
+from core.host_counters import BroadcastSequences, HostCounters
+from core.journal_set import JournalSet
+from core.journal_writer import JournalWriter
 from core.ledger import Cause, Ledger, Place, Transaction
-from core.projections import Mark, digest
-from core.snapshot import SNAPSHOT_EVERY, Snapshot, SnapshotFile
+from core.progress import Entry, Progress
+from core.projections import Mark
+from core.snapshot import SNAPSHOT_EVERY, Snapshot
+from core.snapshot_keeper import REJECTED, SnapshotKeeper
 from core.topics import Delivery
 
-REJECTED: Final = "rejected"  # the journal of what could not be processed
-UNKNOWN_TOPIC: Final = "?"  # of an entry that does not name one
+__all__ = ["ALERTS_KEPT", "REJECTED", "TRIES", "ComponentHost", "HostCounters", "JournalSet", "deliver", "identity"]
+
 TRIES: Final = 3  # of a component that fails on a message, each from its recorded state, before that is set aside
 ALERTS_KEPT: Final = 64
 _log: Final = logging.getLogger("njord.host")
-
-
-@dataclass
-class HostCounters:
-    """What a host has seen. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic;
-    ``restarts`` counts by producer and topic where a sequence began anew, so that its end is unknown; ``renewals``
-    how often the component was made anew out of its ledger."""
-
-    handled: int = 0
-    renewals: int = 0
-    emitted: int = 0
-    duplicates: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    lost: Counter[str] = field(default_factory=Counter)
-    restarts: Counter[str] = field(default_factory=Counter)
-
-
-class JournalSet:
-    """The journals one daemon writes, opened on first use under one folder."""
-
-    def __init__(
-        self, folder: Path, *, rotate_bytes: int = 100 * 1024 * 1024, daily: bool = True, disk: Disk = OS_DISK
-    ) -> None:
-        self.folder = folder
-        self._disk = disk
-        self._rotate_bytes = rotate_bytes
-        self._daily = daily
-        self._open: dict[str, NdjsonJournal] = {}
-        self._dirty: dict[str, NdjsonJournal] = {}
-
-    def open(self, stream: str) -> NdjsonJournal:
-        """The journal of a stream."""
-        found = self._open.get(stream)
-        if found is None:
-            path = self.folder / f"{stream}.ndjson"
-            found = self._open[stream] = NdjsonJournal(
-                path, rotate_bytes=self._rotate_bytes, daily=self._daily, disk=self._disk
-            )
-        return found
-
-    def append(self, stream: str, line: bytes, ts_ns: int) -> None:
-        """Add a line; it reaches the file at the next ``flush``."""
-        journal = self._open.get(stream) or self.open(stream)
-        journal.append(line, ts_ns)
-        self._dirty[stream] = journal
-
-    def flush(self) -> None:
-        """Hand everything appended to the operating system. Raises JournalWriteError."""
-        while self._dirty:
-            stream, journal = next(iter(self._dirty.items()))
-            journal.flush()
-            del self._dirty[stream]
-
-    def close(self) -> None:
-        """Flush and release every file."""
-        self.flush()
-        for journal in self._open.values():
-            journal.close()
-        self._open.clear()
-
-    def abandon(self) -> None:
-        """Release every file without what was not flushed; the next ``append`` opens anew."""
-        for journal in self._open.values():
-            journal.abandon()
-        self._open.clear()
-        self._dirty.clear()
-
-    def sync(self) -> None:
-        """Wait until the disk has what was flushed to every open file. Raises JournalWriteError."""
-        for journal in self._open.values():
-            journal.sync()
-
-    def last_lines(self) -> dict[str, bytes | None]:
-        """The last line of every open stream."""
-        return {stream: journal.last_line for stream, journal in self._open.items()}
 
 
 class ComponentHost:
@@ -124,8 +51,7 @@ class ComponentHost:
         snapshot_every: transactions between two snapshots of a component that can be rebuilt and loaded; 0 for none.
 
     Attributes:
-        trouble: what could not be written, until ``mend`` succeeds. The ledger goes on without the journals that are
-            projected from it; a daemon without a ledger does not go on.
+        progress: how far it has come.
         alerts: what a human should know, for whoever runs the host to pass on.
     """
 
@@ -145,33 +71,45 @@ class ComponentHost:
         self.journals = journals
         self.ledger = book
         self.clock = EventClock()
-        self.consumed: dict[str, tuple[int, int]] = {}
-        self.trouble: JournalWriteError | None = None
-        self._alarmed = False
+        self.progress = Progress(component.name)
         self.alerts: deque[Alert] = deque(maxlen=ALERTS_KEPT)
         self.counters = HostCounters()
         self.inputs = frozenset(row.contract for row in topics.consumed_by(component.name))
-        self.halted = False  # what the kill switch last said
         self.pending = False  # something waits for ``commit``
-        self.told = (0, 0)  # the newest entry of this daemon's own stream
         self.reach: Reach = nowhere  # told between the ledger and the journals that are projected from it
         self._rebuild = rebuild
         self._heal = heal
-        self._held: list[tuple[str, bytes, int]] = []  # lines that a full journal did not take
-        self._trouble_told = False
-        self._recorded: dict[str, tuple[int, int]] = {}  # what the ledger says of ``consumed``
-        self._snapshots = SnapshotFile(book.path, book.disk) if book is not None else None
-        self._snapshot_every = snapshot_every if rebuild is not None else 0
-        self._mark: Mark | None = None  # of the latest snapshot
-        self._origins: dict[str, str] = {}  # identity of each upstream ledger
-        self._origins_kept: set[str] = set()  # those of them that our own ledger has
+        self._writer = JournalWriter(self.name, journals, projected=book is not None, alarm=self._raise_alert)
+        every = snapshot_every if rebuild is not None else 0
+        self._snapshots = SnapshotKeeper(self.name, book, journals, every) if book is not None else None
         self._sent: dict[str, int] = {}  # broadcast sequence by topic
-        self._seen: dict[tuple[str, str], int] = {}  # last broadcast sequence by producer and topic
+        self._sequences = BroadcastSequences(self.counters)
         if trouble is not None:
-            self._in_trouble(trouble)
+            self._writer.refused(trouble)
 
     @property
-    def streams(self) -> dict[str, tuple[int, int]]:
+    def trouble(self) -> JournalWriteError | None:
+        """What could not be written, until ``mend`` succeeds. The ledger goes on without the journals that are
+        projected from it; a daemon without a ledger does not go on."""
+        return self._writer.trouble
+
+    @property
+    def consumed(self) -> dict[str, Entry]:
+        """The last entry processed of each upstream stream."""
+        return self.progress.consumed
+
+    @property
+    def told(self) -> Entry:
+        """The newest entry of this daemon's own stream."""
+        return self.progress.told
+
+    @property
+    def halted(self) -> bool:
+        """What the kill switch last said."""
+        return self.progress.halted
+
+    @property
+    def streams(self) -> dict[str, Entry]:
         """The upstream streams of this daemon and the last entry processed from each."""
         upstream = sorted({row.producer for row in topics.consumed_by(self.name) if row.delivery is Delivery.LEDGER})
         return {producer: self.consumed.get(producer, (0, 0)) for producer in upstream}
@@ -179,7 +117,7 @@ class ComponentHost:
     @property
     def origins(self) -> Mapping[str, str]:
         """The identity of each upstream ledger that entries came from."""
-        return self._origins
+        return self.progress.origins
 
     def recover(self) -> int:
         """Fold the ledger into the component and mend journals that lag behind it; returns the transactions read.
@@ -190,104 +128,34 @@ class ComponentHost:
         if self.ledger is None:
             return 0
         for transaction in self.ledger.replay(self._start_from_snapshot()):
-            self._learn(transaction)
+            self.progress.learn(transaction)
+            self.clock.advance_to(transaction.ts_ns)
             _restore(self.component, transaction)
-        self._mend_journals(self.ledger)
+        self._writer.complete(self._project)
         self._mind_reserve(self.ledger)
         return self.ledger.seq
 
     def _start_from_snapshot(self) -> Place | None:
         """Become what the snapshot says, if there is one that fits; the place behind which the ledger is to be read."""
-        snapshot = self._loaded()
-        if snapshot is None:
+        snapshot = self._load_snapshot()
+        if snapshot is None or self._snapshots is None:
             return None
-        self.consumed = dict(snapshot.consumed)
-        self._recorded = dict(snapshot.consumed)
-        self._origins, self._origins_kept = dict(snapshot.origins), set(snapshot.origins)
-        self.told, self.halted, self._trouble_told = snapshot.told, snapshot.halted, snapshot.trouble_told
+        self.progress = Progress.at(snapshot)
         self.clock.advance_to(snapshot.ts_ns)
-        self._mark = Mark(snapshot.place, snapshot.journals)
+        self._snapshots.mark = Mark(snapshot.place, snapshot.journals)
         return snapshot.place
 
-    def _loaded(self) -> Snapshot | None:
+    def _load_snapshot(self) -> Snapshot | None:
         """Load the component, which has seen nothing yet, from the snapshot that fits; None when there is none."""
-        component = self.component
-        if not self._snapshot_every or self._snapshots is None or not isinstance(component, Loadable):
+        if self._snapshots is None or self._rebuild is None:
             return None
-        snapshot = self._snapshots.read(self.name, _version(component))
-        if snapshot is None:
-            return None
-        try:
-            component.load_snapshot(snapshot.state)
-        except Exception as error:  # noqa: BLE001 — whatever is wrong with a snapshot, the ledger has it all
-            _log.warning("snapshot of %s is passed over, the whole ledger is read: %s", self.name, error)
-            assert self._rebuild is not None
-            self.component = self._rebuild()
-            return None
+        self.component, snapshot = self._snapshots.load(self.component, self._rebuild)
         return snapshot
 
-    def _save_snapshot(self, book: Ledger) -> None:
-        """Write down where the ledger and everything folded from it stand. Ask when everything is committed.
-
-        Raises:
-            JournalWriteError: of the ledger; a snapshot that cannot be written is only told.
-        """
-        if self._snapshots is None or not isinstance(self.component, Loadable) or self.trouble is not None:
-            return
-        if book.durable:
-            book.sync()
-            try:
-                self.journals.sync()
-            except JournalWriteError as error:
-                self._in_trouble(error)
-                return
-        lines = self.journals.last_lines()
-        known = self._mark.journals if self._mark is not None else {}
-        journals = {**known, **{name: digest(line) for name, line in lines.items() if not name.startswith(REJECTED)}}
-        self._mark = Mark(book.place, journals)
-        snapshot = Snapshot(
-            daemon=self.name,
-            ledger=book.identity,
-            seq=book.seq,
-            at=book.place.hash,
-            offset=book.place.offset,
-            ts_ns=book.ts_ns,
-            consumed=self._recorded,
-            origins={name: self._origins[name] for name in sorted(self._origins_kept)},
-            told=self.told,
-            halted=self.halted,
-            trouble_told=self._trouble_told,
-            journals=journals,
-            version=_version(self.component),
-            state=self.component.snapshot(),
-        )
-        try:
-            self._snapshots.write(snapshot, durable=book.durable)
-        except (OSError, ValueError) as error:
-            _log.warning("no snapshot of %s at transaction %d: %s", self.name, book.seq, error)
-
-    def _learn(self, transaction: Transaction) -> None:
-        """Take from a recorded transaction what the host itself goes by."""
-        cause = transaction.cause
-        if cause.entry is not None:
-            self.consumed[cause.stream] = self._recorded[cause.stream] = cause.entry
-            if cause.ledger:
-                self._origins[cause.stream] = cause.ledger
-                self._origins_kept.add(cause.stream)
-        elif isinstance(cause.event, KillSwitchEvent):
-            self.halted = cause.event.tripped
-        elif isinstance(cause.event, JournalHealth):
-            self._trouble_told = not cause.event.ok
-        self.clock.advance_to(transaction.ts_ns)
-        for message in ledger.outgoing(self.name, transaction):
-            self.told = message.entry
-
-    def _mend_journals(self, book: Ledger) -> None:
-        """Write what the journals lack of the ledger. Raises nothing: what cannot be written is ``trouble``."""
-        try:
-            projections.mend(self.journals, book.path, self._mark)
-        except JournalWriteError as error:
-            self._in_trouble(error)
+    def _project(self) -> None:
+        """Write what the journals lack of the ledger. Raises JournalWriteError."""
+        if self.ledger is not None and self._snapshots is not None:
+            projections.mend(self.journals, self.ledger.path, self._snapshots.mark)
 
     def mend(self) -> bool:
         """Try to write what could not be written; whether nothing is left. The component hears of it with the next
@@ -299,38 +167,25 @@ class ComponentHost:
             return False  # what space there is belongs to the ledger
         if not can_write(self.trouble.path, self.ledger.disk):
             return False  # seen before the ledger is read: that may take seconds, and this is asked often
-        self.trouble = None
-        self.journals.abandon()
-        self._mend_journals(self.ledger)
-        self._out_of_trouble()
+        self._writer.mend(self._project)
         return self.trouble is None
 
     def tell_trouble(self) -> list[Message]:
         """Tell the component that writing fails, or no longer fails, if it does not know yet."""
-        if self.ledger is None or self._trouble_told == (self.trouble is not None):
+        if not self._has_news_of_trouble:
             return []
-        self._trouble_told = self.trouble is not None
+        self.progress.trouble_told = self.trouble is not None
         return self.handle_local(JournalHealth(self.trouble is None, str(self.trouble or ""), self.clock.now_ns()))
+
+    @property
+    def _has_news_of_trouble(self) -> bool:
+        return self.ledger is not None and self.progress.trouble_told != (self.trouble is not None)
 
     def _mind_reserve(self, book: Ledger) -> None:
         """A full disk is trouble while the ledger can still be written out of its reserve."""
         if book.strained and self.trouble is None:
             full = OSError(errno.ENOSPC, "the disk is full, the reserve is used")
-            self._in_trouble(JournalWriteError(book.path, full))
-
-    def _in_trouble(self, error: JournalWriteError) -> None:
-        self.trouble = error
-        if not self._alarmed:
-            self._alarmed = True
-            going = "waits" if self.ledger is None else "goes on without these journals"
-            _log.error("%s %s: %s", self.name, going, error)
-            self._raise_alert("critical", "journals cannot be written", str(error))
-
-    def _out_of_trouble(self) -> None:
-        if self.trouble is None and self._alarmed:
-            self._alarmed = False
-            _log.warning("%s writes its journals again; nothing is missing in them", self.name)
-            self._raise_alert("info", "journals are written again", "nothing is missing in them")
+            self._writer.refused(JournalWriteError(book.path, full))
 
     def handle(self, message: Message) -> list[Message]:
         """Process one message off the bus; a ledger entry that was processed before answers nothing.
@@ -339,51 +194,29 @@ class ComponentHost:
             LedgerReplacedError: the entry comes from another ledger than those before.
             JournalWriteError: the component failed, and its recorded state cannot be written.
         """
-        if self.ledger is not None and self._trouble_told != (self.trouble is not None):
+        if self._has_news_of_trouble:
             return [*self.tell_trouble(), *self.handle(message)]
         event = message.event
         if message.entry == (0, 0):
-            healed = self._healed(message) if message.seq and self._watch_sequence(message) else []
+            healed = self._healed(message) if message.seq and self._sequences.may_lack(message) else []
             answers, note = self._answer(event)
             recorded = self._record(event, Cause(message.topic, ""), answers, note) if answers else []
             return [*healed, *recorded] if healed else recorded
-        self._check_origin(message)
-        if message.entry <= self.consumed.get(message.producer, (0, 0)):
+        if self.progress.is_repeat(message):
             self.counters.duplicates += 1
             return []
         if type(event) is not Unreadable and type(event) not in self.inputs:
             self.consumed[message.producer] = message.entry
             return []
         answers, note = self._answer(event)
-        self.consumed[message.producer] = self._recorded[message.producer] = message.entry
-        return self._record(event, self._cause(message), answers, note, recorded=True)
-
-    def _check_origin(self, message: Message) -> None:
-        """Entries of one producer come from one ledger."""
-        known = self._origins.setdefault(message.producer, message.ledger)
-        if message.ledger != known and message.ledger and known:
-            at = self.consumed.get(message.producer, (0, 0))
-            raise LedgerReplacedError(
-                f"{self.name} has processed {message.producer} up to {at[0]}-{at[1]} of the ledger {known}, but now "
-                f"gets entries of {message.ledger}: that ledger was deleted or replaced. Restore it from a backup; or, "
-                f"to start anew, stop the fleet and move the ledgers of all daemons aside"
-            )
-
-    def _cause(self, message: Message) -> Cause:
-        place = f"{message.entry[0]}-{message.entry[1]}"
-        identity = ""
-        if message.producer not in self._origins_kept and message.ledger:
-            identity = message.ledger
-            self._origins_kept.add(message.producer)
-        if isinstance(message.event, Unreadable):
-            return Cause(message.producer, place, message.topic or UNKNOWN_TOPIC, None, identity)
-        return Cause(message.producer, place, message.topic, message.event, identity)
+        self.progress.processed(message.producer, message.entry)
+        return self._record(event, self.progress.cause(message), answers, note, recorded=True)
 
     def handle_local(self, event: Contract) -> list[Message]:
         """Process an event of the daemon's own host: a feed's raw event, the kill switch."""
         topic = f"{ledger.LOCAL}{type(event).__name__}"
         if isinstance(event, KillSwitchEvent):
-            self.halted = event.tripped
+            self.progress.halted = event.tripped
         if topic in ledger.LOCAL_CONTRACTS and self.ledger is not None:
             cause = Cause("local", type(event).__name__, topic, event)
             return self._record(event, cause, *self._answer(event), recorded=True)
@@ -397,26 +230,23 @@ class ComponentHost:
     def commit(self) -> None:
         """Make everything answered so far durable. Only then may the messages leave. Raises JournalWriteError."""
         if self.ledger is None:
-            self._write_journals()
+            self._writer.write()
         else:
             self.ledger.commit()
             self.reach(IN_JOURNAL)
             self._mind_reserve(self.ledger)
-            self._flush_journals()
+            self._writer.flush()
             self._save_now_and_then(self.ledger)
         self.pending = False
 
-    def _save_now_and_then(self, book: Ledger, every: int = 0) -> None:
-        since = book.seq - (self._mark.place.seq if self._mark is not None else 0)
-        if self._snapshot_every and since >= (every or self._snapshot_every):
-            self._save_snapshot(book)
-
-    def _flush_journals(self) -> None:
+    def _save_now_and_then(self, book: Ledger, *, at_end: bool = False) -> None:
+        if self._snapshots is None or self.trouble is not None or not self._snapshots.due(at_end=at_end):
+            return
+        if book.durable:
+            book.sync()
+            self._writer.sync()
         if self.trouble is None:
-            try:
-                self.journals.flush()
-            except JournalWriteError as error:
-                self._in_trouble(error)
+            self._snapshots.save(self.component, self.progress)
 
     def close(self) -> None:
         """Commit and release every file. Journals that lag behind the ledger are mended by the next start.
@@ -432,13 +262,13 @@ class ComponentHost:
 
     def _close(self) -> None:
         if self.ledger is None:
-            self._write_journals()
+            self._writer.write()
         else:
             if not self.mend():
                 _log.error("%s ends without its journals, the next start mends them: %s", self.name, self.trouble)
                 self.journals.abandon()
             self.ledger.commit()
-            self._save_now_and_then(self.ledger, every=1)
+            self._save_now_and_then(self.ledger, at_end=True)
             self.ledger.close()
         self.journals.close()
 
@@ -447,22 +277,6 @@ class ComponentHost:
         if self.ledger is not None:
             self.ledger.abandon()
         self.journals.abandon()
-
-    def _watch_sequence(self, message: Message) -> bool:
-        """Count broadcasts that were lost on the way, by the gap in their producer's sequence; whether any may be."""
-        key = (message.producer, message.topic)
-        last = self._seen.get(key, 0)
-        self._seen[key] = message.seq
-        # The first one seen may be any.
-        if message.seq < last:
-            self.counters.restarts[f"{message.producer}:{message.topic}"] += 1
-            _log.warning("%s started again; what it had not sent of %s before is unknown", *key)
-            return True
-        if message.seq > last + 1 and last:
-            self.counters.lost[f"{message.producer}:{message.topic}"] += message.seq - last - 1
-            _log.warning("broadcast lost: %s %s %d..%d", *key, last + 1, message.seq - 1)
-            return True
-        return False
 
     def _healed(self, message: Message) -> list[Message]:
         """Take what was lost from the journals, as after a restart. Raises JournalWriteError."""
@@ -506,7 +320,7 @@ class ComponentHost:
             return False
         self.ledger.commit()
         self.component = self._rebuild()
-        snapshot = self._loaded()
+        snapshot = self._load_snapshot()
         for transaction in ledger.read(self.ledger.path, None if snapshot is None else snapshot.place):
             _restore(self.component, transaction)
         self.counters.renewals += 1
@@ -535,11 +349,11 @@ class ComponentHost:
                 continue
             journal = row.journal_name(answer)
             if journal is not None:
-                self._journal(journal, codec.encode(answer), answer.ts_ns)
+                self._writer.append(journal, codec.encode(answer), answer.ts_ns)
             topic = row.name(answer)
             if seq and row.delivery is Delivery.LEDGER:
-                prev, self.told = self.told, (seq, index)
-                out.append(Message(topic, answer, self.name, seq, self.told, prev, book))
+                prev, self.progress.told = self.progress.told, (seq, index)
+                out.append(Message(topic, answer, self.name, seq, (seq, index), prev, book))
             else:
                 self._sent[topic] = sent = self._sent.get(topic, 0) + 1
                 out.append(Message(topic, answer, self.name, sent))
@@ -558,34 +372,8 @@ class ComponentHost:
             "reason": str(error),
             "event": event.to_dict(),
         }
-        self._journal(f"{REJECTED}.{self.name}", codec.encode_plain(line), now)
+        self._writer.append(f"{REJECTED}.{self.name}", codec.encode_plain(line), now)
         _log.warning("%s set aside a message: %s", self.name, error)
-
-    def _journal(self, stream: str, line: bytes, ts_ns: int) -> None:
-        """Add a line to a journal. One that is projected from the ledger can be written later, others must wait."""
-        if self._held or (self.trouble is not None and self.ledger is not None):
-            if self.ledger is None:
-                self._held.append((stream, line, ts_ns))
-            return
-        try:
-            self.journals.append(stream, line, ts_ns)
-        except JournalWriteError as error:
-            self._in_trouble(error)
-            if self.ledger is None:
-                self._held.append((stream, line, ts_ns))
-
-    def _write_journals(self) -> None:
-        """The journals of a daemon without a ledger: they are the record. Raises JournalWriteError."""
-        try:
-            while self._held:
-                self.journals.append(*self._held[0])
-                del self._held[0]
-            self.journals.flush()
-        except JournalWriteError as error:
-            self._in_trouble(error)
-            raise
-        self.trouble = None
-        self._out_of_trouble()
 
 
 def _restore(component: Component, transaction: Transaction) -> None:
@@ -604,11 +392,6 @@ def _refuse_unwritable(answers: Iterable[Contract]) -> None:
 def identity(event: Contract) -> str:
     """What names a broadcast event in a ledger: its own id where it has one, otherwise its time."""
     return getattr(event, "trade_id", "") or str(event.ts_ns)
-
-
-def _version(component: Component) -> int:
-    """Of the form of the component's snapshots."""
-    return int(getattr(component, "SNAPSHOT_VERSION", 1))
 
 
 def deliver(hosts: Iterable[ComponentHost], messages: Sequence[Message]) -> list[Message]:

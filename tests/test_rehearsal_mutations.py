@@ -152,10 +152,11 @@ def snapshot_one_transaction_late() -> Iterator[None]:
             return 0
         place = self._start_from_snapshot()
         for transaction in self.ledger.replay(place):
-            self._learn(transaction)
+            self.progress.learn(transaction)
+            self.clock.advance_to(transaction.ts_ns)
             if place is None or transaction.seq > place.seq + 1:
                 host._restore(self.component, transaction)
-        self._mend_journals(self.ledger)
+        self._writer.complete(self._project)
         return self.ledger.seq
 
     with patch.object(ComponentHost, "recover", recover):

@@ -90,12 +90,12 @@ def known(host: ComponentHost) -> dict[str, Any]:
         "streams": host.streams,
         "told": host.told,
         "halted": host.halted,
-        "origins": {name: host._origins[name] for name in host._origins_kept},
+        "origins": {name: host.progress.origins[name] for name in host.progress.kept},
         "seq": host.ledger.seq,
         "identity": host.ledger.identity,
         "place": host.ledger.place,
         "now": host.clock.now_ns(),
-        "trouble told": host._trouble_told,
+        "trouble told": host.progress.trouble_told,
     }
 
 

@@ -15,10 +15,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from core.disk import Disk
+from core.disk import Disk, can_write
 from core.errors import FatalError, JournalWriteError
 from core.service_settings import ServiceSettings
-from core.supervisor import Supervisor, can_write
+from core.supervisor import Supervisor
 from tests.redis_server import spare_port
 
 
