@@ -15,8 +15,9 @@ from typing import Final
 from core.errors import ConfigError
 
 _UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-WORKER: Final = 120 * 10**6  # a process with the event engine, before any bar
-COMPILER: Final = 180 * 10**6  # what numba and LLVM add to it
+WORKER: Final = 95 * 10**6  # a process with the event engine, before any bar
+_TRACKER: Final = 15 * 10**6  # the process in which Python watches over shared resources, where there are workers
+COMPILER: Final = 100 * 10**6  # what numba and LLVM add to it
 _PER_BAR: Final = 700  # bytes of an event, its point of the curve and its place in the columns of a run
 _PER_BAR_COMPILED: Final = 320  # columns in ticks and prices, fills and equity
 _PER_FIGURE: Final = 120  # bytes of a number on its way: as an object, pickled, in the line of the checkpoint
@@ -82,7 +83,7 @@ def planned(load: Load, wanted: int, budget: int | None, resident: int) -> Plan:
     if budget is None:
         return Plan(wanted, _MOST_PER_CHUNK)
     left = budget - resident - load.here
-    workers = min(wanted, max(0, left) // load.worker)
+    workers = min(wanted, max(0, left - _TRACKER) // load.worker)
     if workers == 0:
         left -= load.worker - WORKER
     if left < load.outcome:
@@ -90,7 +91,7 @@ def planned(load: Load, wanted: int, budget: int | None, resident: int) -> Plan:
         raise ConfigError(
             f"memory: expected at least {least / 1e6:,.0f}MB for {load.sets:,} sets, got {budget / 1e6:,.0f}MB"
         )
-    spare = left - workers * load.worker
+    spare = left - workers * load.worker - (_TRACKER if workers else 0)
     lanes = 2 * max(1, workers)
     return Plan(workers, max(1, min(_MOST_PER_CHUNK, spare // (lanes * load.outcome))))
 

@@ -1,4 +1,4 @@
-"""Where a set stands among the others: what its neighbours reached, whether it is on an edge, the map of two parameters.
+"""Where a set stands among the others: what its neighbours reached, whether it is on an edge, a map of two parameters.
 
 A good set in good company has found something; a good set among bad ones has found a coincidence.
 """
