@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from backtest.contracts import BacktestConfig
 from backtest.engine import BacktestEngine
+from backtest.metrics import columns_of
 from backtest.metrics_returns import UNBOUNDED, Floats, Ints, changes, excess_kurtosis, ratio, skew, spread
 from backtest.price_grid import derived_instrument
 from backtest.seats import Entrant
@@ -27,10 +28,15 @@ from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
 from risk.limits import RiskLimits
 
+if TYPE_CHECKING:
+    from backtest.compiled import CompiledRun
+
 RETURN_COLUMNS: Final = (
     "sharpe_per_period", "returns_count", "returns_mean", "returns_variance", "returns_skew", "returns_kurtosis",
 )  # fmt: skip
 """Of the periodic returns; the kurtosis is the excess over a normal distribution's."""
+EquityAt = Callable[[Ints], Floats]
+"""The capital after the bars of these numbers."""
 _LONGEST_ERROR: Final = 500  # characters that a row keeps
 
 
@@ -99,42 +105,54 @@ class SweepJob:
         """Run one set; whatever it raises becomes its row."""
         params = {**self.entrant.params, **dict(zip(self.names, numbered.values, strict=True))}
         try:
-            metrics, ts_ns, equity = self._compiled(params) if self.compiled else self._by_events(params)
+            metrics, ts_ns, equity_at = self._compiled(params) if self.compiled else self._by_events(params)
         except Exception as error:  # noqa: BLE001 — foreign code: one set that fails must not end the others
             text = " ".join(f"{type(error).__name__}: {error}".split())
             return Outcome(*numbered, {}, text[:_LONGEST_ERROR])
-        figures = {**metrics, **return_figures(self._returns(ts_ns, equity, self.period_ends))}
+        figures = {**metrics, **return_figures(self._returns(ts_ns, equity_at, self.period_ends))}
         if self.block_ends is None:
             return Outcome(*numbered, figures)
-        kept = self._returns(ts_ns, equity, self.block_ends).astype(np.float32).tobytes()
+        kept = self._returns(ts_ns, equity_at, self.block_ends).astype(np.float32).tobytes()
         return Outcome(*numbered, figures, returns=kept)
 
-    def _by_events(self, params: Mapping[str, Any]) -> tuple[dict[str, float], Ints, Floats]:
+    def _by_events(self, params: Mapping[str, Any]) -> tuple[dict[str, float], Ints, EquityAt]:
         config, entrant = replace(self.config, params=params), replace(self.entrant, params=params)
         result = BacktestEngine(config, [entrant], self.data, self.instruments, self.limits).run()
-        curve = np.array(result.equity_curve)
+        ts_ns, equity = columns_of(result.equity_curve)
         metrics = {
             **result.metrics,
             "final_equity": result.final_capital,
             "fills": float(len(result.fills)),
             "denied": float(result.denied),
         }
-        return metrics, np.array([ts for ts, _ in result.equity_curve], np.int64), curve[:, 1]
+        return metrics, ts_ns, equity.__getitem__
 
-    def _compiled(self, params: Mapping[str, Any]) -> tuple[dict[str, float], Ints, Floats]:
+    def _compiled(self, params: Mapping[str, Any]) -> tuple[dict[str, float], Ints, EquityAt]:
         from backtest.compiled import run_kernel
 
         run = run_kernel(self.entrant.make, params, self.market, self.config, self.instrument)  # type: ignore[arg-type]
         metrics = {name: float(value) for name, value in run.metrics.items()}
         metrics["profit_factor"] = ratio(metrics["gross_profit"], metrics["gross_loss"])
-        return metrics, self.series.ts_close, run.equity
+        return metrics, self.series.ts_close, partial(_equity_at, run)
 
-    def _returns(self, ts_ns: Ints, equity: Floats, ends: Ints) -> Floats:
+    def _returns(self, ts_ns: Ints, equity_at: EquityAt, ends: Ints) -> Floats:
         """From the capital at the start to the last end."""
-        at = np.searchsorted(ts_ns, ends, side="right") - 1
-        return changes(
-            np.insert(np.where(at < 0, self.config.initial_capital, equity[at]), 0, self.config.initial_capital)
-        )
+        start, at = self.config.initial_capital, np.searchsorted(ts_ns, ends, side="right") - 1
+        return changes(np.insert(np.where(at < 0, start, equity_at(at)), 0, start))
+
+
+def _equity_at(run: CompiledRun, bars: Ints) -> Floats:
+    """``run.equity[bars]``, without working out all the other bars."""
+    from backtest import compiled_loop as loop
+
+    fills, rules = run.fills, run.rules.values
+    lots, ticks, fees = (fills[:, at] for at in (loop.SIGNED_LOTS, loop.PRICE_TICKS, loop.FEE_UNITS))
+    cash = np.cumsum(np.append(0, -rules[loop.PER_MONEY] * lots * ticks - rules[loop.PER_FEE] * fees))
+    held = np.cumsum(np.append(0, lots))
+    filled = np.searchsorted(fills[:, loop.BAR], bars, side="right")
+    units = rules[loop.CAPITAL] + cash[filled] + rules[loop.PER_MONEY] * held[filled] * run.market.grid.close[bars]
+    equity: Floats = units / run.rules.scale
+    return equity
 
 
 def return_figures(returns: Floats) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -80,9 +81,11 @@ def with_class(chosen: Any) -> Any:
     if chosen.class_path is not None:
         return chosen
     registry = StrategyRegistry()
-    registry.discover("strategies.kernels")
-    try:
-        chosen.class_path = path_of(registry.get(chosen.strategy))
-    except UnknownStrategyError:
+    registry.discover()
+    with suppress(UnknownStrategyError):
+        registry.get(chosen.strategy)
         return chosen
+    registry.discover("strategies.kernels")  # loads the compiler
+    with suppress(UnknownStrategyError):
+        chosen.class_path = path_of(registry.get(chosen.strategy))
     return chosen

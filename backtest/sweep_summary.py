@@ -129,7 +129,10 @@ def summary_lines(outcome: SweepOutcome, count: int, width: int) -> list[str]:
     if deflated is not None:
         lines.append(f"Deflated:       {100 * deflated:.1f}% confidence that the best set has an edge")
     if odds is not None:
-        lines.append(f"Overfitting:    {100 * odds.pbo:.1f}% probability (PBO, {odds.blocks} blocks)")
+        lines.append(
+            f"Overfitting:    {100 * odds.pbo:.1f}% probability (PBO, {odds.blocks} blocks); what one half chooses "
+            f"loses in the other in {100 * odds.probability_of_loss:.1f}%"
+        )
     lines += ["", *_table(outcome, best, width), ""]
     lines += [f"Note:    {note}" for note in outcome.notes]
     lines += [f"Warning: {text}" for text in cautions(outcome, best[0])]
