@@ -32,6 +32,8 @@ MODULES: Final = {
     "ledger": "ledger_hop",
     "recovery": "recovery",
     "start": "start",
+    "backtest": "backtest",
+    "sweep": "sweep",
 }
 _PIPED_WIDTH: Final = 160
 EXIT_MISSED: Final = 1

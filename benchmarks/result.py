@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 Of = Literal["value", "ratio"]
@@ -37,7 +37,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. ``floor`` is what the bare libraries took for the same work in the same run."""
+    """One measured number. ``floor`` is what the bare libraries took for the same work in the same run, ``details``
+    what else was measured on the way, for scripts."""
 
     what: str
     value: float
@@ -45,6 +46,7 @@ class Figure:
     floor: float | None = None
     budget: Budget | None = None
     note: str = ""
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:

@@ -1,0 +1,164 @@
+"""The same strategy over grids of periods: ours beside vectorbt and backtesting.py, on all cores, with its memory.
+
+All final equities are compared before anything is timed. Memory is the most that the whole tree of processes held,
+pages that it shares counted once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.backtest import month, other, own
+from benchmarks.peers.environments import PeerMissingError
+from benchmarks.peers.processes import EngineProcess
+from benchmarks.processes import ProcessError
+from benchmarks.result import Budget, Figure, Result, VerificationError, verify
+from benchmarks.workload import Workload
+
+Grid = tuple[range, range]
+SMALL: Final[Grid] = (range(5, 44, 2), range(50, 241, 10))
+LARGE: Final[Grid] = (range(2, 102), range(105, 403, 3))
+TINY: Final[Grid] = (range(5, 15, 5), range(50, 71, 10))
+SPEED: Final = Budget("at least", 30, "ratio")
+MEMORY: Final = Budget("at most", 0.1, "ratio")
+TOLERANCE: Final = 1e-3  # of a final equity: others add up in floats
+BLOCK: Final = 20  # columns that vectorbt is given at a time: what was fastest, and needs the least memory
+TOO_LONG_S: Final = 180.0  # what would take longer is extrapolated
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What an engine took for a grid. ``extrapolated`` from the smaller grid, which is then the one that was run."""
+
+    what: str
+    sets: int
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+    version: str = ""
+    extrapolated: bool = False
+
+    def note(self) -> str:
+        """For people."""
+        told = f"wall {self.wall_s:,.3g} s, CPU {self.cpu_s:,.3g} s, {self.peak_mib:,.0f} MiB"
+        return "; ".join(part for part in (self.version, told, "extrapolated" if self.extrapolated else "") if part)
+
+    def details(self) -> dict[str, float]:
+        """For scripts."""
+        return {"wall_s": self.wall_s, "cpu_s": self.cpu_s, "peak_mib": self.peak_mib, "sets": self.sets}
+
+
+def run(work: Workload) -> Result:
+    """The small grid in every engine, then the large one in those that are fast enough."""
+    bars, _ = month(work)
+    path = work.folder / "bars.npz"
+    bars.save(path)
+    small, large = (TINY, None) if work.tiny else (SMALL, None if work.quick else LARGE)
+    sweep = Sweep(path, work)
+    figures = list(sweep.figures(small, ("compiled", "event")))
+    if large is not None:
+        figures += sweep.figures(large, ("compiled",))
+    done = [
+        f"{len(bars):,} bars, final equities of {' and '.join(f'{n:,}' for n in sweep.compared)} sets equal in all",
+        *(f"fast {_told(g[0])}, slow {_told(g[1])}" for g in (small, large) if g is not None),
+        *(f"not measured: {reason}" for reason in sweep.absent),
+    ]
+    return Result("sweep", figures, "; ".join(done))
+
+
+class Sweep:
+    """Runs grids and keeps what is needed to extrapolate."""
+
+    def __init__(self, bars: Path, work: Workload) -> None:
+        self.absent: list[str] = []
+        self.compared: list[int] = []
+        self._bars = bars
+        self._work = work
+        self._slow: dict[str, Swept] = {}
+
+    def figures(self, grid: Grid, engines: Sequence[str]) -> Iterator[Figure]:
+        """One grid: ours with what they are held to, and each peer."""
+        sets = [(fast, slow) for fast in grid[0] for slow in grid[1]]
+        found, finals = {}, None
+        for engine in engines:
+            with own(self._bars, self._work.folder, engine, "njord_sweep", watch=True, sets=sets) as process:
+                found[engine] = self._timed(f"{engine} engine", process, sets, finals)
+                finals = finals or process.ready["finals"]
+        assert finals is not None
+        self.compared.append(len(sets))
+        for name, peer, job in () if self._work.tiny else _peers(grid, sets):
+            swept = self._peer(name, peer, job, sets, finals)
+            if swept is not None:
+                found[name] = swept
+        yield from _figures(found, len(sets))
+
+    def _peer(
+        self, name: str, peer: str, job: dict[str, Any], sets: list[tuple[int, int]], finals: list[float]
+    ) -> Swept | None:
+        before = self._slow.get(name)
+        if before is not None and (wall := before.wall_s / before.sets * len(sets)) > TOO_LONG_S:
+            cpu = before.cpu_s / before.sets * len(sets)
+            return Swept(name, len(sets), wall, cpu, before.peak_mib, before.version, extrapolated=True)
+        try:
+            with other(peer, self._bars, self._work.folder, watch=True, **job) as process:
+                swept = self._timed(name, process, sets, finals)
+        except (PeerMissingError, ProcessError, VerificationError) as reason:
+            self.absent.append(f"{name}: {' '.join(str(reason).split())[-300:]}")
+            return None
+        if peer == "backtesting":
+            self._slow[name] = swept
+        return swept
+
+    def _timed(
+        self, what: str, process: EngineProcess, sets: list[tuple[int, int]], finals: list[float] | None
+    ) -> Swept:
+        """The first run is looked at and warms up, the next one counts; the best of several where it is short."""
+        ready = process.ready
+        verify(f"sets of {what}", len(sets), ready["sets"])
+        if finals is not None:
+            apart = np.abs(np.array(ready["finals"]) - np.array(finals))
+            worst = int(np.argmax(apart))
+            if not apart[worst] < TOLERANCE:
+                raise VerificationError(
+                    f"{what}: expected a final equity of {finals[worst]:,.3f} with periods {sets[worst]}, "
+                    f"got {ready['finals'][worst]:,.3f}; {int((apart >= TOLERANCE).sum())} of {len(sets)} differ"
+                )
+        short = ready["wall_s"] < TOO_LONG_S / 6
+        answer = process.ask(repeats=self._work.size(3, 2, 1) if short else 1)
+        return Swept(what, len(sets), answer["wall_s"], answer["cpu_s"], process.peak_mib, ready["version"])
+
+
+def _peers(grid: Grid, sets: list[tuple[int, int]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    cores = os.cpu_count() or 1
+    blocks = {"sets": sets, "block": BLOCK, "workers": cores}
+    yield "vectorbt, the same metrics", "vectorbt", {**blocks, "full": True}
+    yield "vectorbt, final equity only", "vectorbt", {**blocks, "full": False}
+    yield "vectorbt, the same metrics, one process", "vectorbt", {**blocks, "full": True, "workers": 1}
+    yield "backtesting.py", "backtesting", {"fasts": list(grid[0]), "slows": list(grid[1])}
+
+
+def _figures(found: dict[str, Swept], sets: int) -> Iterator[Figure]:
+    beside = found.get("vectorbt, the same metrics")
+    small = found.get("vectorbt, the same metrics, one process")
+    for name, each in found.items():
+        ours = name in ("compiled", "event")
+        floor = beside.sets / beside.wall_s if ours and beside is not None else None
+        note = f"floor: {beside.what}; {each.note()}" if floor and beside else each.note()
+        held = SPEED if floor and name == "compiled" else None
+        yield Figure(f"{sets:,} sets, {each.what}", sets / each.wall_s, "sets/s", floor, held, note, each.details())
+        if name == "compiled":
+            least = small or beside  # a process less is memory less
+            yield Figure(
+                f"{sets:,} sets, {each.what}, memory", each.peak_mib, "MiB", least.peak_mib if least else None,
+                MEMORY if least else None, f"floor: {least.what}" if least else "",
+            )  # fmt: skip
+
+
+def _told(periods: range) -> str:
+    return f"{periods[0]} to {periods[-1]} step {periods.step}"
