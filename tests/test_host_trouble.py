@@ -142,7 +142,8 @@ def test_what_the_disk_said_is_on_record_and_survives_a_restart(tmp_path: Path) 
 
 
 def test_a_start_after_a_refused_ledger_begins_with_the_trouble(tmp_path: Path) -> None:
-    trouble = JournalWriteError(tmp_path / "ledgers" / "risk_engine.ndjson", OSError(errno.ENOSPC, "No space left on device"))
+    full = OSError(errno.ENOSPC, "No space left on device")
+    trouble = JournalWriteError(tmp_path / "ledgers" / "risk_engine.ndjson", full)
     tried = host(tmp_path, trouble=trouble)
     process(tried, intent(1))
     assert isinstance(tried.component, Denies)
