@@ -44,7 +44,6 @@ FLOORS: Final = {
     "bare numba loop": "numba",
     "bare numba loop with fills and equity": "numba_kept",
 }
-FLOORS_BY_ENGINE: Final = {engine: what for what, engine in FLOORS.items()}
 EVENT_ENGINES: Final = ("backtesting", "backtrader", "nautilus_trader")
 PERIODS: Final = ((10, 50), (50, 200), (200, 1_000))
 _US: Final = 1e6
@@ -132,10 +131,16 @@ def run(work: Workload) -> Result:
                 timed[peer] = found
             except (PeerMissingError, ProcessError, VerificationError) as reason:
                 absent.append(f"{peer}: {' '.join(str(reason).split())[-_SHOWN:]}")
+        cold = () if work.tiny else (_cold(path, folder),)
         for _ in range(work.size(9, 3, 1)):
             for each in timed.values():
                 each.turn()
-        figures = [*_figures(timed, len(bars)), *_breakdown(timed, len(bars), work), *_compiled(timed, len(bars), work)]
+        figures = [
+            *_figures(timed, len(bars)),
+            *_breakdown(timed, len(bars), work),
+            *_compiled(timed, len(bars), work),
+            *cold,
+        ]
     done = f"{len(bars):,} bars, {expected['trips']} round trips, equity {equity['close']:,.3f} filled at the close, "
     done += f"{equity['open']:,.3f} at the next open; data prepared before, best of all turns"
     return Result("backtest", figures, "; ".join([done, *(f"not measured: {reason}" for reason in absent)]))
@@ -187,24 +192,26 @@ def other(peer: str, bars: Path, folder: Path, *, watch: bool = False, **more: A
 
 
 def _figures(timed: Mapping[str, Timed], bars: int) -> Iterator[Figure]:
-    rates = {name: bars / each.best["wall_s"] for name, each in timed.items()}
-    fastest = max((name for name in EVENT_ENGINES if name in rates), key=rates.__getitem__, default="")
+    peers = [timed[name] for name in EVENT_ENGINES if name in timed]
+    fastest = min(peers, key=lambda each: each.best["wall_s"], default=None)
     for engine in ("event", "risk", "kernel"):
-        held = EVENT if fastest and engine == "event" else None
-        yield _figure(timed[engine], rates[engine], rates.get(fastest), held, fastest)
-    yield _figure(timed["compiled"], rates["compiled"], rates["numba"], KERNEL, FLOORS_BY_ENGINE["numba"])
-    yield _figure(timed["compiled"], rates["compiled"], rates["numba_kept"], None, FLOORS_BY_ENGINE["numba_kept"])
-    yield _figure(timed["event"], rates["event"], rates["bare"], None, FLOORS_BY_ENGINE["bare"])
+        yield _figure(timed[engine], bars, fastest, EVENT if fastest and engine == "event" else None)
+    yield _figure(timed["compiled"], bars, timed["numba"], KERNEL)
+    yield _figure(timed["compiled"], bars, timed["numba_kept"])
+    yield _figure(timed["event"], bars, timed["bare"])
     for name in (*FLOORS.values(), *PEERS):
         if name in timed:
-            yield _figure(timed[name], rates[name])
+            yield _figure(timed[name], bars)
 
 
-def _figure(
-    each: Timed, rate: float, floor: float | None = None, budget: Budget | None = None, beside: str = ""
-) -> Figure:
-    note = f"floor: {beside}; {each.note()}" if floor else each.note()
-    return Figure(each.what, rate, "bars/s", floor, budget, note, each.details())
+def _figure(each: Timed, bars: int, floor: Timed | None = None, budget: Budget | None = None) -> Figure:
+    rate, details, note = bars / each.best["wall_s"], each.details(), each.note()
+    if floor is None:
+        return Figure(each.what, rate, "bars/s", note=note, details=details)
+    ratio = floor.best["cpu_s"] / each.best["cpu_s"]
+    note = f"floor: {floor.what}; by processor time {ratio:.2f}; {note}"
+    details["cpu_ratio"] = ratio
+    return Figure(each.what, rate, "bars/s", bars / floor.best["wall_s"], budget, note, details)
 
 
 def _breakdown(timed: Mapping[str, Timed], bars: int, work: Workload) -> Iterator[Figure]:
@@ -245,6 +252,17 @@ def _compiled(timed: Mapping[str, Timed], bars: int, work: Workload) -> Iterator
     details = {"per_bar_ns": per_bar, "floor_per_bar_ns": floor[0], "kept_per_bar_ns": kept[0]}
     yield Figure(f"{what}, processor time per bar", per_bar, "ns", floor[0], None, note, details)
     yield Figure(f"{what}, processor time per run", fixed, "µs", None, None, "however few the bars")
+
+
+def _cold(bars: Path, folder: Path) -> Figure:
+    """The compiled engine on a machine that has never compiled it."""
+    job, cache = job_of("compiled"), str(folder / "numba")
+    module = "benchmarks.peers.njord"
+    with EngineProcess(sys.executable, module, bars, job, folder, environ={"NUMBA_CACHE_DIR": cache}) as process:
+        ready = process.ready
+    details = {"import_s": ready["import_s"], "first_s": ready["wall_s"]}
+    note = "import and first run with nothing compiled before"
+    return Figure("compiled engine, first start", sum(details.values()) * _MS, "ms", note=note, details=details)
 
 
 def _named(periods: tuple[tuple[int, int], ...]) -> str:

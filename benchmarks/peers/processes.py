@@ -33,7 +33,15 @@ class EngineProcess:
     """
 
     def __init__(
-        self, python: Path | str, module: str, bars: Path, job: Mapping[str, Any], folder: Path, *, watch: bool = False
+        self,
+        python: Path | str,
+        module: str,
+        bars: Path,
+        job: Mapping[str, Any],
+        folder: Path,
+        *,
+        watch: bool = False,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.name = module.rpartition(".")[2]
         self.peak_mib = 0.0
@@ -42,7 +50,7 @@ class EngineProcess:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(python), "-m", module, str(bars), json.dumps(dict(job))], cwd=ROOT,
-                env={**os.environ, "PYTHONWARNINGS": "ignore"},
+                env={**os.environ, "PYTHONWARNINGS": "ignore", **(environ or {})},
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             )  # fmt: skip
         try:
