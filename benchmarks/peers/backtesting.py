@@ -44,6 +44,8 @@ def make(bars: Bars, job: Job) -> Backtesting:
             elif self.position:
                 self.position.close()
 
+    Cross.__qualname__ = "Cross"
+    globals()["Cross"] = Cross  # where the pool of optimize() looks for it by name
     frame = pd.DataFrame(
         {"Open": bars.open, "High": bars.high, "Low": bars.low, "Close": bars.close, "Volume": bars.volume},
         index=pd.to_datetime(bars.ts_close),

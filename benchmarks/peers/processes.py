@@ -98,8 +98,10 @@ class EngineProcess:
             if self._watch:
                 self.peak_mib = max(self.peak_mib, _tree_mib(self._process.pid))
         if not line:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_TIMEOUT_S)
             said = self._log.read_text(errors="replace")[-2_000:]
-            raise ProcessError(f"{self.name} gave no answer; it said:\n{said}")
+            raise ProcessError(f"{self.name} gave no answer, exit status {self._process.returncode}; it said:\n{said}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
