@@ -5,13 +5,15 @@ Amounts are in quote currency unless a name says otherwise, rates are fractions,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Literal, Self
+from functools import cached_property
+from typing import Any, Literal, Self, overload
 
-from core.contracts import Side
+from core.contracts import Contract, Side
 from core.errors import ConfigError
+from core.quick_build import quickly_built
 
 SlippageModel = Literal["fixed", "range", "volume"]
 
@@ -95,6 +97,7 @@ class BacktestConfig:
         return {**asdict(self), "fill_timing": self.fill_timing.value, "params": dict(self.params)}
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
     """A position from its opening to its closing, first in first out; one that is open at the end is marked to market.
@@ -119,6 +122,35 @@ class RoundTrip:
     def return_pct(self) -> float:
         """Profit or loss in percent of what was put in."""
         return 100.0 * self.pnl / (self.qty * self.price_open)
+
+
+class PlainForms(Sequence[Mapping[str, Any]]):
+    """Messages as plain JSON values, made when first asked for: who only wants figures does not wait for them."""
+
+    def __init__(self, messages: Iterable[Contract]) -> None:
+        self._messages = tuple(messages)
+
+    @cached_property
+    def _plain(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(message.to_dict() for message in self._messages)
+
+    @overload
+    def __getitem__(self, at: int) -> Mapping[str, Any]: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Mapping[str, Any], ...]: ...
+    def __getitem__(self, at: int | slice) -> Mapping[str, Any] | tuple[Mapping[str, Any], ...]:
+        return self._plain[at]
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._plain == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # neither have the values
+
+    def __repr__(self) -> str:
+        return repr(self._plain)
 
 
 @dataclass(frozen=True)
@@ -155,8 +187,8 @@ class BacktestResult:
     config: BacktestConfig | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     round_trips: tuple[RoundTrip, ...] = ()
-    fills: tuple[Mapping[str, Any], ...] = ()
-    orders: tuple[Mapping[str, Any], ...] = ()
+    fills: Sequence[Mapping[str, Any]] = ()
+    orders: Sequence[Mapping[str, Any]] = ()
     fees_paid: float = 0.0
     denied: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)

@@ -71,10 +71,9 @@ class Desk:
             EndlessAnswersError: strategies answered their own orders without end.
         """
         self.now = now
-        queue, taken = deque(messages), 0
+        queue, limit = deque(messages), len(self.trail) + MESSAGE_LIMIT
         while queue:
-            taken += 1
-            if taken > MESSAGE_LIMIT:
+            if len(self.trail) >= limit:
                 raise EndlessAnswersError(
                     f"more than {MESSAGE_LIMIT} messages at {now.ts_ns}, the last one {queue[0]}; expected a strategy "
                     "not to answer every answer to its own orders with another order"
@@ -95,13 +94,15 @@ class Desk:
         said = self.gate.learn(fill)
         self._books.book(fill)
         self._orders.learn(fill)
-        return [*said, *self._tell(fill)]
+        answers = self._tell(fill)
+        return [*said, *answers] if said else answers
 
     def _on_update(self, update: OrderUpdate) -> Iterable[Contract]:
         said = self.gate.learn(update)
         if update.done:
             self._orders.learn(update)
-        return [*said, *self._tell(update)]
+        answers = self._tell(update)
+        return [*said, *answers] if said else answers
 
     def _on_decision(self, decision: RiskDecision) -> Iterable[Contract]:
         if not decision.allowed:

@@ -6,13 +6,15 @@ live in ``backtest.desk`` and ``backtest.fill_simulator``.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from backtest import fingerprints
 from backtest.clock_stream import ClockStream
-from backtest.contracts import BacktestConfig, BacktestResult, Fingerprints
+from backtest.collection import seldom_collecting
+from backtest.contracts import BacktestConfig, BacktestResult, Fingerprints, PlainForms
 from backtest.desk import Desk
 from backtest.equity_tracker import equity_columns
 from backtest.fill_simulator import Booked, FillSimulator
@@ -38,6 +40,7 @@ from strategies.books import StrategyBooks
 from strategies.open_orders import OpenOrders
 from strategies.prices import LastPrices
 
+_HASHED: Final = frozenset({OrderEvent, FillEvent})
 Seats = tuple[Seat, ...]
 Data = BarSeries | TradeTape | Iterable[BarSeries | TradeTape]
 
@@ -93,6 +96,10 @@ class BacktestEngine:
             StrategyFailedError: a strategy raised.
             EndlessAnswersError: strategies answered their own orders without end.
         """
+        with seldom_collecting():
+            return self._run()
+
+    def _run(self) -> BacktestResult:
         books, orders = StrategyBooks(self._instruments), OpenOrders(self._instruments)
         if self._tapes:
             seats, desk = self._run_trades(books, orders)
@@ -171,11 +178,12 @@ class BacktestEngine:
         curve = list(zip(self._stream.moments, equity.tolist(), strict=True))
         trips = round_trips(venue.booked, self._grids)
         metrics = measure(times, equity, trades_of(trips), initial_capital=config.initial_capital)
-        denials = [each for each in trail if isinstance(each, RiskDecision) and not each.allowed]
+        said = _by_kind(trail)
+        denials = [each for each in said[RiskDecision] if not each.allowed]
         refused = _counted(
             [
                 *(str(each.code) for each in denials),
-                *(_code(each.reason) for each in trail if isinstance(each, OrderUpdate) and each.status == "rejected"),
+                *(_code(each.reason) for each in said[OrderUpdate] if each.status == "rejected"),
                 *("REFUSED_ANSWER" for _ in refusals),
             ]
         )
@@ -196,8 +204,8 @@ class BacktestEngine:
             config=config,
             metrics=metrics,
             round_trips=trips,
-            fills=tuple(each.to_dict() for each in trail if isinstance(each, FillEvent)),
-            orders=tuple(each.to_dict() for each in trail if isinstance(each, OrderEvent)),
+            fills=PlainForms(said[FillEvent]),
+            orders=PlainForms(said[OrderEvent]),
             fees_paid=sum(trip.fees for trip in trips),
             denied=len(denials),
             refused=refused,
@@ -241,7 +249,7 @@ class BacktestEngine:
             data=fingerprints.of_data([*self._series, *self._tapes]),
             config=fingerprints.of_config(setup),
             code=fingerprints.of_code(entrant.make for entrant in self._entrants),
-            orders=fingerprints.of_orders(each for each in trail if isinstance(each, OrderEvent | FillEvent)),
+            orders=fingerprints.of_orders([each for each in trail if type(each) in _HASHED]),
         )
 
 
@@ -268,6 +276,14 @@ def registered(strategy_id: str) -> Callable[..., Any]:
     except UnknownStrategyError:
         registry.discover("strategies.kernels")  # only now: they bring a compiler
         return registry.get(strategy_id)
+
+
+def _by_kind(trail: Iterable[Contract]) -> dict[type[Contract], list[Any]]:
+    """The messages of a run by what they are."""
+    found: dict[type[Contract], list[Any]] = defaultdict(list)
+    for each in trail:
+        found[type(each)].append(each)
+    return found
 
 
 def _code(reason: str) -> str:

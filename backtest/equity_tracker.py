@@ -125,8 +125,10 @@ def _of_symbol(grid: PriceGrid, booked: Sequence[Booked], times: Any, scale: _Sc
     step_cash = np.array([-each.lots * each.ticks * money - each.fee * scale.fee for each in booked], dtype=kind)
     step_lots = np.array([each.lots for each in booked], dtype=np.int64)
     at = np.array([each.moment for each in booked], dtype=np.int64)
-    counted = np.searchsorted(at, np.arange(len(times)), side="right")  # fills in by each moment
+    counted = np.cumsum(np.bincount(at, minlength=len(times))[: len(times)])  # fills in by each moment
     cash = np.concatenate([np.zeros(1, dtype=kind), np.cumsum(step_cash)])[counted]
     lots = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(step_lots)])[counted]
-    last = np.maximum(np.searchsorted(grid.series.ts_close, times, side="right") - 1, 0)
-    return cash + lots.astype(kind) * grid.close[last].astype(kind) * money
+    close = grid.close
+    if not np.array_equal(grid.series.ts_close, times):
+        close = close[np.maximum(np.searchsorted(grid.series.ts_close, times, side="right") - 1, 0)]
+    return cash + lots.astype(kind) * close.astype(kind) * money

@@ -5,7 +5,7 @@ The same matching core, fees and order life as the paper venue; only the fill mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -17,6 +17,7 @@ from core.contracts import Contract, DenialCode, FillEvent, OrderCancel, OrderEv
 from core.errors import ContractError, RejectedError
 from core.instruments import Instrument
 from core.position_ledger import fee_of_units
+from core.quick_build import trusted
 from execution.bar_fills import BarFills
 from execution.decision_check import refusal
 from execution.fees import FeeSchedule
@@ -26,6 +27,7 @@ from execution.order_registry import OpenOrder, OrderRegistry, order_update
 from execution.slippage import Slippage
 
 _NS_FAR: Final = 2**63 - 1
+_fill_event: Final = trusted(FillEvent)
 
 
 class Booked(NamedTuple):
@@ -141,7 +143,7 @@ class FillSimulator:
 
     def next_reach_ns(self, after_ns: int) -> int:
         """The first close after a time of a bar that may fill a resting order."""
-        if not self._orders.all_open():
+        if not self._orders.any_open:
             return _NS_FAR
         return min((self._next_reach(market, after_ns) for market in self._markets.values()), default=_NS_FAR)
 
@@ -201,7 +203,7 @@ class FillSimulator:
             market.core.restore(WorkingOrder(order.event.order_id, order.event.side, order.lots, None, closed_at))
             return [accepted]
         if closed >= 0:
-            market.stand_at(int(market.grid.close[closed]), closed_at, closed)
+            market.stand_at(market.grid.close.item(closed), closed_at, closed)
         return [accepted, *self._place(order, market, now)]
 
     def _send(self, order: OpenOrder, market: _Market, now: Moment) -> None:
@@ -213,13 +215,15 @@ class FillSimulator:
         else:
             market.waiting.append(_Waiting(at, market.grid.opens_at[at], [order]))
 
-    def _place(self, order: OpenOrder, market: _Market, now: Moment) -> Iterator[Contract]:
+    def _place(self, order: OpenOrder, market: _Market, now: Moment) -> list[Contract]:
         event = order.event
         limit = None
         if event.type == "limit" and event.limit_price is not None:
             limit = order.instrument.ticks(event.limit_price)
+        answers: list[Contract] = []
         for execution in market.core.place(WorkingOrder(event.order_id, event.side, order.lots, limit, now.ts_ns)):
-            yield from self._fill(order, market, execution, now)
+            answers += self._fill(order, market, execution, now)
+        return answers
 
     def _fill(self, order: OpenOrder, market: _Market, execution: Execution, now: Moment) -> tuple[Contract, Contract]:
         event, lots, ticks = order.event, execution.lots, execution.ticks
@@ -227,7 +231,7 @@ class FillSimulator:
         order.add(lots, ticks)
         if not order.remaining:
             self._orders.finish(event.order_id)
-        fill = FillEvent(
+        fill = _fill_event(
             order_id=event.order_id,
             symbol=event.symbol,
             side=event.side,

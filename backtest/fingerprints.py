@@ -45,11 +45,7 @@ def of_code(makers: Iterable[Callable[..., object]]) -> str:
 
 def of_orders(trail: Iterable[Contract]) -> str:
     """Over the canonical lines of orders and fills, in their order."""
-    whole = hashlib.sha256()
-    for event in trail:
-        whole.update(codec.encode(event))
-        whole.update(b"\n")
-    return whole.hexdigest()
+    return hashlib.sha256(codec.encode_lines(trail)).hexdigest()
 
 
 @cache

@@ -6,8 +6,9 @@ test holds both to the same bytes.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from operator import length_hint
 from typing import Final
 
@@ -17,9 +18,8 @@ from backtest.errors import StrategyFailedError
 from backtest.fill_simulator import Moment
 from backtest.price_grid import PriceGrid
 from backtest.seats import Seat
-from core.contracts import OrderCancel, OrderIntent
+from core.contracts import OHLCVBar, OrderCancel, OrderIntent
 
-_CHUNK: Final = 512  # bars in one stretch
 _NS_FAR: Final = 2**63 - 1
 Routes = tuple[tuple[Seat, ...], ...]  # by series of the stream
 
@@ -54,18 +54,19 @@ class FastLane:
         self._routes = routes
         self._desk = desk
         self._prices = prices
+        self._ahead: Iterator[OHLCVBar] = iter(())
         self._moment = -1  # the latest one that is settled: its prices known, its bars matched
 
     def run(self) -> None:
         """From the first bar to the last. Raises StrategyFailedError, EndlessAnswersError."""
         stream, ends = self._stream, len(self._stream)
+        self._ahead = iter(stream.events)
         at, due = 0, self._next_due()
         while at < ends:
             if at == stream.starts[due]:
                 self._settle(due)
                 due = self._next_due()
-            stop = min(stream.starts[due], at + _CHUNK)
-            at, answers = self._stretch(at, stop)
+            at, answers = self._stretch(at, stream.starts[due])
             if answers:
                 self._moment = moment = stream.moment_of(at - 1)
                 self._desk.handle(answers, Moment(stream.moments[moment], moment))
@@ -75,7 +76,7 @@ class FastLane:
         """Bring events to the strategies until somebody answers; returns where the next event is, and the answers."""
         stream = self._stream
         found: list[OrderIntent | OrderCancel] = []
-        events = iter(stream.events[at:stop])
+        events = islice(self._ahead, stop - at)
         seat, bar = self._routes[0][0] if self._routes[0] else None, None
         prices = self._prices
         if len(self._routes) == 1 and seat is not None and len(self._routes[0]) == 1:
@@ -91,7 +92,7 @@ class FastLane:
             except Exception as error:
                 assert bar is not None
                 raise StrategyFailedError(seat.strategy_id, bar, error) from error
-            return stop - length_hint(events), found
+            return len(stream) - length_hint(self._ahead), found
         for place, bar in enumerate(events, at):
             prices.now_ns = bar.ts_close
             for seat in self._routes[stream.kind(place)]:
@@ -104,10 +105,9 @@ class FastLane:
         """The first moment after the settled one at which more than the strategies' bars may happen."""
         moments, desk = self._stream.moments, self._desk
         after_ns = moments[self._moment] if self._moment >= 0 else 0
-        due = bisect_right(moments, desk.venue.next_open_ns)  # opens are past once a later moment begins
-        reach_ns = min(desk.venue.next_reach_ns(after_ns), desk.gate.next_ns(after_ns))
-        due = min(due, bisect_right(moments, reach_ns - 1))
-        return max(due, self._moment + 1)
+        open_ns = desk.venue.next_open_ns + 1  # opens are past once a later moment begins
+        due_ns = min(open_ns, desk.venue.next_reach_ns(after_ns), desk.gate.next_ns(after_ns))
+        return bisect_left(moments, due_ns, self._moment + 1)
 
     def _settle(self, moment: int) -> None:
         open_until(self._desk, self._stream.moments, moment, self._prices)

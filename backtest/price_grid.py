@@ -88,11 +88,14 @@ class PriceGrid:
 
         return self._first(start, hit)
 
+    def always_within(self, low: float, high: float) -> bool:
+        """Whether every close lies above one price and below the other (quote currency)."""
+        lowest, highest = self._span
+        return low < lowest and high > highest
+
     def closed_beyond(self, start: int, low: float, high: float) -> int:
         """When the first bar from ``start`` on closes at or beyond one of the prices (quote currency)."""
         closes = self.series.close
-        if low < self._span[0] and high > self._span[1]:
-            return _NS_FAR
         return self._first(start, lambda first, last: (closes[first:last] <= low) | (closes[first:last] >= high))
 
     def _first(self, start: int, hit: Callable[[int, int], npt.NDArray[np.bool_]]) -> int:

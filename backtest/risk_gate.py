@@ -12,11 +12,15 @@ from typing import Any, Final, Protocol
 from backtest.price_grid import PriceGrid
 from core import ids
 from core.contracts import Contract, FillEvent, OrderEvent, OrderIntent, OrderUpdate, RiskDecision, TradeEvent
+from core.quick_build import trusted
 from risk.engine import RiskEngine
 
 VENUE: Final = "backtest"
 NO_RISK: Final[Mapping[str, Any]] = {"risk": "off: every intent was allowed"}
 _NS_FAR: Final = 2**63 - 1
+_trade: Final = trusted(TradeEvent)  # prices of a series are checked as a whole
+_decision: Final = trusted(RiskDecision)
+_order: Final = trusted(OrderEvent)
 
 
 class Gate(Protocol):
@@ -48,6 +52,7 @@ class RiskGate:
 
     def __init__(self, engine: RiskEngine, grids: Mapping[str, PriceGrid]) -> None:
         self._engine = engine
+        self._by_symbol = grids
         self._grids = tuple(grids[symbol] for symbol in sorted(grids))
         self._heard = dict.fromkeys(grids, -1)  # by symbol: the bar whose close was told last
 
@@ -72,7 +77,7 @@ class RiskGate:
 
     def hear_trade(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
         """See ``Gate``."""
-        return self._engine.on_event(TradeEvent(symbol, price, 1.0, "buy", ts_ns))
+        return self._engine.on_event(_trade(symbol, price, 1.0, "buy", ts_ns))
 
     def next_ns(self, after_ns: int) -> int:
         """See ``Gate``."""
@@ -82,10 +87,10 @@ class RiskGate:
         due = quiet.until_ns
         if not quiet.prices:
             return due
-        for grid in self._grids:
-            for symbol, low, high in quiet.prices:
-                if symbol == grid.symbol:
-                    due = min(due, grid.closed_beyond(grid.closed_by(after_ns) + 1, low, high))
+        for symbol, low, high in quiet.prices:
+            grid = self._by_symbol.get(symbol)
+            if grid is not None and not grid.always_within(low, high):
+                due = min(due, grid.closed_beyond(grid.closed_by(after_ns) + 1, low, high))
         return due
 
 
@@ -94,7 +99,7 @@ class OpenGate:
 
     def decide(self, intent: OrderIntent) -> Iterable[Contract]:
         """See ``Gate``."""
-        decision = RiskDecision(
+        decision = _decision(
             intent_id=intent.intent_id,
             allowed=True,
             reason="",
@@ -105,7 +110,7 @@ class OpenGate:
             ts_decided_ns=intent.ts_local_ns,
             inputs=dict(NO_RISK),
         )
-        order = OrderEvent(
+        order = _order(
             intent_id=intent.intent_id,
             venue=VENUE,
             symbol=intent.symbol,

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from backtest.collection import seldom_collecting
 from core.bars import timeframe_ns
 from core.contracts import OHLCVBar
 from core.errors import ConfigError
+from core.quick_build import trusted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +74,11 @@ class BarSeries:
         """The bars as events, made once."""
         columns = (self.ts_open, self.ts_close, self.open, self.high, self.low, self.close, self.volume)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [OHLCVBar(self.symbol, self.timeframe, *row) for row in rows]
+        # A bar checks what the series has, and this.
+        fine = self.symbol and self.ts_open[0] >= 0 and np.isfinite(self.volume).all()
+        make, symbol, timeframe = trusted(OHLCVBar) if fine else OHLCVBar, self.symbol, self.timeframe
+        with seldom_collecting():
+            return [make(symbol, timeframe, o, c, at, high, low, to, v) for o, c, at, high, low, to, v in rows]
 
     @cached_property
     def checksum(self) -> str:

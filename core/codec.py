@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -54,6 +55,11 @@ def _decoder(contract: type[C]) -> msgspec.json.Decoder[C]:
 def encode(event: Contract) -> bytes:
     """The event as one line of JSON without a newline; the same event always gives the same bytes."""
     return _encoder.encode(event)
+
+
+def encode_lines(events: Iterable[Contract]) -> bytes:
+    """The lines of many events, each ended by a newline."""
+    return _encoder.encode_lines(events)
 
 
 def encode_plain(value: Any) -> bytes:

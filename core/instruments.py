@@ -15,6 +15,7 @@ from typing import Final
 
 from core.errors import ContractError, UnknownSymbolError
 
+_SURE: Final = 1e15
 _GRID_SLACK: Final = 1e-6  # of one step: what float arithmetic may have added to a number on the grid
 
 
@@ -63,6 +64,19 @@ class Instrument:
         return float(self.lot_size)
 
     @cached_property
+    def _tick_ratio(self) -> tuple[int, int]:
+        return self.tick_size.as_integer_ratio()
+
+    @cached_property
+    def _lot_ratio(self) -> tuple[int, int]:
+        return self.lot_size.as_integer_ratio()
+
+    @cached_property
+    def money_ratio(self) -> tuple[int, int]:
+        """``money_unit`` as an exact fraction."""
+        return self.money_unit.as_integer_ratio()
+
+    @cached_property
     def money_unit(self) -> Decimal:
         """The value in quote currency of one lot times one tick: the smallest step of cash."""
         return self.tick_size * self.lot_size
@@ -71,29 +85,41 @@ class Instrument:
         """The price in ticks. Raises ContractError off the grid."""
         steps = price / self._tick
         nearest = round(steps)
-        if nearest == steps and nearest:
+        if nearest == steps and (nearest or not price):
             return nearest
         return _on_grid(steps, "price", price, self.tick_size, self.symbol)
+
+    def ticks_of(self, price: float) -> int | None:
+        """The ticks of a price that is exactly one of the grid's floats, else None."""
+        above, below = self._tick_ratio
+        steps = price / self._tick
+        if not -_SURE < steps * above < _SURE:
+            return None  # beyond 15 digits a float stands for more than one decimal
+        nearest = round(steps)
+        return nearest if nearest * above / below == price else None
 
     def lots(self, qty: float) -> int:
         """The quantity in lots. Raises ContractError off the grid."""
         steps = qty / self._lot
         nearest = round(steps)
-        if nearest == steps and nearest:
+        if nearest == steps and (nearest or not qty):
             return nearest
         return _on_grid(steps, "quantity", qty, self.lot_size, self.symbol)
 
     def price(self, ticks: int) -> float:
         """Ticks as a price, the float nearest to the exact decimal."""
-        return float(ticks * self.tick_size)
+        above, below = self._tick_ratio
+        return ticks * above / below  # whole numbers divide to the nearest float, whatever their size
 
     def qty(self, lots: int) -> float:
         """Lots as a quantity, the float nearest to the exact decimal."""
-        return float(lots * self.lot_size)
+        above, below = self._lot_ratio
+        return lots * above / below
 
     def money(self, units: int) -> float:
         """An integer amount of ``money_unit`` as quote currency."""
-        return float(units * self.money_unit)
+        above, below = self.money_ratio
+        return units * above / below
 
     def floor_qty(self, qty: float) -> float:
         """The largest tradable quantity that is not above ``qty``."""

@@ -18,6 +18,7 @@ from core.contract_base import (
     check_time,
     fail,
 )
+from core.quick_build import quickly_built
 
 Side = Literal["buy", "sell"]
 FeedChannel = Literal["trades", "book"]
@@ -28,6 +29,7 @@ FEED_STATES: Final[tuple[str, ...]] = get_args(FeedState)
 FEED_CHANNELS: Final[tuple[str, ...]] = get_args(FeedChannel)
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class TradeEvent(Contract):
     """One trade of the venue. ``side`` is the taker's; ``ts`` the venue's trade time, ``ts_recv_ns`` ours."""
@@ -60,6 +62,7 @@ class TradeEvent(Contract):
         return self.ts
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class BookEvent(Contract):
     """The top of the order book, best level first, ``(price, qty)`` each; never crossed.
@@ -91,6 +94,7 @@ class BookEvent(Contract):
         return self.ts
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class TickerEvent(Contract):
     """Best bid and ask with the last price. ``volume`` is the rolling day's, in base currency; 0 if unknown."""
@@ -118,6 +122,7 @@ class TickerEvent(Contract):
         return self.ts
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class FeedGap(Contract):
     """Trades ``first_id`` to ``last_id`` (both included) of a symbol were missed and could not be fetched."""
@@ -145,6 +150,7 @@ class FeedGap(Contract):
         return self.last_id - self.first_id + 1
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class FeedStatus(Contract):
     """A change in the health of the market data source of one symbol: its trades, or its order book alone."""
@@ -167,6 +173,7 @@ class FeedStatus(Contract):
         return self.ts_changed_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class ClockTick(Contract):
     """Time has reached ``ts``: once a second of market time, so that windows close when nothing trades."""
@@ -182,6 +189,7 @@ class ClockTick(Contract):
         return self.ts
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class OHLCVBar(Contract):
     """One bar over ``[ts_open, ts_close)``. ``partial``: the window was already running when data began."""

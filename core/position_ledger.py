@@ -17,10 +17,13 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from core.contracts import FillEvent
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
+from core.quick_build import quickly_built
 
 Method = Literal["fifo", "average"]
 
 FEE_UNIT: Final = Decimal("1E-8")  # of quote currency: the step in which fees are counted
+FEE_UNITS: Final = 100_000_000  # of them in one of quote currency
+_SURE: Final = 1e7  # fees up to here have fewer than 10^15 units
 
 
 def to_fee_units(amount: Decimal) -> int:
@@ -30,12 +33,15 @@ def to_fee_units(amount: Decimal) -> int:
 
 def fee_units(fee: float) -> int:
     """The fee of a fill in ``FEE_UNIT``: exact for every fee made of fewer than 10^15 of them."""
+    near = round(fee * FEE_UNITS) if -_SURE < fee < _SURE else 0
+    if near and near / FEE_UNITS == fee:  # up to 15 digits a float stands for one decimal only
+        return near
     return to_fee_units(Decimal(repr(float(fee))))
 
 
 def fee_of_units(units: int) -> float:
     """An integer of ``FEE_UNIT`` as quote currency, the float nearest to the exact decimal."""
-    return float(units * FEE_UNIT)
+    return units / FEE_UNITS
 
 
 class OpenLot(NamedTuple):
@@ -45,6 +51,7 @@ class OpenLot(NamedTuple):
     lots: int
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Position:
     """A position as it stood after a fill: a value, it does not change with later fills.
@@ -106,7 +113,8 @@ class Position:
     @property
     def cash(self) -> float:
         """Quote currency received less quote currency paid, fees included."""
-        return float(self.cash_exact)
+        above, below = self.instrument.money_ratio
+        return (self.traded * above * FEE_UNITS - self.fees * below) / (below * FEE_UNITS)
 
     def value_units(self, ticks: int) -> int:
         """What the position is worth at a price in ticks, in money units; negative when short."""
@@ -129,6 +137,9 @@ class Position:
 
         The price need not lie on the grid: marks and mid prices do not.
         """
+        ticks = self.instrument.ticks_of(price)
+        if ticks is not None:
+            return self.instrument.money(self.unrealized_units(ticks))
         cost = self.open_cost if self.lots > 0 else -self.open_cost
         return float(self.notional_exact(price) - cost * self.instrument.money_unit)
 
@@ -222,9 +233,9 @@ class _Account:
 
     def book(self, signed_lots: int, ticks: int, fee: int) -> None:
         """Close against an opposite position first, open with what is left."""
-        closing = min(abs(signed_lots), abs(self._lots)) if signed_lots * self._lots < 0 else 0
-        opening = abs(signed_lots) - closing
-        direction = 1 if signed_lots > 0 else -1
+        direction, lots = (1, signed_lots) if signed_lots > 0 else (-1, -signed_lots)
+        closing = min(lots, abs(self._lots)) if signed_lots * self._lots < 0 else 0
+        opening = lots - closing
         if closing:
             cost = self._release(closing)
             self._cost -= cost

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf, isfinite
 from typing import Any, Final, Literal, get_args
 
 from core.contract_base import (
+    LATEST_NS,
     Contract,
     check_finite,
     check_named,
@@ -18,6 +20,7 @@ from core.contract_base import (
     fail,
 )
 from core.market_contracts import SIDES, Side
+from core.quick_build import quickly_built
 
 OrderType = Literal["market", "limit"]
 Liquidity = Literal["maker", "taker"]
@@ -56,6 +59,7 @@ class TradingState(StrEnum):
     HALTED = "HALTED"
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class OrderIntent(Contract):
     """A strategy's wish. ``intent_id`` and ``ts_local_ns`` are filled in by the strategy host when left out; a time
@@ -85,6 +89,7 @@ class OrderIntent(Contract):
         return self.ts_local_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class RiskDecision(Contract):
     """The risk engine's answer to one intent, with the limits (``caps``) and numbers (``inputs``) it was taken on.
@@ -109,7 +114,8 @@ class RiskDecision(Contract):
         if not self.allowed and not self.reason:
             raise fail(self, "reason", "a reason on a denial", self.reason)
         for name, cap in self.caps.items():
-            check_finite(self, f"caps[{name!r}]", cap)
+            if not isfinite(cap):
+                raise fail(self, f"caps[{name!r}]", "a finite number", cap)
         check_time(self, "ts_decided_ns", self.ts_decided_ns)
         check_shallow(self, "inputs", self.inputs)
 
@@ -118,6 +124,7 @@ class RiskDecision(Contract):
         return self.ts_decided_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class OrderEvent(Contract):
     """An order that may go to a venue. It carries the decision that allowed it; a venue refuses it without."""
@@ -146,6 +153,7 @@ class OrderEvent(Contract):
         return self.ts_accepted_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class OrderCancel(Contract):
     """A wish to take an order back. It needs no risk decision: it can only reduce what is open."""
@@ -165,6 +173,7 @@ class OrderCancel(Contract):
         return self.ts_requested_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class OrderUpdate(Contract):
     """The state of an order after a change. ``avg_price`` is 0 while nothing is filled."""
@@ -187,6 +196,12 @@ class OrderUpdate(Contract):
     def __post_init__(self) -> None:
         check_named(self, "order_id", self.order_id)
         check_order_shape(self)
+        if (
+            self.status in ORDER_STATUSES
+            and (0 <= self.filled_qty < inf and 0 <= self.avg_price < inf)
+            and 0 <= self.ts_updated_ns <= LATEST_NS
+        ):
+            return
         check_one_of(self, "status", self.status, ORDER_STATUSES)
         check_not_negative(self, "filled_qty", self.filled_qty)
         check_not_negative(self, "avg_price", self.avg_price)
@@ -202,6 +217,7 @@ class OrderUpdate(Contract):
         return self.status in TERMINAL
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class FillEvent(Contract):
     """One execution. ``fee`` is in quote currency, positive when paid; ``trade_id`` names the trade that filled it."""
@@ -237,6 +253,7 @@ class FillEvent(Contract):
         return self.ts_fill_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class PositionSnapshot(Contract):
     """A position after a fill. ``qty`` is signed (short below 0); profit and loss in quote currency.
@@ -265,6 +282,7 @@ class PositionSnapshot(Contract):
         check_time(self, "ts_ns", self.ts_ns)
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class RiskState(Contract):
     """The risk engine changed what it lets through, or a new UTC day opened on held positions.
@@ -286,6 +304,7 @@ class RiskState(Contract):
         return self.ts_changed_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class KillSwitchEvent(Contract):
     """A daemon's host saw the kill switch change. Local to the daemon; never on the wire."""
@@ -299,6 +318,7 @@ class KillSwitchEvent(Contract):
         return self.ts_seen_ns
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class JournalHealth(Contract):
     """A daemon's host could not write what it has to (``ok`` false, ``detail`` says what), or can again.
@@ -317,6 +337,15 @@ class JournalHealth(Contract):
 
 def check_order_shape(contract: OrderIntent | OrderEvent | OrderUpdate) -> None:
     """What intent, order and order update have in common."""
+    limit = contract.limit_price
+    if (
+        contract.symbol
+        and (contract.side == "buy" or contract.side == "sell")
+        and (contract.type == "market" or (contract.type == "limit" and limit is not None))
+        and 0 < contract.qty < inf
+        and (limit is None or 0 < limit < inf)
+    ):
+        return
     check_named(contract, "symbol", contract.symbol)
     check_one_of(contract, "side", contract.side, SIDES)
     check_one_of(contract, "type", contract.type, ORDER_TYPES)

@@ -20,6 +20,15 @@ def refusal(order: OrderEvent) -> str | None:
         return f"{NO_RISK_DECISION}: expected the decision that allowed {order.intent_id}, got none"
     if not decision.allowed:
         return f"{NO_RISK_DECISION}: expected an allowed decision, got a denial ({decision.reason})"
+    intent, symbol, strategy = order.intent_id, order.symbol, order.strategy_id
+    if (
+        decision.intent_id == intent
+        and decision.decision_id == ids.decision_id(intent)
+        and order.order_id == ids.order_id(intent)
+        and (decision.symbol == symbol or not decision.symbol)
+        and (decision.strategy_id == strategy or not decision.strategy_id)
+    ):
+        return None
     expected = (
         ("decision.intent_id", decision.intent_id, order.intent_id),
         ("decision.decision_id", decision.decision_id, ids.decision_id(order.intent_id)),

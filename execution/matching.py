@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from core.contracts import Liquidity, Side
 from core.errors import ContractError
+from core.quick_build import quickly_built
 from execution.fill_models import BarRange, FillModel, Match, Print, WorkingOrder
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Execution:
     """Lots of one order that filled at a price. ``remaining`` is what is left of the order after it."""
@@ -58,6 +60,10 @@ class MatchingCore:
         """
         self._check(order)
         match = self._model.on_placed(order, self._last)
+        if match is not None and match.order is order and match.lots == order.remaining:
+            order.remaining = 0  # whole and at once: it need not queue
+            ts_ns = max(order.ts_ns, self._last_ts)
+            return [Execution(order.order_id, match.lots, match.ticks, match.liquidity, ts_ns, 0)]
         self._insert(order)
         return [] if match is None else self._settle([match], max(order.ts_ns, self._last_ts))
 

@@ -15,7 +15,9 @@ from core import ids
 from core.contracts import OrderEvent, OrderStatus, OrderUpdate
 from core.errors import ContractError
 from core.instruments import Instrument
+from core.quick_build import trusted
 
+_order_update: Final = trusted(OrderUpdate)  # of a checked order and our own counts
 REMEMBERED: Final = 10_000  # finished orders, and early cancels, whose ids are kept
 
 
@@ -64,6 +66,8 @@ class OpenOrder:
 
     def update(self, ts_ns: int, status: OrderStatus | None = None, reason: str = "") -> OrderUpdate:
         """The order as it stands, in ``status`` or in the one its fills make."""
+        if not self.filled:
+            return order_update(self.event, ts_ns, status or "open", reason)
         filled_qty = self.instrument.qty(self.filled)
         return order_update(self.event, ts_ns, status or self.status, reason, filled_qty, self.avg_price)
 
@@ -76,7 +80,7 @@ def order_update(
     order: OrderEvent, ts_ns: int, status: OrderStatus, reason: str = "", filled_qty: float = 0.0, avg_price: float = 0
 ) -> OrderUpdate:
     """The state of an order as the message that tells it."""
-    return OrderUpdate(
+    return _order_update(
         order_id=identity(order),
         intent_id=order.intent_id,
         strategy_id=order.strategy_id,
@@ -114,6 +118,11 @@ class OrderRegistry:
     def get(self, order_id: str) -> OpenOrder | None:
         """The open order of that id, if any."""
         return self._open.get(order_id)
+
+    @property
+    def any_open(self) -> bool:
+        """Whether there is an open order."""
+        return bool(self._open)
 
     def all_open(self) -> tuple[OpenOrder, ...]:
         """The open orders in order of arrival."""

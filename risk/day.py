@@ -129,7 +129,10 @@ class DayBook:
     @property
     def exposed(self) -> bool:
         """Whether any position is open."""
-        return any(market.lots for market in self._traded)
+        for market in self._traded:  # noqa: SIM110 — asked after every fill, and a generator costs more than all this
+            if market.lots:
+                return True
+        return False
 
     def open_day(self, ts_ns: int) -> None:
         """Start the day of ``ts_ns`` at the values of now."""
@@ -139,7 +142,10 @@ class DayBook:
 
     def pnl_usd(self, rates: Mapping[str, float]) -> float:
         """Profit and loss since the day began; a quote currency without a dollar rate counts nothing."""
-        return sum(((m.equity() - m.opening) * m.usd_per_quote(rates) for m in self._traded), 0.0)
+        total = 0.0
+        for market in self._traded:
+            total += (market.equity() - market.opening) * market.usd_per_quote(rates)
+        return total
 
     def label(self) -> str:
         """The day as a date."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from core import ids
 from core.contracts import OrderIntent, RiskDecision
+from core.quick_build import trusted
 from risk import halt, price, rate, size
 from risk.denial import Denial
 from risk.inputs import RiskInputs
@@ -32,20 +33,28 @@ POLICIES: Final[tuple[Policy, ...]] = (
 """In order: later ones rely on what earlier ones made sure of, such as a price above 0. The rate comes last,
 so that only orders that nothing else objects to are counted."""
 
+_BY_TYPE: Final = {
+    "limit": POLICIES,
+    "market": tuple(each for each in POLICIES if each not in (size.tick_size, price.price_collar)),  # about limits only
+}
+_decision: Final = trusted(RiskDecision)
+
 
 def first_denial(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> Denial | None:
     """What the first policy that objects says, or None."""
-    for policy in POLICIES:
+    for policy in _BY_TYPE[intent.type]:
         denial = policy(intent, inputs, limits)
         if denial is not None:
             return denial
     return None
 
 
-def decide(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> RiskDecision:
+def decide(
+    intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits, build: Callable[..., RiskDecision] = _decision
+) -> RiskDecision:
     """The decision on an intent, with the caps and numbers it was taken on. Depends on its arguments alone."""
     denial = first_denial(intent, inputs, limits)
-    return RiskDecision(
+    return build(
         intent_id=intent.intent_id,
         allowed=denial is None,
         reason="" if denial is None else denial.reason,
@@ -65,4 +74,5 @@ def redecide(inputs: Mapping[str, Any], caps: Mapping[str, float], intent: Order
     Raises:
         ContractError: inputs or caps have missing or unknown fields.
     """
-    return decide(intent, RiskInputs.from_dict(inputs).restated(intent), RiskLimits.from_caps(caps))
+    restated = RiskInputs.from_dict(inputs).restated(intent)
+    return decide(intent, restated, RiskLimits.from_caps(caps), build=RiskDecision)  # a record is checked

@@ -24,6 +24,7 @@ from core.contracts import (
 from core.errors import RejectedError
 from core.instruments import Instruments
 from core.position_ledger import Position
+from core.quick_build import trusted
 from risk.book import RiskBook, what_is_asked
 from risk.decide import decide
 from risk.denial import Denial
@@ -32,6 +33,7 @@ from risk.restrictions import Restriction
 from risk.watch import Quiet, quiet
 
 _NOTHING: Final = ()
+_order_event: Final = trusted(OrderEvent)  # of a checked intent
 
 
 class RiskEngine:
@@ -201,7 +203,7 @@ class RiskEngine:
         return True
 
     def _order(self, intent: OrderIntent, decision: RiskDecision) -> OrderEvent:
-        return OrderEvent(
+        return _order_event(
             intent_id=intent.intent_id,
             venue=self._venue,
             symbol=intent.symbol,

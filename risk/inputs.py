@@ -59,7 +59,7 @@ class RiskInputs(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """The inputs as plain JSON values, in declared order."""
-        recorded = self._asdict()
+        recorded: dict[str, Any] = dict(zip(INPUT_NAMES, self, strict=True))
         recorded["restrictions"] = list(self.restrictions)
         return recorded
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from core.quick_build import quickly_built
 from risk.book import RiskBook
 from risk.restrictions import Restriction
 
 _MARGIN: Final = 1e-6  # relative: the engine is woken a little early and decides itself, rounding decides nothing
 
 
+@quickly_built
 @dataclass(frozen=True, slots=True)
 class Quiet:
     """Nothing happens before ``until_ns``, while each symbol's price stays above its low and below its high bound.
@@ -37,10 +39,12 @@ def quiet(book: RiskBook) -> Quiet:
     if Restriction.DAILY_LOSS in book.restrictions:
         return Quiet(book.day.next_day_ns)
     rates = book.limits.usd_rates
-    markets = book.markets.values()
-    if any(market.traded and not market.usd_par and market.rate_market is not None for market in markets):
-        return NEVER  # the dollar rate moves as well
-    held = [market for market in markets if market.lots and market.usd_per_quote(rates)]
+    held = []
+    for market in book.markets.values():
+        if market.traded and not market.usd_par and market.rate_market is not None:
+            return NEVER  # the dollar rate moves as well
+        if market.lots and market.usd_per_quote(rates):
+            held.append(market)
     slack = (book.day_pnl_usd() + book.limits.daily_loss_usd_cap) * (1.0 - _MARGIN)
     if not held:
         return Quiet(book.day.next_day_ns)

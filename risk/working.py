@@ -18,7 +18,8 @@ class _Working:
 
     @property
     def left(self) -> int:
-        return max(0, self.target_lots - self.filled_lots)
+        left = self.target_lots - self.filled_lots
+        return left if left > 0 else 0
 
 
 class WorkingOrders:
@@ -75,9 +76,11 @@ class WorkingOrders:
             self.fill(order_id, filled)
 
     def _settle(self, order_id: str, order: _Working, before: int) -> None:
-        key = (order.symbol, order.side)
-        self._lots[key] += order.left - before
-        if not order.left:
+        key, left = (order.symbol, order.side), order.left
+        open_lots = self._lots[key] + left - before
+        if not left:
             del self._orders[order_id]
-        if not self._lots[key]:
+        if open_lots:
+            self._lots[key] = open_lots
+        else:
             del self._lots[key]

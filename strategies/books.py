@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from core.contracts import FillEvent, PositionSnapshot
 from core.instruments import Instruments
 from core.position_ledger import PositionLedger
+from core.quick_build import trusted
+
+_snapshot: Final = trusted(PositionSnapshot)  # of a ledger's own numbers
 
 
 class StrategyBooks:
@@ -38,7 +41,7 @@ class StrategyBooks:
         ledger = self._ledgers.get(fill.strategy_id) or PositionLedger(self._instruments)
         position = ledger.apply(fill)
         self._ledgers[fill.strategy_id] = ledger  # only now: a fill that was refused leaves no trace
-        self._shown.setdefault(fill.strategy_id, {})[fill.symbol] = PositionSnapshot(
+        self._shown.setdefault(fill.strategy_id, {})[fill.symbol] = _snapshot(
             symbol=fill.symbol,
             qty=position.qty,
             avg_price=position.avg_price,

@@ -10,10 +10,12 @@ from typing import Any, Final
 from core import ids
 from core.contracts import Contract, FillEvent, OrderCancel, OrderIntent, OrderUpdate, RiskDecision, Side
 from core.instruments import Instruments
+from core.quick_build import quickly_built
 
 REMEMBERED: Final = 4_096  # ended orders whose ids are kept: the risk engine decides an id once, a repeat never opens
 
 
+@quickly_built
 @dataclasses.dataclass(frozen=True, slots=True)
 class OpenOrder:
     """An order that may still fill, from the moment its intent was answered.
@@ -63,17 +65,23 @@ class OpenOrders:
             UnknownSymbolError: an intent's symbol is no longer configured.
             ContractError: a quantity off the instrument's grid. Nothing is changed then.
         """
-        match event:
-            case OrderIntent():
-                self._start(event)
-            case OrderCancel() if (order := self._own(event)) is not None:
-                self._put(dataclasses.replace(order, cancel_requested=True))
-            case RiskDecision(allowed=False) if order := self._open.get(ids.order_id(event.intent_id)):
-                self._end(order)
-            case OrderUpdate(done=True) if (order := self._open.get(event.order_id)) is not None:
-                self._close(order, event)
-            case FillEvent() if (order := self._open.get(event.order_id)) is not None:
+        if isinstance(event, OrderIntent):
+            self._start(event)
+        elif isinstance(event, FillEvent):
+            if (order := self._open.get(event.order_id)) is not None:
                 self._reduce(order, order.open_lots - self._instruments[event.symbol].lots(event.qty))
+        elif isinstance(event, OrderUpdate):
+            if (order := self._open.get(event.order_id)) is not None and event.done:
+                self._close(order, event)
+        elif isinstance(event, OrderCancel):
+            if (order := self._own(event)) is not None:
+                self._put(dataclasses.replace(order, cancel_requested=True))
+        elif (
+            isinstance(event, RiskDecision)
+            and not event.allowed
+            and (order := self._open.get(ids.order_id(event.intent_id))) is not None
+        ):
+            self._end(order)
 
     def asked(self, intent_id: str) -> bool:
         """Whether an order was asked for under this id before."""

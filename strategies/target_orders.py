@@ -25,6 +25,7 @@ from core.contracts import (
     Side,
 )
 from core.errors import ConfigError
+from core.quick_build import quickly_built
 from strategies.context import StrategyContext
 from strategies.identity import identity_of
 from strategies.open_orders import OpenOrder
@@ -50,6 +51,7 @@ class TargetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     period_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
+@quickly_built
 @dataclasses.dataclass(frozen=True, slots=True)
 class Aim:
     """What a symbol's position is to become. ``price`` in quote currency is where a limit order stands."""
@@ -58,6 +60,10 @@ class Aim:
     price: float
     waits_for: tuple[str, ...] = ()  # intents whose orders lead elsewhere: their end is wanted, not a setback
     answered: str = ""  # the event last answered: what was answered to it is not among the open orders yet
+
+
+_NO_AIM: Final = Aim(0, 0.0)
+_TELLING: Final = (RiskDecision, OrderUpdate, FillEvent)
 
 
 class TargetOrders:
@@ -72,9 +78,11 @@ class TargetOrders:
 
     def __init__(self, context: StrategyContext, params: TargetParams) -> None:
         self._context = context
+        self._positions, self._orders = context.positions, context.orders
         self._type: OrderType = params.order_type
         self._lowest = -inf if params.allow_short else 0
         self._lots = {symbol: self._size(symbol, params.qty) for symbol in context.symbols}
+        self._instruments = {symbol: context.instruments[symbol] for symbol in context.symbols}
         self._aims: dict[str, Aim] = {}
 
     def aim(self, cause: Contract, symbol: str, direction: float, price: float) -> list[OrderIntent | OrderCancel]:
@@ -86,14 +94,14 @@ class TargetOrders:
             direction: 1 long, -1 short (flat when shorts are not allowed), 0 flat; anything else to the nearest lot.
             price: of the signal, in quote currency; where a limit order stands.
         """
-        before = self._aims.get(symbol, Aim(0, 0.0))
+        before = self._aims.get(symbol, _NO_AIM)
         ending = [o.intent_id for o in self._under_way(symbol) if o.cancel_requested or o.intent_id in before.waits_for]
         self._aims[symbol] = Aim(direction, price, tuple(ending), before.answered)
         return self._approach(cause, symbol)
 
     def settle(self, event: Contract) -> list[OrderIntent | OrderCancel]:
         """What the aim takes now that an order has changed. To be called with every event, before ``aim``."""
-        if not isinstance(event, RiskDecision | OrderUpdate | FillEvent):
+        if not isinstance(event, _TELLING):
             return []
         aim = self._aims.get(event.symbol)
         if aim is None:
@@ -118,27 +126,27 @@ class TargetOrders:
         missing = round(max(aim.direction, self._lowest) * self._lots[symbol]) - self._held(symbol)
         under_way = self._under_way(symbol)
         if not (_leads_elsewhere(under_way, missing) if under_way else missing):
-            return []
+            return []  # as mostly: what follows is only for an order that is missing or one too many
         name = identity_of(cause)
         if aim.answered == name:
             return []
         answers: list[OrderIntent | OrderCancel]
         if not under_way:
-            answers = [self._order(cause, symbol, missing, aim.price)]
+            answers = [self._order(cause, name, symbol, missing, aim.price)]
         else:
             unwanted = [order for order in under_way if not (order.cancel_requested or order.ended)]
             answers = [self._cancel(cause, order) for order in unwanted]
             aim = dataclasses.replace(aim, waits_for=(*aim.waits_for, *(order.intent_id for order in unwanted)))
         if answers:
-            self._aims[symbol] = dataclasses.replace(aim, answered=name)
+            self._aims[symbol] = Aim(aim.direction, aim.price, aim.waits_for, name)
         return answers
 
     def _turns(self, aim: Aim, symbol: str) -> bool:
         """Whether the aim lies on the other side of flat."""
         return max(aim.direction, self._lowest) * self._held(symbol) < 0
 
-    def _order(self, cause: Contract, symbol: str, lots: int, price: float) -> OrderIntent:
-        instrument = self._context.instruments[symbol]
+    def _order(self, cause: Contract, name: str, symbol: str, lots: int, price: float) -> OrderIntent:
+        instrument = self._instruments[symbol]
         side: Side = "buy" if lots > 0 else "sell"
         return OrderIntent(
             strategy_id=self._context.strategy_id,
@@ -147,7 +155,7 @@ class TargetOrders:
             type=self._type,
             qty=instrument.qty(abs(lots)),
             limit_price=instrument.round_price(price, side) if self._type == "limit" else None,
-            intent_id=ids.intent_id(self._context.strategy_id, f"{identity_of(cause)}|{symbol}", 0),
+            intent_id=ids.intent_id(self._context.strategy_id, f"{name}|{symbol}", 0),
             ts_local_ns=cause.ts_ns,
         )
 
@@ -155,11 +163,12 @@ class TargetOrders:
         return OrderCancel(order.order_id, order.symbol, self._context.strategy_id, cause.ts_ns, REASON)
 
     def _under_way(self, symbol: str) -> list[OpenOrder]:
-        return [order for order in self._context.orders.values() if order.symbol == symbol]
+        orders = self._orders
+        return [order for order in orders.values() if order.symbol == symbol] if orders else []
 
     def _held(self, symbol: str) -> int:
-        held = self._context.positions.get(symbol)
-        return 0 if held is None else self._context.instruments[symbol].lots(held.qty)
+        held = self._positions.get(symbol)
+        return self._instruments[symbol].lots(held.qty) if held is not None and held.qty else 0
 
     def _size(self, symbol: str, qty: float) -> int:
         instrument = self._context.instruments[symbol]
