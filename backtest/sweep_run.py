@@ -55,7 +55,7 @@ class SweepRun:
     Args:
         lanes: how many tasks the executor runs at once.
         most: sets to a chunk at most.
-        keep: told of every chunk that was run, after the checkpoint has it.
+        keep: told of every chunk that was run, before the checkpoint has it; perhaps again after a crash.
         watch: told how far it is, at least after every chunk.
         stop: ends the sweep as Ctrl-C does, from another thread.
     """
@@ -130,8 +130,8 @@ class SweepRun:
             self._tell()
 
     def _take(self, outcomes: list[Outcome], took_s: float) -> None:
+        self._keep(outcomes)  # first: killed in between, the chunk is run again, and what is kept twice is one
         self._checkpoint.append(outcomes)
-        self._keep(outcomes)
         for each in outcomes:
             self._results.put(each)
             self._judge(each.number)

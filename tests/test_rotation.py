@@ -75,7 +75,7 @@ def test_a_file_that_reaches_its_size_is_rotated_at_once(tmp_path: Path) -> None
 
 
 def test_the_default_size_is_100_mb() -> None:
-    defaults = NdjsonJournal.__init__.__kwdefaults__
+    defaults = NdjsonJournal.__init__.__kwdefaults__ or {}
     assert (defaults["rotate_bytes"], defaults["daily"]) == (100 * 1024 * 1024, True)
 
 
