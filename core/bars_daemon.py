@@ -4,9 +4,9 @@ It keeps no ledger. What it told stands in the journals ``ohlcv.{timeframe}.{sym
 was told in ``md.trades.{symbol}`` there: the folder must be the one that the market data daemon writes to.
 
 A start goes on behind the last minute bar: it reads the bars of the longest open window and the trades since, and
-publishes first what became due meanwhile. It does the same whenever broadcasts were lost on the way. Files of other
-days are left alone, those of the day are read through: a second or two for 200,000 trades (docs/benchmarks.md,
-``recovery``).
+publishes first what became due meanwhile. It does the same whenever broadcasts were lost on the way. The place in
+the day's file is found by halving, so that a start takes no longer after a day than after a minute: ready in 0.6 s
+(docs/benchmarks.md, ``recovery``).
 """
 
 from __future__ import annotations
