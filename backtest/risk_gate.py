@@ -11,16 +11,16 @@ from typing import Any, Final, Protocol
 
 from backtest.price_grid import PriceGrid
 from core import ids
-from core.contracts import Contract, FillEvent, OrderEvent, OrderIntent, OrderUpdate, RiskDecision, TradeEvent
+from core.contracts import Contract, FillEvent, OrderIntent, OrderUpdate, RiskDecision, TradeEvent
 from core.quick_build import trusted
 from risk.engine import RiskEngine
+from risk.order import order_of
 
 VENUE: Final = "backtest"
 NO_RISK: Final[Mapping[str, Any]] = {"risk": "off: every intent was allowed"}
 _NS_FAR: Final = 2**63 - 1
 _trade: Final = trusted(TradeEvent)  # prices of a series are checked as a whole
 _decision: Final = trusted(RiskDecision)
-_order: Final = trusted(OrderEvent)
 
 
 class Gate(Protocol):
@@ -110,21 +110,7 @@ class OpenGate:
             ts_decided_ns=intent.ts_local_ns,
             inputs=dict(NO_RISK),
         )
-        order = _order(
-            intent_id=intent.intent_id,
-            venue=VENUE,
-            symbol=intent.symbol,
-            side=intent.side,
-            type=intent.type,
-            qty=intent.qty,
-            ts_accepted_ns=intent.ts_local_ns,
-            limit_price=intent.limit_price,
-            order_id=ids.order_id(intent.intent_id),
-            strategy_id=intent.strategy_id,
-            decision=decision,
-            meta=dict(intent.meta),
-        )
-        return (decision, order)
+        return (decision, order_of(intent, decision, VENUE))
 
     def learn(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
         """See ``Gate``."""

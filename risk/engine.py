@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from core import ids
 from core.contracts import (
     ClockTick,
     Contract,
@@ -14,26 +13,23 @@ from core.contracts import (
     FillEvent,
     JournalHealth,
     KillSwitchEvent,
-    OrderEvent,
     OrderIntent,
     OrderUpdate,
-    RiskDecision,
     TradeEvent,
     TradingState,
 )
 from core.errors import RejectedError
 from core.instruments import Instruments
 from core.position_ledger import Position
-from core.quick_build import trusted
 from risk.book import RiskBook, what_is_asked
 from risk.decide import decide
 from risk.denial import Denial
 from risk.limits import RiskLimits
+from risk.order import order_of
 from risk.restrictions import Restriction
 from risk.watch import Quiet, quiet
 
 _NOTHING: Final = ()
-_order_event: Final = trusted(OrderEvent)  # of a checked intent
 
 
 class RiskEngine:
@@ -184,7 +180,7 @@ class RiskEngine:
         answers.append(decision)
         book.remember(intent.intent_id, asked)
         if decision.allowed:
-            order = self._order(intent, decision)
+            order = order_of(intent, decision, self._venue)
             book.book_order(order, book.limits.orders_per_min_cap)
             answers.append(order)
         return answers
@@ -201,22 +197,6 @@ class RiskEngine:
             )
         self.duplicates += 1
         return True
-
-    def _order(self, intent: OrderIntent, decision: RiskDecision) -> OrderEvent:
-        return _order_event(
-            intent_id=intent.intent_id,
-            venue=self._venue,
-            symbol=intent.symbol,
-            side=intent.side,
-            type=intent.type,
-            qty=intent.qty,
-            ts_accepted_ns=decision.ts_decided_ns,
-            limit_price=intent.limit_price,
-            order_id=ids.order_id(intent.intent_id),
-            strategy_id=intent.strategy_id,
-            decision=decision,
-            meta=dict(intent.meta),
-        )
 
     # -- what became of the orders ------------------------------------------------------------------------
 
