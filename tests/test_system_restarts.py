@@ -16,7 +16,7 @@ from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.timeout(180)
 SHORT_S = 40
-SPEED = "8x"  # five seconds: what is done in the middle has to be done before the end
+SPEED = "4x"  # ten seconds: what is done in the middle has to be done before the end
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_killed_in_the_middle_and_started_again_nothing_is_lost_or_done_twice(
 ) -> None:
     with RedisServer() as server, Processes(server.url, tmp_path / "run", root) as fleet:
         fleet.start_ready(*DAEMONS)
-        fleet.start("md_ingest", "--feed", feed, "--speed", "5x")
+        fleet.start("md_ingest", "--feed", feed, "--speed", "2.5x")
         for name, stream, enough in (("risk_engine", "risk.decisions", 5), ("paper_trader", "orders.updates", 60)):
             wait_until(lambda: count(fleet, stream) > enough, what=f"{name} is at work")  # noqa: B023 — called at once
             before = count(fleet, stream)
