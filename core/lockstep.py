@@ -158,6 +158,33 @@ class Follower:
             self._got[message.producer, channel] = number
         self._arrived.set()
 
+    async def follow(self, stream: AsyncIterator[list[Message]]) -> None:
+        """Take everything that a stream delivers, until it ends."""
+        async for batch in stream:
+            self.take(batch)
+
+    async def rounds_until(
+        self, stopping: asyncio.Event, following: asyncio.Task[None]
+    ) -> AsyncIterator[list[Message]]:
+        """The rounds, until the daemon is to stop. Raises what ``following`` ended with."""
+        rounds = self.rounds()
+        stop = asyncio.ensure_future(stopping.wait())
+        try:
+            while True:
+                called = asyncio.ensure_future(anext(rounds, None))
+                await asyncio.wait({called, stop, following}, return_when=asyncio.FIRST_COMPLETED)
+                if not called.done():
+                    called.cancel()
+                    if following.done():
+                        following.result()
+                    return
+                batch = called.result()
+                if batch is None:
+                    return
+                yield batch
+        finally:
+            stop.cancel()
+
     async def rounds(self) -> AsyncIterator[list[Message]]:
         """The messages of one round after the other, ordered as the embedded fleet orders them."""
         async for payload in self._bus.subscribe(GO):

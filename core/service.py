@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from math import inf
 from typing import Any, Final
@@ -244,10 +244,10 @@ class Service:
             await end_tasks([watching])
 
     async def _serve_rounds(self, follower: Follower, stream: Batches) -> None:
-        feeding = asyncio.create_task(_feed(follower, stream))
+        feeding = asyncio.create_task(follower.follow(stream))
         try:
             await self._become_ready()
-            async for batch in _until(follower.rounds(), self._stopping, feeding):
+            async for batch in follower.rounds_until(self._stopping, feeding):
                 out, _ = await self._handle(batch)
                 await follower.report(sent_by(out))
         finally:
@@ -443,33 +443,6 @@ class Service:
             before = loop.time()
             await asyncio.sleep(LAG_PROBE_S)
             self.metrics.loop_lag.set(max(0.0, loop.time() - before - LAG_PROBE_S))
-
-
-async def _feed(follower: Follower, stream: AsyncIterator[list[Message]]) -> None:
-    async for batch in stream:
-        follower.take(batch)
-
-
-async def _until(
-    rounds: AsyncIterator[list[Message]], stopping: asyncio.Event, feeding: asyncio.Task[None]
-) -> AsyncIterator[list[Message]]:
-    """The rounds, until the daemon is to stop. Raises what the feeding ended with."""
-    stop = asyncio.ensure_future(stopping.wait())
-    try:
-        while True:
-            following = asyncio.ensure_future(anext(rounds, None))
-            await asyncio.wait({following, stop, feeding}, return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-                if feeding.done():
-                    feeding.result()
-                return
-            batch = following.result()
-            if batch is None:
-                return
-            yield batch
-    finally:
-        stop.cancel()
 
 
 def _notify(state: str) -> None:
