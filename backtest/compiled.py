@@ -5,7 +5,7 @@ The event engine and this one call the same compiled step and count in the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,8 +26,10 @@ from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
 from core.position_ledger import fee_of_units
 from strategies.kernel import KernelParams, KernelStrategy
+from strategies.target_orders import TargetParams
 
 _PART: Final = 1_024  # sets that an executor is given at a time
+_HOST: Final = TargetParams.__struct_fields__  # what the rules of a set's orders follow from
 _CHUNK: Final = 64  # sets per task: enough to hide the call, few enough to end together
 
 
@@ -114,9 +116,81 @@ def run_kernel(
     rules = _rules(given, config, market)
     fills = np.zeros((len(market) + 1, loop.FILL), np.int64)
     books, measures = _outputs(1)
-    _walk(strategy, given.vector()[None, :], strategy.state_size(given), market, rules, fills, books, measures)
+    grid, sizes = given.vector()[None, :], np.array([strategy.state_size(given)], np.int64)
+    _walk(strategy, grid, sizes, market, rules, fills, books, measures, _row(market))
+    _check(strategy, grid, books, market, rules)
     columns = _columns(books, measures, market, rules)
     return CompiledRun(market, rules, fills[: books[0, loop.FILLS]], {k: v[0].item() for k, v in columns.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class KernelRuns:
+    """Many sets after one call.
+
+    Attributes:
+        columns: those of ``sweep_kernel``, a row per set in the order given; meaningless where a set failed.
+        samples: the equity in quote currency at the start (column 0) and at the close of each of the market's marks
+            (column ``n`` is mark ``n - 1``): shape (sets, marks + 1), or (0, marks + 1) when not asked for.
+        errors: what ``run_kernel`` would raise, by the place of the set.
+    """
+
+    columns: Mapping[str, Floats | Ints]
+    samples: Floats
+    errors: Mapping[int, Exception]
+
+
+def run_kernels(
+    strategy: type[KernelStrategy],
+    sets: Sequence[Mapping[str, Any]],
+    series: BarSeries | KernelMarket,
+    config: BacktestConfig,
+    instrument: Instrument,
+    *,
+    samples: bool = False,
+) -> KernelRuns:
+    """``run_kernel`` for each of the sets, without their fills, in as few compiled calls as their orders allow.
+
+    Sets may differ in everything, also in quantity and direction. One that fails is told in ``errors``; the others run.
+
+    Args:
+        sets: all parameters of each, as in a configuration; nothing is added from ``config.params``.
+        samples: whether to keep the equity of every set at the market's marks, 8 bytes each.
+
+    Raises:
+        ConfigError: a series that does not fit.
+        ContractError: prices off the grid.
+    """
+    market = _market(series, config, instrument)
+    books, measures = _outputs(len(sets))
+    kept = np.zeros((len(sets), len(market.marks) + 1)) if samples else _row(market)
+    alike: dict[tuple[Any, ...], list[tuple[int, KernelParams, int]]] = {}
+    errors: dict[int, Exception] = {}
+    for at, plain in enumerate(sets):
+        try:
+            given = _params(strategy, plain)
+            size = strategy.state_size(given)
+        except Exception as error:  # noqa: BLE001 — foreign code judges parameters: one set must not end the others
+            errors[at] = error
+            continue
+        alike.setdefault(tuple(getattr(given, name) for name in _HOST), []).append((at, given, size))
+    rules = None
+    for group in alike.values():
+        places = np.array([at for at, _, _ in group])
+        try:
+            rules = _rules(group[0][1], config, market)
+        except (ConfigError, ContractError) as error:
+            errors.update(dict.fromkeys(places.tolist(), error))
+            continue
+        grid, sizes = np.array([given.vector() for _, given, _ in group]), np.array([size for _, _, size in group])
+        found, figures, curves = books[places], measures[places], kept[places] if samples else kept
+        none = np.zeros((0, loop.FILL), np.int64)
+        _walk(strategy, grid, sizes, market, rules, none, found, figures, curves)
+        books[places], measures[places] = found, figures
+        if samples:
+            kept[places] = curves
+        errors.update({int(places[at]): error for at, error in _failures(strategy, grid, found, market, rules)})
+    columns = {} if rules is None else _columns(books, measures, market, rules)
+    return KernelRuns(columns, kept if samples else kept[:0], dict(sorted(errors.items())))
 
 
 def sweep_kernel(
@@ -151,14 +225,14 @@ def sweep_kernel(
     names = strategy.Params.names()
     if grid.ndim != 2 or grid.shape[1] != len(names):
         raise ConfigError(f"grid: expected a column for each of {', '.join(names)}, got the shape {grid.shape}")
-    sizes = [strategy.state_size(each) for each in _sets(strategy, grid, config.params)]
+    sizes = np.array([strategy.state_size(each) for each in _sets(strategy, grid, config.params)], np.int64)
     rules = _rules(_params(strategy, config.params), config, market)
     books, measures = _outputs(len(grid))
     none = np.zeros((0, loop.FILL), np.int64)
 
     def work(first: int) -> None:
         part = slice(first, first + _CHUNK)
-        _walk(strategy, grid[part], max(sizes[part]), market, rules, none, books[part], measures[part])
+        _walk(strategy, grid[part], sizes[part], market, rules, none, books[part], measures[part], _row(market))
 
     starts = range(0, len(grid), _CHUNK)
     if threads == 1 or len(starts) < 2:
@@ -168,6 +242,7 @@ def sweep_kernel(
         work(0)  # compiles, once
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, starts[1:]))
+    _check(strategy, grid, books, market, rules)
     return _columns(books, measures, market, rules)
 
 
@@ -214,26 +289,45 @@ def _outputs(sets: int) -> tuple[Ints, Floats]:
     return np.zeros((sets, loop.BOOKS), np.int64), np.zeros((sets, loop.MEASURES))
 
 
+def _row(market: KernelMarket) -> Floats:
+    """Where sets that nobody asks the curve of leave it, one after the other."""
+    return np.zeros((1, len(market.marks) + 1))
+
+
 def _walk(
     strategy: type[KernelStrategy],
     grid: Floats,
-    size: int,
+    sizes: Ints,
     market: KernelMarket,
     rules: Rules,
     fills: Ints,
     books: Ints,
     measures: Floats,
+    samples: Floats,
 ) -> None:
+    """Run each row of the grid; ``samples`` has a row for each, or one for all."""
     loop.loop_of(strategy.step)(
-        grid, size, market.times, market.prices, market.ticks, market.marks, market.take, market.take_first,
-        rules.values, rules.scale, market.per_year, fills, books, measures,
+        grid, sizes, market.times, market.prices, market.ticks, market.marks, market.take, market.take_first,
+        rules.values, rules.scale, market.per_year, fills, books, measures, samples,
     )  # fmt: skip
-    wrong = np.flatnonzero(books[:, loop.STATUS])
-    if len(wrong):
-        place = f"{strategy.__name__}, set {dict(zip(strategy.Params.names(), grid[wrong[0]].tolist(), strict=True))}"
-        if books[wrong[0], loop.STATUS] == loop.TOO_MANY_LOTS:
-            raise ContractError(f"{place}: expected at most {loop.OPEN_LOTS} open lots of different prices, got more")
-        raise ContractError(f"{place}: {too_large(market.instrument, rules.decimals)}")
+
+
+def _check(strategy: type[KernelStrategy], grid: Floats, books: Ints, market: KernelMarket, rules: Rules) -> None:
+    for _, error in _failures(strategy, grid, books, market, rules):
+        raise error
+
+
+def _failures(
+    strategy: type[KernelStrategy], grid: Floats, books: Ints, market: KernelMarket, rules: Rules
+) -> Iterator[tuple[int, ContractError]]:
+    """The rows of the grid that the loop gave up, and why."""
+    for at in np.flatnonzero(books[:, loop.STATUS]).tolist():
+        place = f"{strategy.__name__}, set {dict(zip(strategy.Params.names(), grid[at].tolist(), strict=True))}"
+        if books[at, loop.STATUS] == loop.TOO_MANY_LOTS:
+            said = f"expected at most {loop.OPEN_LOTS} open lots of different prices, got more"
+        else:
+            said = too_large(market.instrument, rules.decimals)
+        yield at, ContractError(f"{place}: {said}")
 
 
 def _columns(books: Ints, measures: Floats, market: KernelMarket, rules: Rules) -> dict[str, Floats | Ints]:

@@ -1,7 +1,7 @@
 """The compiled engine's loop: one kernel over all bars, one parameter set after the other, in exact int64.
 
 Fills, fees and slippage are those of ``execution`` in the same integers. Whatever is measured is measured on the way:
-memory is one kernel state, one row of marks (days) and one row of results per set.
+memory is one kernel state, a row of results per set, and a row of marks (days), for each set only if asked for.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def loop_of(step: Any) -> Any:
 
     def run(
         grid: Floats,
-        size: int,
+        sizes: Ints,
         times: Ints,
         prices: Floats,
         ticks: Ints,
@@ -218,8 +218,9 @@ def loop_of(step: Any) -> Any:
         fills: Ints,
         all_books: Ints,
         measures: Floats,
+        kept: Floats,
     ) -> None:
-        state, queue, samples = np.zeros(size), np.zeros((OPEN_LOTS, 3), np.int64), np.zeros(len(marks) + 1)
+        memory, queue = np.zeros(sizes.max()), np.zeros((OPEN_LOTS, 3), np.int64)
         ts_close, closes = times[TS_CLOSE], ticks[CLOSE]
         first, high, low, close, volume = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE], prices[VOLUME]
         next_open, capital, least, most = rules[NEXT_OPEN], rules[CAPITAL], rules[MIN_NOTIONAL], rules[MAX_LOTS]
@@ -227,6 +228,7 @@ def loop_of(step: Any) -> Any:
         lowest = 0.0 if rules[LONG_ONLY] else -np.inf
         for each in range(len(grid)):
             params, books, out = grid[each], all_books[each], measures[each]
+            state, samples = memory[: sizes[each]], kept[each % len(kept)]
             state[:] = 0.0
             before = np.nan
             pending = held = worth = longest = at = 0
