@@ -15,7 +15,8 @@ from importlib import import_module
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import ConfigError, NjordError
+from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from backtest.contracts import BacktestConfig
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from research.lookahead_warm_up import WarmUpReport
     from risk.limits import RiskLimits
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_LEAK: Final = 4
-"""What the command ends with when a decision knew the future."""
 _PLACEHOLDER: Final = "strategies.samples.buy_hold.BuyHold"
 
 
@@ -237,17 +234,16 @@ def _watched(make: MakeStrategy, log: list[Decision]) -> MakeStrategy:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, 1 with a sentence on stderr, or 4 when a decision knew the future; wrong usage ends with 2."""
-    chosen = parser().parse_args(arguments)
-    try:
-        report = _run(chosen)
-    except NjordError as error:
-        print(f"honesty: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    return ended_by("honesty", parser(), _answer, arguments)
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    report = _run(chosen)
     if chosen.as_json:
         print(json.dumps({"clean": report.clean, **asdict(report)}))
     else:
         print("\n".join(report.lines()))
-    return EXIT_OK if report.clean else EXIT_LEAK
+    return EXIT_OK if report.clean else EXIT_BAD
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,8 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
 from backtest.lint_finding import Finding, Severity
-from core.errors import ConfigError, NjordError
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Severity", "lint", "lint_lines", "main", "read_result"]
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_FOUND: Final = 4
-"""What ``--strict`` ends with when something weakens the result."""
 _WORDS: Final = {Severity.SERIOUS: "serious", Severity.WARNING: "warning", Severity.INFO: "note"}
 
 
@@ -78,18 +75,17 @@ def lint_lines(findings: Sequence[Finding]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0, 1 with a sentence on stderr, or 4 with ``--strict`` and warnings; wrong usage ends with 2."""
-    chosen = parser().parse_args(arguments)
-    try:
-        findings = _run(chosen)
-    except NjordError as error:
-        print(f"lint: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    return ended_by("lint", parser(), _answer, arguments)
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    findings = _run(chosen)
     if chosen.as_json:
         print(json.dumps([{**asdict(each), "severity": _WORDS[each.severity]} for each in findings]))
     else:
         print("\n".join(lint_lines(findings)))
     bad = any(finding.severity >= Severity.WARNING for finding in findings)
-    return EXIT_FOUND if chosen.strict and bad else EXIT_OK
+    return EXIT_BAD if chosen.strict and bad else EXIT_OK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -97,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m backtest.lint",
         description="Say in plain words what speaks against the result of a backtest.",
-        epilog="Example: python -m backtest.lint data/backtest/result_sma_cross_v1_BTCUSD.json --bars btc_1m.csv.gz "
+        epilog="Example: %(prog)s data/backtest/result_sma_cross_v1_BTCUSD.json --bars btc_1m.csv.gz "
         "--trials 200 --strict",
     )
     p.add_argument("result", type=Path, metavar="RESULT.json", help="as backtest.runner saves it")

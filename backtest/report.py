@@ -20,8 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from backtest.command_line import EXIT_OK, ended_by
 from backtest.contracts import BacktestResult
-from core.errors import ConfigError, NjordError
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,23 +187,25 @@ def read_result(path: Path) -> BacktestResult:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns 0, or 1 when there is nothing to report on."""
-    parser = argparse.ArgumentParser(prog="python -m backtest.report", description="Write a backtest's HTML report.")
-    parser.add_argument("result", type=Path, metavar="RESULT.json", help="a result that the runner saved")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the result's name with .html")
-    parser.add_argument(
-        "--bars", type=Path, metavar="FILE", help="CSV, Feather or Parquet: adds prices and buy-and-hold"
-    )
-    parser.add_argument("--title", default="", help="instead of strategy and symbol")
-    chosen = parser.parse_args(arguments)
-    try:
-        result = read_result(chosen.result)
-        path = chosen.output or chosen.result.with_suffix(".html")
-        generate_report(result, path, series=_bars_of(result, chosen.bars), title=chosen.title)
-    except NjordError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return ended_by("report", parser(), _answer, arguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    p = argparse.ArgumentParser(prog="python -m backtest.report", description="Write a backtest's HTML report.")
+    p.add_argument("result", type=Path, metavar="RESULT.json", help="a result that the runner saved")
+    p.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the result's name with .html")
+    p.add_argument("--bars", type=Path, metavar="FILE", help="CSV, Feather or Parquet: adds prices and buy-and-hold")
+    p.add_argument("--title", default="", help="instead of strategy and symbol")
+    return p
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    result = read_result(chosen.result)
+    path = chosen.output or chosen.result.with_suffix(".html")
+    generate_report(result, path, series=_bars_of(result, chosen.bars), title=chosen.title)
     print(f"Report: {path}")
-    return 0
+    return EXIT_OK
 
 
 def _bars_of(result: BacktestResult, path: Path | None) -> BarSeries | None:

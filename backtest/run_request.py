@@ -21,7 +21,7 @@ from core.config_schema import StrategyConfig
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments, file_symbol
 from risk.limits import RiskLimits
-from strategies.registry import StrategyRegistry
+from strategies.registry import StrategyRegistry, UnknownStrategyError
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,12 @@ def _strategy_class(chosen: argparse.Namespace, entry: StrategyConfig | None) ->
     if path is not None:
         return registry.resolve(path)
     registry.discover()
-    return registry.get(chosen.strategy)
+    try:
+        return registry.get(chosen.strategy)
+    except UnknownStrategyError:
+        from backtest.sweep_setup import strategy_class
+
+        return strategy_class(chosen.strategy)  # among the kernels as well, which loads the compiler
 
 
 def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Config) -> list[BarSeries | TradeTape]:

@@ -14,14 +14,13 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import ConfigError, NjordError
+from backtest.command_line import EXIT_OK, ended_by
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from backtest.contracts import BacktestResult
     from backtest.run_request import RunRequest
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
 FILL_TIMINGS: Final = ("bar_close", "next_open", "next_trade")
 _SHOWN: Final = 12  # characters of a fingerprint
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,12 +28,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one backtest. Returns 0, or 1 with a sentence on stderr; wrong usage ends the process with 2."""
-    chosen = parser().parse_args(arguments)
-    try:
-        result, files = _run(chosen)
-    except NjordError as error:
-        print(f"backtest: {error}", file=sys.stderr)
-        return EXIT_FAILED
+    return ended_by("backtest", parser(), _answer, arguments)
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    result, files = _run(chosen)
     if chosen.as_json:
         print(json.dumps({**result.to_dict(), "files": {name: str(path) for name, path in files.items()}}))
         return EXIT_OK
@@ -53,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m backtest.runner",
         description="Run a strategy over recorded bars or trades. Dates are UTC.",
-        epilog="Example: python -m backtest.runner --strategy trendline_break_v1 --symbol ATOM/USDT --start 2025-01-01 "
+        epilog="Example: %(prog)s --strategy trendline_break_v1 --symbol ATOM/USDT --start 2025-01-01 "
         "--end 2025-09-30 --capital 10000 --commission 0.001 --slippage 5 --fill next_open",
     )
     what = p.add_argument_group("what to run")

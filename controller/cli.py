@@ -13,6 +13,7 @@ from pathlib import Path
 
 import typer
 
+from controller import backtest_commands
 from controller.diff_commands import diff
 from controller.kill_commands import kill
 from controller.ledger_commands import ledger
@@ -33,6 +34,7 @@ app.add_typer(ledger, name="ledger")
 app.add_typer(kill, name="kill")
 app.add_typer(config, name="config")
 app.command()(diff)
+backtest_commands.register(app)
 
 
 @app.command(

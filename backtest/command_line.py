@@ -1,0 +1,45 @@
+"""What the command lines of the backtester have in common: how they end, and with which status.
+
+Each of them has a ``parser()`` and a ``main(arguments)`` that comes down to ``ended_by``; ``python -m`` and
+``njord-ctl`` call the same two. Light, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from core.errors import NjordError
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_BAD: Final = 4
+"""The answer is bad news: a decision that knew the future, a warning where ``--strict`` was asked for."""
+EXIT_INTERRUPTED: Final = 130
+
+
+def ended_by(
+    name: str,
+    parser: argparse.ArgumentParser,
+    answer: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """The status of a command: what ``answer`` returns, 1 with a sentence on stderr, or 130 when interrupted.
+
+    Wrong usage ends the process with 2, as ``argparse`` does.
+
+    Args:
+        name: what the sentence on stderr begins with.
+        arguments: those of the process, by default.
+    """
+    chosen = parser.parse_args(arguments)
+    try:
+        return answer(chosen)
+    except NjordError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
