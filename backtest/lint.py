@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
 from backtest.lint_finding import Finding, Severity
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
     from backtest.contracts import BacktestResult
     from backtest.lint_case import Rerun
+    from backtest.lint_search import Search
     from backtest.series import BarSeries
 
-__all__ = ["Finding", "Severity", "lint", "lint_lines", "main", "read_result"]
+__all__ = ["Finding", "Severity", "lint", "lint_lines", "lint_search", "main", "read_result"]
 
+_NARROWEST: Final = 40  # columns that a folded line has at least
 _WORDS: Final = {Severity.SERIOUS: "serious", Severity.WARNING: "warning", Severity.INFO: "note"}
 
 
@@ -33,7 +36,7 @@ def lint(
     result: BacktestResult,
     *,
     series: BarSeries | Iterable[BarSeries] | None = None,
-    sweep: pd.DataFrame | None = None,
+    sweep: Search | pd.DataFrame | None = None,
     trials: int | None = None,
     rerun: Rerun | None = None,
     warm_up: int | None = None,
@@ -43,23 +46,40 @@ def lint(
     Args:
         result: the run.
         series: the bars it ran on.
-        sweep: the table of the search that its parameters came from, a row per set.
+        sweep: the search that its parameters came from, or only the table of it, a row per set.
         trials: how many variants were tried in all, sweeps and earlier attempts included.
         rerun: from a configuration to the result of the same strategy on the same data; asked for doubled costs.
         warm_up: bars that the strategy needs before its first opinion.
     """
     from backtest.lint_case import Case
-    from backtest.lint_rules import RULES
+    from backtest.lint_rules import CHOICE_RULES, RULES
+    from backtest.lint_search import Search
     from backtest.series import BarSeries
 
     bars = () if series is None else (series,) if isinstance(series, BarSeries) else tuple(series)
-    case = Case(result, bars, sweep, trials, rerun, warm_up)
+    params = result.config.params if result.config else {}
+    search = sweep if sweep is None or isinstance(sweep, Search) else Search.of_table(sweep, list(params))
+    case = Case(result, bars, None if search is None else search.table, trials, rerun, warm_up)
     found = [finding for rule in RULES for finding in rule(case)]
+    if search is not None:
+        chosen = search.choosing(params)
+        found += [finding for rule in CHOICE_RULES for finding in rule(chosen)]
+    return _worst_first(found)
+
+
+def lint_search(search: Search) -> list[Finding]:
+    """Everything that speaks against the best set of a search, the worst first."""
+    from backtest.lint_rules import SEARCH_RULES
+
+    return _worst_first(finding for rule in SEARCH_RULES for finding in rule(search))
+
+
+def _worst_first(found: Iterable[Finding]) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.severity)
 
 
-def lint_lines(findings: Sequence[Finding]) -> list[str]:
-    """For a terminal."""
+def lint_lines(findings: Sequence[Finding], width: int | None = None) -> list[str]:
+    """For a terminal, folded to so many columns."""
     if not findings:
         return ["Nothing speaks against this result that could be seen in it."]
     counts = ", ".join(
@@ -67,10 +87,21 @@ def lint_lines(findings: Sequence[Finding]) -> list[str]:
         for severity, word in _WORDS.items()
         if any(finding.severity is severity for finding in findings)
     )
-    lines = [f"{len(findings)} findings: {counts}"]
+    lines = [f"{len(findings)} {'finding' if len(findings) == 1 else 'findings'}: {counts}"]
     for finding in findings:
-        lines += [f"{_WORDS[finding.severity]:>8}  {finding.text}", f"{'':<8}  → {finding.advice} [{finding.rule}]"]
+        lines += _folded(f"{_WORDS[finding.severity]:>8}  ", finding.text, width)
+        lines += _folded(f"{'':<8}  → ", f"{finding.advice} [{finding.rule}]", width)
     return lines
+
+
+def _folded(before: str, text: str, width: int | None) -> list[str]:
+    """A text behind what stands before its first line; its further lines begin under its first word."""
+    if width is None:
+        return [before + text]
+    import textwrap
+
+    lines = textwrap.wrap(text, max(width - len(before), _NARROWEST), break_long_words=False, break_on_hyphens=False)
+    return [(before if at == 0 else " " * len(before)) + line for at, line in enumerate(lines)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +114,8 @@ def _answer(chosen: argparse.Namespace) -> int:
     if chosen.as_json:
         print(json.dumps([{**asdict(each), "severity": _WORDS[each.severity]} for each in findings]))
     else:
-        print("\n".join(lint_lines(findings)))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        print("\n".join(lint_lines(findings, width)))
     bad = any(finding.severity >= Severity.WARNING for finding in findings)
     return EXIT_BAD if chosen.strict and bad else EXIT_OK
 
@@ -92,14 +124,22 @@ def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     p = argparse.ArgumentParser(
         prog="python -m backtest.lint",
-        description="Say in plain words what speaks against the result of a backtest.",
-        epilog="Example: %(prog)s data/backtest/result_sma_cross_v1_BTCUSD.json --bars btc_1m.csv.gz "
-        "--trials 200 --strict",
+        description="Say in plain words what speaks against the result of a backtest, or against the best set of a "
+        "sweep.",
+        epilog="Examples: %(prog)s var/backtest/result_sma_cross_v1_BTCUSDT.json --bars btc_1m.csv.gz --trials 200; "
+        "%(prog)s var/backtest/sweep_results.json --bars btc_1m.csv.gz --strict",
     )
-    p.add_argument("result", type=Path, metavar="RESULT.json", help="as backtest.runner saves it")
+    p.add_argument("result", type=Path, metavar="RESULT.json", help="of a backtest, or a sweep's sweep_results.json")
     p.add_argument("--bars", type=Path, action="append", default=[], metavar="FILE", help="the bars, one file a symbol")
-    p.add_argument("--sweep", type=Path, metavar="FILE", help="CSV or Parquet table of the search")
-    p.add_argument("--trials", type=int, metavar="N", help="how many variants were tried in all")
+    p.add_argument(
+        "--sweep",
+        type=Path,
+        metavar="FILE",
+        help="the search behind a backtest: sweep_results.json, or a table in CSV or Parquet",
+    )
+    p.add_argument(
+        "--trials", type=int, metavar="N", help="how many variants were tried before a backtest; a sweep knows"
+    )
     p.add_argument("--warm-up", type=int, metavar="BARS", help="what the strategy needs before its first opinion")
     p.add_argument("--strict", action="store_true", help="end with 4 when there are warnings")
     p.add_argument("--json", dest="as_json", action="store_true", help="the findings as JSON")
@@ -107,11 +147,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(chosen: argparse.Namespace) -> list[Finding]:
-    result = read_result(chosen.result)
+    from backtest.lint_search_file import is_search, read_search, search_of
+
+    plain = _plain(chosen.result)
+    if is_search(plain):
+        if chosen.sweep is not None or chosen.trials is not None:
+            raise ConfigError(
+                f"--sweep, --trials: expected with the result of a backtest, got {chosen.result}, a sweep"
+            )
+        return lint_search(search_of(plain, chosen.result, _series(chosen.bars, plain["summary"].get("config"))))
+    result = _result(plain, chosen.result)
+    series = _series(chosen.bars, plain.get("config") or {"symbol": result.symbol})
+    names = list(result.config.params) if result.config else []
     return lint(
         result,
-        series=_series(chosen.bars, result),
-        sweep=None if chosen.sweep is None else _table(chosen.sweep),
+        series=series,
+        sweep=None if chosen.sweep is None else read_search(chosen.sweep, names, series),
         trials=chosen.trials,
         warm_up=chosen.warm_up,
     )
@@ -119,36 +170,40 @@ def _run(chosen: argparse.Namespace) -> list[Finding]:
 
 def read_result(path: Path) -> BacktestResult:
     """A saved result. Raises ConfigError."""
+    return _result(_plain(path), path)
+
+
+def _plain(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: expected the result of a backtest: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: expected the result of a backtest as JSON: {error}") from None
+
+
+def _result(plain: Any, path: Path) -> BacktestResult:
     from backtest.contracts import BacktestResult
 
     try:
-        return BacktestResult.from_dict(json.loads(path.read_text()))
-    except OSError as error:
-        raise ConfigError(f"{path}: expected the result of a backtest: {error.strerror or error}") from None
+        return BacktestResult.from_dict(plain)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path}: expected a result as backtest.runner saves it, got something else: {error}"
         ) from None
 
 
-def _series(files: Sequence[Path], result: BacktestResult) -> list[BarSeries]:
+def _series(files: Sequence[Path], config: Mapping[str, Any]) -> list[BarSeries]:
+    """The bars of a run with that configuration, as plain JSON values."""
     from backtest.series import from_file
 
-    symbols = result.config.traded if result.config else (result.symbol,)
-    timeframe = result.config.timeframes[0] if result.config else "1m"
+    symbols = config.get("symbols") or (config["symbol"],)
+    timeframe = config["timeframes"][0] if config.get("timeframes") else "1m"
     if len(files) > len(symbols):
         raise ConfigError(f"--bars: expected at most one file for each of {', '.join(symbols)}, got {len(files)}")
     found = [from_file(file, symbol, timeframe) for file, symbol in zip(files, symbols, strict=False)]
-    start, end = (result.config.start_ts, result.config.end_ts) if result.config else (0, 0)
+    start, end = config.get("start_ts", 0), config.get("end_ts", 0)
     return [each.between(start, end) if start or end else each for each in found]
-
-
-def _table(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if not path.is_file():
-        raise ConfigError(f"{path}: expected a CSV or Parquet table with a row per set of parameters")
-    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""All lint rules in one table. Each looks at one thing and keeps silent when it is in order or cannot be seen."""
+"""All lint rules in three tables. Each looks at one thing and keeps silent when it is in order or cannot be seen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from backtest import lint_fills, lint_market, lint_trades, lint_trials
+from backtest import lint_fills, lint_market, lint_overfitting, lint_trades, lint_trials
 from backtest.lint_case import Case
 from backtest.lint_finding import Finding
+from backtest.lint_search import Search
 
 Rule = Callable[[Case], Iterator[Finding]]
+SearchRule = Callable[[Search], Iterator[Finding]]
 
 RULES: Final[tuple[Rule, ...]] = (
     lint_trials.sharpe_too_good,
     lint_trials.luck,
-    lint_trials.on_the_edge,
-    lint_trials.lonely_peak,
     lint_trades.few_trades,
     lint_trades.vague_win_rate,
     lint_trades.one_trade,
@@ -43,3 +43,21 @@ RULES: Final[tuple[Rule, ...]] = (
     lint_market.early_bars,
     lint_market.warm_up,
 )
+"""On a result."""
+
+CHOICE_RULES: Final[tuple[SearchRule, ...]] = (
+    lint_overfitting.overfitted,
+    lint_overfitting.snooped,
+    lint_overfitting.no_better_than_holding,
+    lint_trials.on_the_edge,
+    lint_trials.lonely_peak,
+)
+"""On the search that a result's parameters came from."""
+
+SEARCH_RULES: Final[tuple[SearchRule, ...]] = (
+    lint_overfitting.none_gained,
+    lint_overfitting.luck_of_the_best,
+    *CHOICE_RULES,
+    lint_overfitting.returns_missing,
+)
+"""On a whole search; of a result, rules of its own say the same."""

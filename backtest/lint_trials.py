@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 
 from backtest.lint_case import Case
 from backtest.lint_finding import Finding, Severity
+from backtest.lint_search import Search
 from backtest.metrics_format import duration, number, percent
 from research.overfitting import (
     TrackRecord,
@@ -18,9 +19,6 @@ from research.overfitting import (
     most_trials,
     sharpe_standard_error,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _GOOD: Final = 3.0  # Sharpe ratios a year that hardly anybody has
 _TOO_GOOD: Final = 6.0
@@ -43,7 +41,7 @@ def sharpe_too_good(case: Case) -> Iterator[Finding]:
         Severity.SERIOUS if sharpe > _TOO_GOOD else Severity.WARNING,
         f"A Sharpe ratio of {number(sharpe)} is more than the best funds have; from {record.periods:,} returns of "
         f"{_period(case)} it is uncertain by ±{number(1.96 * error)}.",
-        "Look for a look-ahead first (python -m backtest.honesty), then for costs that are missing.",
+        "Look for a look-ahead first (njord-ctl honesty), then for costs that are missing.",
         sharpe,
     )
 
@@ -82,38 +80,33 @@ def luck(case: Case) -> Iterator[Finding]:
     )
 
 
-def on_the_edge(case: Case) -> Iterator[Finding]:
+def on_the_edge(search: Search) -> Iterator[Finding]:
     """Parameters at the end of what was tried: the best may lie beyond."""
-    found = _own_row(case)
-    if found is None:
-        return
-    table, names, row = found
-    for name in names:
-        values = table[name].to_numpy()
+    for name in () if search.row is None else search.names:
+        values = search.table[name].to_numpy()
         if not np.issubdtype(values.dtype, np.number) or len(np.unique(values)) < _INSIDE:
             continue
-        if values[row] in (values.min(), values.max()):
-            end = "smallest" if values[row] == values.min() else "largest"
+        value = values[search.row]
+        if value in (values.min(), values.max()):
+            end = "smallest" if value == values.min() else "largest"
             yield Finding(
                 "on_the_edge",
                 Severity.WARNING,
-                f"{name} = {values[row]:g} is the {end} value that was tried.",
+                f"{name} = {value:g} is the {end} value that was tried.",
                 "Search beyond it: the optimum is not inside what was looked at.",
-                float(values[row]),
+                float(value),
             )
 
 
-def lonely_peak(case: Case) -> Iterator[Finding]:
+def lonely_peak(search: Search) -> Iterator[Finding]:
     """A set whose neighbours are much worse: a coincidence, not a place to stand."""
-    found = _own_row(case)
-    if found is None or "sharpe_ratio" not in found[0]:
+    if search.row is None or not search.names or "sharpe_ratio" not in search.table:
         return
     from backtest.sweep_neighbours import neighbours_median
 
-    table, names, row = found
-    own = float(table["sharpe_ratio"].iloc[row])
-    (around,) = neighbours_median(table, names, "sharpe_ratio", [row])
-    if around is None or own <= 0 or around >= _LONELY * own:
+    own = float(search.table["sharpe_ratio"].iloc[search.row])
+    (around,) = neighbours_median(search.table, search.names, "sharpe_ratio", [search.row])
+    if around is None or not own > 0 or around >= _LONELY * own:
         return
     yield Finding(
         "lonely_peak",
@@ -142,18 +135,6 @@ def _spread(case: Case) -> float | None:
         return None
     known = sharpes[np.isfinite(sharpes)]
     return float(known.var(ddof=1)) if len(known) > 1 else None
-
-
-def _own_row(case: Case) -> tuple[pd.DataFrame, list[str], int] | None:
-    """The table of the search, the parameters that vary in it, and the row of this result; None without."""
-    table, config = case.sweep, case.result.config
-    if table is None or config is None:
-        return None
-    names = [name for name in config.params if name in table and table[name].nunique() > 1]
-    if not names:
-        return None
-    own: Any = np.logical_and.reduce([(table[name] == config.params[name]).to_numpy() for name in names])
-    return (table, names, int(own.argmax())) if own.any() else None
 
 
 def _period(case: Case) -> str:

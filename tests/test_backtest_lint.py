@@ -31,7 +31,16 @@ PRICE: Final = 40_000.0
 QTY: Final = 0.1
 RATE: Final = 0.0004
 CONFIG: Final = BacktestConfig(
-    SYMBOL, "sound", 0, 0, CAPITAL, RATE, 2.0, fill_timing=FillTiming.NEXT_OPEN, params={"fast": 10, "band": 50}
+    SYMBOL,
+    "sound",
+    0,
+    0,
+    CAPITAL,
+    RATE,
+    2.0,
+    fill_timing=FillTiming.NEXT_OPEN,
+    timeframes=("1h",),
+    params={"fast": 10, "band": 50},
 )
 
 

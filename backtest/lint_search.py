@@ -1,0 +1,93 @@
+"""What the lint rules on a search look at: every set that was tried, which one was chosen, and what the market did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from backtest.metrics_returns import Floats, changes
+from backtest.series import BarSeries
+from backtest.sweep_setup import period_ends
+from core.bars import TIMEFRAMES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BLOCKS: Final = ("auto", *TIMEFRAMES, "4h", "1d")
+_FEWEST: Final = 10
+"""Returns that it takes to say anything about luck."""
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """A search for parameters; whatever is missing silences the rules that need it.
+
+    Attributes:
+        table: a row per set that was tried; columns for parameters and metrics.
+        names: the parameters that vary in it.
+        row: of the table, the set that was chosen; None when it is not among them.
+        trials: how many sets were ever tried on this data, earlier searches included.
+        returns: of every set that came out, shape ``(periods, sets)``, fractions; None where they were not kept.
+        market: what holding returned in these periods, shape ``(periods,)``.
+        symbol: what was traded.
+        pbo: the probability of backtest overfitting, where the search has worked it out.
+        loss: and how often what one half of the time chooses loses in the other half.
+    """
+
+    table: pd.DataFrame
+    names: Sequence[str]
+    row: int | None = 0
+    trials: int = 0
+    returns: Floats | None = None
+    market: Floats | None = None
+    symbol: str = ""
+    pbo: float | None = None
+    loss: float | None = None
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, names: Sequence[str]) -> Search:
+        """Of a bare table, about which nothing else is known."""
+        return cls(table, _varied(table, names), None, len(table))
+
+    def choosing(self, params: Mapping[str, Any]) -> Search:
+        """The same search, of which the set with these parameters was chosen."""
+        if not self.names or not set(self.names) <= params.keys():
+            return replace(self, row=None)
+        own: Any = np.logical_and.reduce([(self.table[name] == params[name]).to_numpy() for name in self.names])
+        return replace(self, row=int(own.argmax()) if own.any() else None)
+
+    @property
+    def sets(self) -> int:
+        """How many were tried here."""
+        return len(self.table)
+
+    @cached_property
+    def judged(self) -> Floats | None:
+        """The returns, where there are enough of them to say anything: two sets, ten periods."""
+        kept = self.returns
+        return None if kept is None or kept.shape[1] < 2 or len(kept) < _FEWEST else kept
+
+
+def market_returns(series: Sequence[BarSeries], periods: int) -> Floats | None:
+    """What holding returned in each of the periods that a sweep kept returns for; None where these are not known.
+
+    A sweep says how many it kept, not of what length; lengths of different number of periods are told apart by it.
+    """
+    if not series or len({each.symbol for each in series}) > 1:
+        return None
+    longest = max(series, key=len)
+    for block in _BLOCKS:
+        ends = period_ends(series, block)
+        if len(ends) == periods:
+            at = np.searchsorted(longest.ts_close, ends, side="right") - 1
+            closes = np.where(at < 0, longest.open[0], longest.close[at])
+            return changes(np.insert(closes, 0, longest.open[0]))
+    return None
+
+
+def _varied(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in table and table[name].nunique() > 1]

@@ -1,0 +1,90 @@
+"""The files of a sweep as the lint rules want them: its summary with the kept returns beside it, or a bare table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from backtest.lint_search import Search, market_returns
+from backtest.metrics_returns import Floats
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtest.series import BarSeries
+
+_KEPT: Final = ".f32"  # beside the checkpoint: float32, a row per set, NaN for sets that failed
+
+
+def is_search(plain: object) -> bool:
+    """Whether that is a sweep's ``sweep_results.json``."""
+    return isinstance(plain, Mapping) and {"summary", "results"} <= plain.keys()
+
+
+def read_search(path: Path, names: Sequence[str], series: Sequence[BarSeries] = ()) -> Search:
+    """A sweep's ``sweep_results.json``, with the returns it kept, or any table in CSV or Parquet. Raises ConfigError.
+
+    Args:
+        names: the parameters, which a bare table does not tell.
+        series: the bars that the sweep ran on.
+    """
+    if path.suffix != ".json":
+        return Search.of_table(_table(path), names)
+    try:
+        plain = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: expected the results of a sweep: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: expected the results of a sweep as JSON: {error}") from None
+    if not is_search(plain):
+        raise ConfigError(f"{path}: expected the results of a sweep, with a summary and results in it")
+    return search_of(plain, path, series)
+
+
+def search_of(plain: Mapping[str, Any], path: Path, series: Sequence[BarSeries] = ()) -> Search:
+    """Of the content of a ``sweep_results.json`` at that path; its best set was chosen. Raises ConfigError."""
+    import pandas as pd
+
+    try:
+        summary, table = plain["summary"], pd.DataFrame(plain["results"])
+        odds = summary["overfitting"] or {}
+        returns = _returns(path, summary["files"]["checkpoint"], len(table)) if odds else None
+        return Search(
+            table=table,
+            names=[axis["name"] for axis in summary["parameters"] if table[axis["name"]].nunique() > 1],
+            trials=summary["trials_ever"],
+            returns=returns,
+            market=None if returns is None else market_returns(series, len(returns)),
+            symbol=summary["symbol"],
+            pbo=odds.get("pbo"),
+            loss=odds.get("probability_of_loss"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: expected what backtest.param_sweep writes, got something else: {error!r}") from None
+
+
+def _returns(path: Path, checkpoint: str, sets: int) -> Floats | None:
+    """The kept returns, a column for every set that came out; None where the file is gone or another sweep's."""
+    named = Path(checkpoint).with_suffix(_KEPT)
+    found = next((each for each in (named, path.parent / named.parent.name / named.name) if each.is_file()), None)
+    if found is None:
+        return None
+    kept = np.fromfile(found, np.float32)
+    if not sets or not len(kept) or len(kept) % sets:
+        return None
+    rows = kept.reshape(sets, -1)
+    whole: Floats = rows[np.isfinite(rows).all(axis=1)].T.astype(np.float64)
+    return whole
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if not path.is_file():
+        raise ConfigError(f"{path}: expected a sweep's results: JSON, or a CSV or Parquet table with a row per set")
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
