@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 DAY_NS: Final = 86_400_000_000_000
 UNBOUNDED: Final = 1e9
 """Stands for infinity, which JSON cannot hold: what a ratio gives when there is gain and nothing to divide it by."""
-_NOISE: Final = 1e-12  # a spread this small beside the returns themselves is rounding, not variation
+NOISE: Final = 1e-12  # a spread this small beside the returns themselves is rounding, not variation
 
 
 def ratio(above: float, below: float) -> float:
@@ -60,7 +60,7 @@ def spread(returns: Floats) -> float:
     if len(returns) < 2:
         return 0.0
     deviation = float(returns.std(ddof=1))
-    return 0.0 if deviation <= _NOISE * float(np.abs(returns).max()) else deviation
+    return 0.0 if deviation <= NOISE * float(np.abs(returns).max()) else deviation
 
 
 def volatility_annual_pct(returns: Floats, per_year: float) -> float:

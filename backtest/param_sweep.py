@@ -204,25 +204,23 @@ class ParameterSweep:
         from backtest.sweep_job import JobFile
         from backtest.sweep_memory import Load, planned, resident_bytes
         from backtest.sweep_run import SweepRun
-        from backtest.sweep_setup import bars_of
-        from backtest.sweep_workers import lanes_of, placed, processes
+        from backtest.sweep_setup import bars_of, marks_of
+        from backtest.sweep_workers import lanes_of, placed, processes, threads
         from core.clock import SystemClock
 
         settings, clock = self.settings, SystemClock()
         wanted = settings.workers if settings.workers is not None else min(os.cpu_count() or 1, search.total)
-        load = Load(search.total, bars_of(job), job.compiled, 0 if job.block_ends is None else len(job.block_ends))
+        blocks = 0 if job.block_ends is None else len(job.block_ends)
+        load = Load(search.total, bars_of(job), job.compiled, blocks, marks_of(job))
         plan = planned(load, wanted, settings.memory, resident_bytes())
 
         def keep(outcomes: Iterable[Outcome]) -> None:
             now = clock.now_ns()
             ledger.add(trial_of(job, each, now, fingerprint) for each in outcomes if not each.error)
 
+        own = threads if job.compiled else processes  # machine code lets go of the interpreter's lock
         nothing_left = len(results) == search.total
-        pool = (
-            nullcontext(self._executor)
-            if self._executor is not None
-            else processes(0 if nothing_left else plan.workers)
-        )
+        pool = nullcontext(self._executor) if self._executor is not None else own(0 if nothing_left else plan.workers)
         with pool as executor:
             run = SweepRun(
                 search, results, checkpoint, (settings.objective, direction == "maximize"),

@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--block", default="auto", metavar="1d|4h…", help="length of the returns kept for --pbo")
     where = p.add_argument_group("where it runs")
     where.add_argument("--engine", choices=ENGINES, default="auto", help="auto: compiled for kernels where it fits")
-    where.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core; 0: in this one)")
+    where.add_argument("--workers", type=int, metavar="N", help="at once (default: one a core; 0: in this process)")
     where.add_argument("--cluster", metavar="tcp://HOST:PORT", help="the scheduler of a Dask cluster to run on")
     where.add_argument("--memory", metavar="500MB", help="what the sweep may take, workers included")
     where.add_argument("--fresh", action="store_true", help="run again what the checkpoint knows")

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -18,10 +18,11 @@ import numpy as np
 from backtest.contracts import BacktestConfig
 from backtest.engine import BacktestEngine
 from backtest.metrics import columns_of
-from backtest.metrics_returns import UNBOUNDED, Floats, Ints, changes, excess_kurtosis, ratio, skew, spread
+from backtest.metrics_returns import Floats, Ints, changes
 from backtest.price_grid import derived_instrument
 from backtest.seats import Entrant
 from backtest.series import BarSeries
+from backtest.sweep_returns import RETURN_COLUMNS, figures_of_rows
 from backtest.sweep_space import ParamSet
 from backtest.trade_tape import TradeTape
 from core.errors import ConfigError
@@ -29,14 +30,8 @@ from core.instruments import Instrument, Instruments
 from risk.limits import RiskLimits
 
 if TYPE_CHECKING:
-    from backtest.compiled import CompiledRun
+    from backtest.sweep_compiled import CompiledSweep
 
-RETURN_COLUMNS: Final = (
-    "sharpe_per_period", "returns_count", "returns_mean", "returns_variance", "returns_skew", "returns_kurtosis",
-)  # fmt: skip
-"""Of the periodic returns; the kurtosis is the excess over a normal distribution's."""
-EquityAt = Callable[[Ints], Floats]
-"""The capital after the bars of these numbers."""
 _LONGEST_ERROR: Final = 500  # characters that a row keeps
 
 
@@ -89,11 +84,11 @@ class SweepJob:
         return found
 
     @cached_property
-    def market(self) -> Any:
-        """The same, made ready once for all compiled runs."""
-        from backtest.compiled_market import KernelMarket
+    def kernel(self) -> CompiledSweep:
+        """What compiled runs share, made ready once."""
+        from backtest.sweep_compiled import CompiledSweep
 
-        return KernelMarket.of(self.series, self.instrument)
+        return CompiledSweep.of(self)
 
     @cached_property
     def instrument(self) -> Instrument:
@@ -101,66 +96,58 @@ class SweepJob:
         symbol = self.config.symbol
         return self.instruments[symbol] if symbol in self.instruments else derived_instrument([self.series])
 
-    def evaluate(self, numbered: Numbered) -> Outcome:
-        """Run one set; whatever it raises becomes its row."""
-        params = {**self.entrant.params, **dict(zip(self.names, numbered.values, strict=True))}
-        try:
-            metrics, ts_ns, equity_at = self._compiled(params) if self.compiled else self._by_events(params)
-        except Exception as error:  # noqa: BLE001 — foreign code: one set that fails must not end the others
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            return Outcome(*numbered, {}, text[:_LONGEST_ERROR])
-        figures = {**metrics, **return_figures(self._returns(ts_ns, equity_at, self.period_ends))}
-        if self.block_ends is None:
-            return Outcome(*numbered, figures)
-        kept = self._returns(ts_ns, equity_at, self.block_ends).astype(np.float32).tobytes()
-        return Outcome(*numbered, figures, returns=kept)
+    def evaluate(self, sets: Sequence[Numbered]) -> list[Outcome]:
+        """Run them; whatever one raises becomes its row."""
+        return self._compiled(sets) if self.compiled else [self._by_events(each) for each in sets]
 
-    def _by_events(self, params: Mapping[str, Any]) -> tuple[dict[str, float], Ints, EquityAt]:
+    def _params(self, values: ParamSet) -> dict[str, Any]:
+        return {**self.entrant.params, **dict(zip(self.names, values, strict=True))}
+
+    def _by_events(self, numbered: Numbered) -> Outcome:
+        params = self._params(numbered.values)
         config, entrant = replace(self.config, params=params), replace(self.entrant, params=params)
-        result = BacktestEngine(config, [entrant], self.data, self.instruments, self.limits).run()
+        try:
+            result = BacktestEngine(config, [entrant], self.data, self.instruments, self.limits).run()
+        except Exception as error:  # noqa: BLE001 — foreign code: one set that fails must not end the others
+            return Outcome(*numbered, {}, _said(error))
         ts_ns, equity = columns_of(result.equity_curve)
+        figures = figures_of_rows(self._returns(ts_ns, equity, self.period_ends)[None, :])[0]
         metrics = {
             **result.metrics,
             "final_equity": result.final_capital,
             "fills": float(len(result.fills)),
             "denied": float(result.denied),
+            **dict(zip(RETURN_COLUMNS, figures.tolist(), strict=True)),
         }
-        return metrics, ts_ns, equity.__getitem__
+        if self.block_ends is None:
+            return Outcome(*numbered, metrics)
+        kept = self._returns(ts_ns, equity, self.block_ends).astype(np.float32).tobytes()
+        return Outcome(*numbered, metrics, returns=kept)
 
-    def _compiled(self, params: Mapping[str, Any]) -> tuple[dict[str, float], Ints, EquityAt]:
-        from backtest.compiled import run_kernel
+    def _compiled(self, sets: Sequence[Numbered]) -> list[Outcome]:
+        try:
+            chunk = self.kernel.chunk([self._params(each.values) for each in sets])
+        except Exception as error:  # noqa: BLE001 — foreign code: a kernel that cannot be compiled fails in every row
+            return [Outcome(*each, {}, _said(error)) for each in sets]
+        found = []
+        for at, (each, row) in enumerate(zip(sets, chunk.metrics.tolist(), strict=True)):
+            if at in chunk.errors:
+                found.append(Outcome(*each, {}, _said(chunk.errors[at])))
+                continue
+            kept = b"" if chunk.returns is None else chunk.returns[at].tobytes()
+            found.append(Outcome(*each, dict(zip(chunk.columns, row, strict=True)), returns=kept))
+        return found
 
-        run = run_kernel(self.entrant.make, params, self.market, self.config, self.instrument)  # type: ignore[arg-type]
-        metrics = {name: float(value) for name, value in run.metrics.items()}
-        metrics["profit_factor"] = ratio(metrics["gross_profit"], metrics["gross_loss"])
-        return metrics, self.series.ts_close, partial(_equity_at, run)
-
-    def _returns(self, ts_ns: Ints, equity_at: EquityAt, ends: Ints) -> Floats:
+    def _returns(self, ts_ns: Ints, equity: Floats, ends: Ints) -> Floats:
         """From the capital at the start to the last end."""
         start, at = self.config.initial_capital, np.searchsorted(ts_ns, ends, side="right") - 1
-        return changes(np.insert(np.where(at < 0, start, equity_at(at)), 0, start))
+        return changes(np.insert(np.where(at < 0, start, equity[at]), 0, start))
 
 
-def _equity_at(run: CompiledRun, bars: Ints) -> Floats:
-    """``run.equity[bars]``, without working out all the other bars."""
-    from backtest import compiled_loop as loop
-
-    fills, rules = run.fills, run.rules.values
-    lots, ticks, fees = (fills[:, at] for at in (loop.SIGNED_LOTS, loop.PRICE_TICKS, loop.FEE_UNITS))
-    cash = np.cumsum(np.append(0, -rules[loop.PER_MONEY] * lots * ticks - rules[loop.PER_FEE] * fees))
-    held = np.cumsum(np.append(0, lots))
-    filled = np.searchsorted(fills[:, loop.BAR], bars, side="right")
-    units = rules[loop.CAPITAL] + cash[filled] + rules[loop.PER_MONEY] * held[filled] * run.market.grid.close[bars]
-    equity: Floats = units / run.rules.scale
-    return equity
-
-
-def return_figures(returns: Floats) -> dict[str, float]:
-    """``RETURN_COLUMNS`` of some returns."""
-    deviation, mean = spread(returns), float(returns.mean()) if len(returns) else 0.0
-    sharpe = ratio(mean, deviation) if deviation else 0.0
-    figures = (sharpe, float(len(returns)), mean, deviation**2, skew(returns), excess_kurtosis(returns))
-    return dict(zip(RETURN_COLUMNS, (max(-UNBOUNDED, min(UNBOUNDED, each)) for each in figures), strict=True))
+def _said(error: Exception) -> str:
+    """An error as its row has it."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return text[:_LONGEST_ERROR]
 
 
 @dataclass(frozen=True)
@@ -215,7 +202,7 @@ def pickled(job: SweepJob) -> tuple[bytes, list[memoryview]]:
 def run_sets(source: JobFile | SweepJob, sets: Sequence[Numbered]) -> list[Outcome]:
     """The task of a worker."""
     job = source if isinstance(source, SweepJob) else _read(source)
-    return [job.evaluate(each) for each in sets]
+    return job.evaluate(sets)
 
 
 @lru_cache(maxsize=1)

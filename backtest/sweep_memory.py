@@ -20,6 +20,9 @@ _TRACKER: Final = 15 * 10**6  # the process in which Python watches over shared 
 COMPILER: Final = 100 * 10**6  # what numba and LLVM add to it
 _PER_BAR: Final = 700  # bytes of an event, its point of the curve and its place in the columns of a run
 _PER_BAR_COMPILED: Final = 320  # columns in ticks and prices, fills and equity
+SAMPLES: Final = 2 * 10**6
+"""Bytes of the curves that a compiled task holds at a time, unless a single one is larger."""
+_PER_SAMPLE: Final = 6  # what is made of them in between, in their own size, those included
 _PER_FIGURE: Final = 120  # bytes of a number on its way: as an object, pickled, in the line of the checkpoint
 _PER_SET: Final = 1_000
 _TABLE: Final = 3  # copies of the table while it is sorted and written
@@ -29,19 +32,30 @@ _MOST_PER_CHUNK: Final = 4_096
 
 @dataclass(frozen=True)
 class Load:
-    """What a sweep has to hold."""
+    """What a sweep has to hold; ``marks`` is where the curves of a compiled one are read at most."""
 
     sets: int
     bars: int
     compiled: bool
     blocks: int
+    marks: int = 0
 
     @property
     def worker(self) -> int:
-        """Bytes of one worker process."""
+        """Bytes of one worker: a process, or a thread of a compiled sweep with the curves that it is at."""
         if self.compiled:
-            return WORKER + COMPILER + self.bars * _PER_BAR_COMPILED
+            return _PER_SAMPLE * max(SAMPLES, 8 * (self.marks + 1))
         return WORKER + self.bars * _PER_BAR
+
+    @property
+    def shared(self) -> int:
+        """Bytes that any number of workers takes together."""
+        return COMPILER + self.bars * _PER_BAR_COMPILED if self.compiled else _TRACKER
+
+    @property
+    def alone(self) -> int:
+        """Bytes that running the sets in the sweep's own process adds to it."""
+        return self.shared + self.worker if self.compiled else self.worker - WORKER
 
     @property
     def here(self) -> int:
@@ -56,7 +70,8 @@ class Load:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the sweep is run: ``workers`` processes (0: in the sweep's own), at most ``chunk`` sets to a task."""
+    """How the sweep is run: ``workers`` threads or processes (0: none but the sweep's own), at most ``chunk`` sets to a
+    task."""
 
     workers: int
     chunk: int
@@ -83,15 +98,13 @@ def planned(load: Load, wanted: int, budget: int | None, resident: int) -> Plan:
     if budget is None:
         return Plan(wanted, _MOST_PER_CHUNK)
     left = budget - resident - load.here
-    workers = min(wanted, max(0, left - _TRACKER) // load.worker)
-    if workers == 0:
-        left -= load.worker - WORKER
-    if left < load.outcome:
-        least = budget - left + load.outcome
+    workers = min(wanted, max(0, left - load.shared) // load.worker)
+    spare = left - (load.shared + workers * load.worker if workers else load.alone)
+    if spare < load.outcome and not workers:
+        least = budget - spare + load.outcome
         raise ConfigError(
             f"memory: expected at least {least / 1e6:,.0f}MB for {load.sets:,} sets, got {budget / 1e6:,.0f}MB"
         )
-    spare = left - workers * load.worker - (_TRACKER if workers else 0)
     lanes = 2 * max(1, workers)
     return Plan(workers, max(1, min(_MOST_PER_CHUNK, spare // (lanes * load.outcome))))
 

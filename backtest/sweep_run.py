@@ -21,6 +21,7 @@ from backtest.sweep_search import Search
 from core.errors import FatalError, NjordError
 
 _CHUNK_S: Final = 1.0  # how long a chunk should take: little is lost when killed, little is spent on handing over
+_LEAST_S: Final = 0.1  # near the end chunks get smaller, so that all workers end together, but not below this
 _FIRST_CHUNK: Final = 4  # sets of the first chunks, while nobody knows how long one takes
 _QUEUED: Final = 1  # chunks that wait for a worker, so that none is idle
 _LOOK_S: Final = 0.25  # how often it looks up while nothing comes back
@@ -81,7 +82,7 @@ class SweepRun:
         self._keep, self._watch, self._stop = keep, watch, stop
         self._best: float | None = None
         self._ran = 0
-        self._busy_s = 0.0
+        self._per_s = 0.0
         self._started = time.monotonic()
 
     def run(self, executor: Executor, source: Any) -> None:
@@ -136,12 +137,13 @@ class SweepRun:
             self._results.put(each)
             self._judge(each.number)
         self._ran += len(outcomes)
-        self._busy_s += took_s
+        self._per_s = len(outcomes) / max(took_s, 1e-6)  # the latest chunk's: the first ones may compile
 
     def _size(self, left: int) -> int:
         """Sets of the next chunk: about ``_CHUNK_S`` of work, and all workers busy to the end."""
-        wanted = _FIRST_CHUNK if not self._ran else round(_CHUNK_S * self._ran / max(self._busy_s, 1e-6))
-        return max(1, min(wanted, self._most, ceil(left / (2 * self._lanes))))
+        wanted = round(_CHUNK_S * self._per_s) if self._ran else _FIRST_CHUNK
+        fair = max(ceil(left / (2 * self._lanes)), round(_LEAST_S * self._per_s))
+        return max(1, min(wanted, self._most, fair))
 
     def _judge(self, number: int) -> None:
         value = self._results.value(number, self._objective)

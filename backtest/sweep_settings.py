@@ -27,7 +27,7 @@ class SweepSettings:
         direction: which way is better; None for what the metric itself says.
         engine: ``compiled`` for kernel strategies, ``event`` for any; ``auto`` is compiled wherever that gives the
             same figures.
-        workers: processes; None for one per core, 0 for none, the sets run in this one.
+        workers: processes, in the compiled engine threads; None for one per core, 0 for none.
         memory: bytes that the sweep may take, workers included; None for no bound.
         block: keep the returns of all sets per such time (``1d``, ``4h``; ``auto`` is a day, or a bar where the data
             is shorter than two days) for the probability of backtest overfitting; None keeps none.

@@ -92,6 +92,12 @@ def bars_of(job: SweepJob) -> int:
     return sum(len(each) if isinstance(each, BarSeries) else len(each.trades) for each in job.data)
 
 
+def marks_of(job: SweepJob) -> int:
+    """At how many bars the curve of a set is read, at most."""
+    blocks = 0 if job.block_ends is None else len(job.block_ends)
+    return min(bars_of(job), len(job.period_ends) + blocks + 1)
+
+
 def _coarse(ends: Ints, sets: int, memory: int | None) -> Ints:
     """As many neighbouring blocks made one as it takes for all sets' returns to fit in half of the memory."""
     if memory is None:

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -31,6 +31,22 @@ class Here(Executor):
         except Exception as error:  # noqa: BLE001 — whatever it is, the future carries it to whoever asks
             future.set_exception(error)
         return future
+
+
+@contextmanager
+def threads(count: int) -> Iterator[Executor]:
+    """That many threads, for work that lets go of the interpreter's lock; 0 for none: the sets run here.
+
+    Left by an exception, they end with the task that they are at.
+    """
+    if count == 0:
+        yield Here()
+        return
+    pool = ThreadPoolExecutor(count, "sweep")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -69,11 +85,12 @@ def lanes_of(executor: Executor, default: int) -> int:
 
 
 def placed(executor: Executor, job: SweepJob, write: Callable[[], JobFile]) -> Any:
-    """The job where the executor's workers find it: sent once to each of Dask's, else as a file to be mapped."""
+    """The job where the executor's workers find it: itself for threads, sent once to each of Dask's, else as a file to
+    be mapped."""
     client = getattr(executor, "_client", None)  # that of distributed's executor
     if client is not None:
         return client.scatter(job, broadcast=True, hash=False)
-    return job if isinstance(executor, Here) else write()
+    return job if isinstance(executor, Here | ThreadPoolExecutor) else write()
 
 
 def _watch(watched: Connection) -> None:

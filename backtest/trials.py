@@ -84,9 +84,10 @@ class TrialLedger:
         """Append what is new: sets never tried, and sets that came out otherwise than before. Raises ConfigError."""
         fresh: dict[bytes, Trial] = {}
         for trial in trials:
-            before = self._trials.get(trial.key)
+            key = trial.key
+            before = self._trials.get(key)
             if before is None or before.figures != trial.figures:
-                fresh[trial.key] = trial
+                fresh[key] = trial
         if not fresh:
             return
         self._trials.update(fresh)

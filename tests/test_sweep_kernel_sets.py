@@ -39,7 +39,7 @@ def test_each_of_many_sets_comes_out_as_it_does_alone(minutes: int, timing: Fill
 
 def test_a_kernel_gets_the_state_it_asked_for_whoever_runs_beside_it() -> None:
     series = bars_of(WALK, minutes=30)
-    sets = [{"breakout_threshold": 0.004, "lookback_periods": n} for n in (10, 60, 20)]
+    sets: list[dict[str, Any]] = [{"breakout_threshold": 0.004, "lookback_periods": n} for n in (10, 60, 20)]
 
     runs = run_kernels(TrendlineBreakKernel, sets, series, config_of({}), SMALL)
 
@@ -60,6 +60,7 @@ def failing() -> tuple[KernelRuns, list[dict[str, Any]], KernelMarket]:
     volumes = np.full(600, 5.0)
     volumes[10:400] = 5.0 + np.arange(390) % 7
     market = KernelMarket.of(bars_of(WALK[:600], volumes), SMALL)
+    sets: list[dict[str, Any]]
     sets = [{"unit": 1.0}, {"unit": 1e200}, {"units": 1.0}, {"qty": 1e-9}, {"unit": 0.5}, {"order_type": "limit"}]
     return run_kernels(AsTold, sets, market, config_of({}), SMALL, samples=True), sets, market
 
