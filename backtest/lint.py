@@ -155,7 +155,7 @@ def _run(chosen: argparse.Namespace) -> list[Finding]:
             raise ConfigError(
                 f"--sweep, --trials: expected with the result of a backtest, got {chosen.result}, a sweep"
             )
-        return lint_search(search_of(plain, chosen.result, _series(chosen.bars, plain["summary"].get("config"))))
+        return lint_search(search_of(plain, chosen.result, _series(chosen.bars, plain["summary"]["config"])))
     result = _result(plain, chosen.result)
     series = _series(chosen.bars, plain.get("config") or {"symbol": result.symbol})
     names = list(result.config.params) if result.config else []

@@ -23,7 +23,8 @@ _KEPT: Final = ".f32"  # beside the checkpoint: float32, a row per set, NaN for 
 
 def is_search(plain: object) -> bool:
     """Whether that is a sweep's ``sweep_results.json``."""
-    return isinstance(plain, Mapping) and {"summary", "results"} <= plain.keys()
+    summary = plain.get("summary") if isinstance(plain, Mapping) else None
+    return isinstance(summary, Mapping) and isinstance(summary.get("config"), Mapping) and "symbol" in summary["config"]
 
 
 def read_search(path: Path, names: Sequence[str], series: Sequence[BarSeries] = ()) -> Search:
