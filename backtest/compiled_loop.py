@@ -19,21 +19,21 @@ from strategies.kernel_cache import compiled_with_cache, kernel_function, rare_f
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# The rules of a run, by place in the array that the loop gets.
-NEXT_OPEN, SLIPPAGE, SLIPPAGE_PPM, FEE_NUMERATOR, FEE_DENOMINATOR, PER_MONEY, PER_FEE = range(7)
-CAPITAL, MAX_LOTS, MIN_NOTIONAL, LOTS, LONG_ONLY = range(7, 12)
-RULES: Final = 12
 FIXED, RANGE, VOLUME_SHARE = range(3)  # models of slippage, see execution.slippage
 # Rows of a market's columns: times, prices as floats, the same in ticks and lots.
 TS_OPEN, TS_CLOSE = range(2)
 OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
-# What a set's books hold, by place.
+# A set's books, by place: what they hold, then the rules of the run, then the open lots to close, first in, first out.
+# All in one array, for numba counts the references to every array that it passes on.
 HELD, TRADED, FEES, TRIPS, WINS, PROFIT, LOSS, FILLS, FIRST, QUEUED, SINCE, TIME, STATUS = range(13)
 BOOKS: Final = 13
-FINE, TOO_LARGE, TOO_MANY_LOTS = range(3)
-# An open lot in the queue of those to close: first in, first out.
-_TICKS, _LOTS, _FEE = range(3)
+NEXT_OPEN, SLIPPAGE, SLIPPAGE_PPM, FEE_NUMERATOR, FEE_DENOMINATOR, PER_MONEY, PER_FEE = range(BOOKS, BOOKS + 7)
+CAPITAL, MAX_LOTS, MIN_NOTIONAL, LOTS, LONG_ONLY, MOST_TRADED, MOST_FEES = range(BOOKS + 7, BOOKS + 14)
+RULES: Final = BOOKS + 14  # where they end, and the queue begins
+_TICKS, _LOTS, _FEE = range(3)  # of an open lot
 OPEN_LOTS: Final = 256
+WHOLE: Final = RULES + 3 * OPEN_LOTS
+FINE, TOO_LARGE, TOO_MANY_LOTS = range(3)
 # A fill, by column.
 BAR, TS_NS, SIGNED_LOTS, PRICE_TICKS, FEE_UNITS = range(5)
 FILL: Final = 5
@@ -46,38 +46,30 @@ _NOISE: Final = 1e-12  # as in metrics_returns
 
 
 @rare_function
-def trade(
-    books: Ints, queue: Ints, out: Floats, fills: Ints, rules: Ints, ticks: Ints,
-    closed: int, lots: int, at: int, bar: int, ts_ns: int,
-) -> None:  # fmt: skip
-    """Fill signed lots at ``at`` ticks moved by the slippage: into the books, closing trips, into ``fills`` if wanted.
-
-    ``closed`` is the last bar that is known in full, ``bar`` the first whose equity the fill counts in.
-    """
+def trade(books: Ints, lots: int, price: int, ts_ns: int) -> int:
+    """Fill signed lots at ``price`` in ticks: into the books, closing trips. Returns the fee."""
     size = abs(lots)
-    price = slipped(ticks, closed, lots, at, rules)
-    fee = fee_on(size * price, rules[FEE_NUMERATOR], rules[FEE_DENOMINATOR])
+    fee = fee_on(size * price, books[FEE_NUMERATOR], books[FEE_DENOMINATOR])
     held = books[HELD]
     if held == 0:
         books[SINCE] = ts_ns
     elif held + lots == 0:
         books[TIME] += ts_ns - books[SINCE]
-    _match(books, queue, size, 1 if lots > 0 else -1, price, fee, rules)
+    _match(books, size, 1 if lots > 0 else -1, price, fee)
     books[HELD] = held + lots
     books[TRADED] -= lots * price
     books[FEES] += fee
     books[FILLS] += 1
-    out[TURNOVER] += float(size) * price
-    if abs(books[TRADED]) > SAFE // rules[PER_MONEY] or abs(books[FEES]) > SAFE // rules[PER_FEE]:
+    if abs(books[TRADED]) > books[MOST_TRADED] or abs(books[FEES]) > books[MOST_FEES]:
         books[STATUS] = TOO_LARGE
-    if len(fills):
-        row = fills[books[FILLS] - 1]
-        row[BAR], row[TS_NS], row[SIGNED_LOTS], row[PRICE_TICKS], row[FEE_UNITS] = bar, ts_ns, lots, price, fee
+    return fee
 
 
 @rare_function
 def share(amount: int, lots: int, of: int) -> int:
     """``amount * lots // of`` for ``0 < lots <= of``, exactly, also where the product does not fit in 64 bits."""
+    if lots == of:
+        return amount
     whole, rest = amount // of, amount % of
     if rest <= SAFE // lots:
         return whole * lots + rest * lots // of
@@ -89,10 +81,10 @@ def share(amount: int, lots: int, of: int) -> int:
 
 
 @kernel_function
-def slipped(ticks: Ints, closed: int, lots: int, at: int, rules: Ints) -> int:
-    """As ``Slippage.moved``."""
-    ppm: int = rules[SLIPPAGE_PPM]
-    model = rules[SLIPPAGE]
+def slipped(books: Ints, ticks: Ints, closed: int, lots: int, at: int) -> int:
+    """As ``Slippage.moved``; ``closed`` is the last bar that is known in full."""
+    ppm: int = books[SLIPPAGE_PPM]
+    model = books[SLIPPAGE]
     if ppm == 0:
         return at
     if model == RANGE:
@@ -130,14 +122,15 @@ def fee_on(notional: int, numerator: int, denominator: int) -> int:
 
 
 @kernel_function
-def _match(books: Ints, queue: Ints, left: int, direction: int, price: int, fee: int, rules: Ints) -> None:
+def _match(books: Ints, left: int, direction: int, price: int, fee: int) -> None:
     """As ``round_trips``: closes what is open the other way, oldest first, each a trip; queues what is left."""
     held = books[HELD]
     while left and held * direction < 0:
-        oldest = queue[books[FIRST]]
-        lots = min(left, oldest[_LOTS])
-        paid, opening = share(fee, lots, left), share(oldest[_FEE], lots, oldest[_LOTS])
-        result = -rules[PER_MONEY] * direction * lots * (price - oldest[_TICKS]) - rules[PER_FEE] * (paid + opening)
+        oldest = RULES + 3 * books[FIRST]
+        lots = min(left, books[oldest + _LOTS])
+        paid, opening = share(fee, lots, left), share(books[oldest + _FEE], lots, books[oldest + _LOTS])
+        moved = direction * lots * (books[oldest + _TICKS] - price)
+        result = books[PER_MONEY] * moved - books[PER_FEE] * (paid + opening)
         books[TRIPS] += 1
         if result > 0:
             books[WINS] += 1
@@ -148,9 +141,9 @@ def _match(books: Ints, queue: Ints, left: int, direction: int, price: int, fee:
             books[STATUS] = TOO_LARGE
             return
         left, fee, held = left - lots, fee - paid, held + direction * lots
-        oldest[_LOTS] -= lots
-        oldest[_FEE] -= opening
-        if oldest[_LOTS] == 0:
+        books[oldest + _LOTS] -= lots
+        books[oldest + _FEE] -= opening
+        if books[oldest + _LOTS] == 0:
             books[FIRST] = (books[FIRST] + 1) % OPEN_LOTS
             books[QUEUED] -= 1
     if left == 0:
@@ -158,8 +151,8 @@ def _match(books: Ints, queue: Ints, left: int, direction: int, price: int, fee:
     if books[QUEUED] == OPEN_LOTS:
         books[STATUS] = TOO_MANY_LOTS
         return
-    newest = queue[(books[FIRST] + books[QUEUED]) % OPEN_LOTS]
-    newest[_TICKS], newest[_LOTS], newest[_FEE] = price, left, fee
+    newest = RULES + 3 * ((books[FIRST] + books[QUEUED]) % OPEN_LOTS)
+    books[newest + _TICKS], books[newest + _LOTS], books[newest + _FEE] = price, left, fee
     books[QUEUED] += 1
 
 
@@ -220,68 +213,90 @@ def loop_of(step: Any) -> Any:
         measures: Floats,
         kept: Floats,
     ) -> None:
-        memory, queue = np.zeros(sizes.max()), np.zeros((OPEN_LOTS, 3), np.int64)
+        memory, books = np.zeros(sizes.max()), np.zeros(WHOLE, np.int64)
+        longest_day = marks[0] + 1
+        for mark in range(1, len(marks)):
+            longest_day = max(longest_day, marks[mark] - marks[mark - 1])
+        when, what = np.zeros(longest_day, np.int64), np.zeros(longest_day)
         ts_close, closes = times[TS_CLOSE], ticks[CLOSE]
         first, high, low, close, volume = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE], prices[VOLUME]
         next_open, capital, least, most = rules[NEXT_OPEN], rules[CAPITAL], rules[MIN_NOTIONAL], rules[MAX_LOTS]
         per_money, per_fee, lots = rules[PER_MONEY], rules[PER_FEE], rules[LOTS]
         lowest = 0.0 if rules[LONG_ONLY] else -np.inf
+        traded_at, filled_at = (TS_OPEN, OPEN) if next_open else (TS_CLOSE, CLOSE)
         for each in range(len(grid)):
-            params, books, out = grid[each], all_books[each], measures[each]
+            params, out = grid[each], measures[each]
             state, samples = memory[: sizes[each]], kept[each % len(kept)]
             state[:] = 0.0
+            books[:RULES] = rules
             before = np.nan
-            pending = held = worth = longest = at = 0
+            missing = held = worth = longest = at = 0
             cash = equity = peak = trough = capital
             peak_ts = ts_close[0]
-            drawdown = 0.0
+            drawdown = turnover = 0.0
             samples[0] = capital / scale
             for mark in range(len(marks)):
-                for i in range(at, marks[mark] + 1):
-                    if pending != 0:
-                        price, ts_ns = ticks[OPEN, i], times[TS_OPEN, i]
-                        trade(books, queue, out, fills, rules, ticks, i - 1, pending, price, i, ts_ns)
-                        pending, held, worth = 0, books[HELD], per_money * books[HELD]
-                        cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
+                stop = marks[mark] + 1
+                # What the kernel answers does not depend on what came of it. So first all answers of the day...
+                changes = 0
+                for i in range(at, stop):
                     u = np.uint64(i)  # an index that needs no test for counting from the end
                     bar = KernelBar(ts_close[u], first[u], high[u], low[u], close[u], volume[u])
                     exposure = step(state, bar, params)
                     if exposure != before:  # also while it is NaN
                         before = exposure
-                        aimed = max(exposure, lowest) * lots
+                        if exposure == exposure:
+                            when[changes], what[changes] = i, exposure
+                            changes += 1
+                # ... and then what they lead to, from the bar ``at`` where the last one trades to that of the next.
+                for change in range(changes + 1):
+                    until = when[change] + next_open if change < changes else stop
+                    if missing != 0 and at < until:
+                        price = slipped(books, ticks, at - next_open, missing, ticks[filled_at, at])
+                        ts_ns = times[traded_at, at]
+                        fee = trade(books, missing, price, ts_ns)
+                        if len(fills):
+                            row = fills[books[FILLS] - 1]
+                            row[BAR], row[TS_NS], row[SIGNED_LOTS] = at, ts_ns, missing
+                            row[PRICE_TICKS], row[FEE_UNITS] = price, fee
+                        turnover += float(abs(missing)) * price
+                        missing, held, worth = 0, books[HELD], per_money * books[HELD]
+                        cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
+                    for i in range(at, until if held != 0 else min(until, at + 1)):  # flat bars are all alike
+                        u = np.uint64(i)
+                        equity = cash + worth * closes[u]
+                        if equity >= peak:
+                            if trough < peak:
+                                longest = max(longest, ts_close[i] - peak_ts)
+                                drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
+                            peak = trough = equity
+                            peak_ts = ts_close[u]
+                        elif equity < trough:
+                            trough = equity
+                    if at < until:
+                        at = until
+                        if equity == peak and held == 0:
+                            peak_ts = ts_close[at - 1]
+                    if change < changes:
+                        aimed = max(what[change], lowest) * lots
                         if abs(aimed) > most:
                             books[STATUS] = TOO_LARGE
-                        elif exposure == exposure:
+                        else:
                             missing = int(np.rint(aimed)) - held
-                            if missing == 0 or abs(missing) * closes[i] < least:
-                                pass
-                            elif next_open:
-                                pending = missing
-                            else:
-                                trade(books, queue, out, fills, rules, ticks, i, missing, closes[i], i, ts_close[i])
-                                held, worth = books[HELD], per_money * books[HELD]
-                                cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
-                        if books[STATUS]:
-                            break
-                    equity = cash + worth * closes[u]
-                    if equity >= peak:
-                        if trough < peak:
-                            longest = max(longest, ts_close[i] - peak_ts)
-                            drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
-                        peak = trough = equity
-                        peak_ts = ts_close[u]
-                    elif equity < trough:
-                        trough = equity
+                            if abs(missing) * closes[when[change]] < least:
+                                missing = 0
+                    if books[STATUS]:
+                        break
                 if books[STATUS]:
                     break
-                at = marks[mark] + 1
                 samples[mark + 1] = equity / scale
             if trough < peak:
                 longest = max(longest, ts_close[-1] - peak_ts)
                 drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
             if held != 0:
                 books[TIME] += ts_close[-1] - books[SINCE]
-            out[EQUITY], out[DRAWDOWN], out[DURATION] = equity / scale, drawdown, longest
+            all_books[each] = books[:BOOKS]
+            out[EQUITY], out[DRAWDOWN], out[DURATION], out[TURNOVER] = equity / scale, drawdown, longest, turnover
             measure(samples, take if samples[1] == samples[0] else take_first, per_year, out)
 
     return compiled_with_cache(run)

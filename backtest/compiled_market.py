@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -66,6 +67,11 @@ class KernelMarket:
         """What is traded."""
         return self.grid.instrument
 
+    @cached_property
+    def dearest(self) -> int:
+        """The most ticks that a fill can be at: slippage at most doubles a price."""
+        return 2 * int(self.ticks[: loop.VOLUME].max()) + 1
+
     def __len__(self) -> int:
         return len(self.grid.series)
 
@@ -111,10 +117,9 @@ def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, long_only:
     per_money, per_fee, start = (int(each.scaleb(decimals)) for each in (instrument.money_unit, FEE_UNIT, capital))
     numerator, denominator = FeeSchedule(instrument).taker_ratio
     slippage = Slippage(config.slippage_model, config.slippage_bps)
-    dearest = 2 * int(market.ticks[: loop.VOLUME].max()) + 1  # slippage at most doubles a price
-    most = max(loop.SAFE - denominator, 0) // (2 * max(2 * abs(numerator), per_money) * dearest)
+    most = max(loop.SAFE - denominator, 0) // (2 * max(2 * abs(numerator), per_money) * market.dearest)
     least = int((instrument.min_notional / instrument.money_unit).to_integral_value(ROUND_CEILING))
-    if max(2 * dearest * PPM, start, least) > loop.SAFE or lots > most:
+    if max(2 * market.dearest * PPM, start, least) > loop.SAFE or lots > most:
         raise ContractError(too_large(instrument, decimals))
     values = np.zeros(loop.RULES, dtype=np.int64)
     values[loop.NEXT_OPEN] = config.fill_timing is FillTiming.NEXT_OPEN
@@ -123,6 +128,7 @@ def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, long_only:
     values[loop.PER_MONEY], values[loop.PER_FEE], values[loop.CAPITAL] = per_money, per_fee, start
     values[loop.MAX_LOTS] = most // 2  # a reversal trades twice what it holds
     values[loop.MIN_NOTIONAL] = least
+    values[loop.MOST_TRADED], values[loop.MOST_FEES] = loop.SAFE // per_money, loop.SAFE // per_fee
     values[loop.LOTS], values[loop.LONG_ONLY] = lots, long_only
     return Rules(values, decimals)
 
