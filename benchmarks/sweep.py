@@ -31,7 +31,9 @@ MEMORY: Final = Budget("at most", 0.1, "ratio")
 BACKTESTING: Final = "backtesting.py"
 SAME: Final = "vectorbt, the same metrics"
 TOLERANCE: Final = 1e-3  # of a final equity: others add up in floats
+WIDE: Final = 400  # columns at a time, as one would write it who has the memory
 BLOCK: Final = 20  # columns that vectorbt is given at a time: what was fastest, and needs the least memory
+LONG_S: Final = 30.0  # what takes longer runs once: starting up is lost in it
 TOO_LONG_S: Final = 180.0  # what would take longer is extrapolated
 
 
@@ -122,13 +124,12 @@ class Sweep:
     def _timed(
         self, what: str, process: EngineProcess, sets: list[tuple[int, int]], finals: list[float] | None
     ) -> Swept:
-        """The first run is looked at and warms up, the next one counts; the best of several where it is short."""
+        """The first run is looked at and warms up, the best of the next ones counts; a long one is its own."""
         ready = process.ready
         verify(f"sets of {what}", len(sets), ready["sets"])
         if finals is not None:
             self._compare(what, ready["finals"], finals, sets)
-        short = ready["wall_s"] < TOO_LONG_S / 6
-        answer = process.ask(repeats=self._work.size(3, 2, 1) if short else 1)
+        answer = ready if ready["wall_s"] > LONG_S else process.ask(repeats=self._work.size(3, 2, 1))
         return Swept(what, len(sets), answer["wall_s"], answer["cpu_s"], process.peak_mib, ready["version"])
 
     def _compare(self, what: str, theirs: list[float], finals: list[float], sets: list[tuple[int, int]]) -> None:
@@ -152,6 +153,7 @@ def _peers(grid: Grid, sets: list[tuple[int, int]]) -> Iterator[tuple[str, str, 
     yield f"{SAME}, {cores} processes", "vectorbt", {**blocks, "full": True}
     yield f"vectorbt, final equity only, {cores} processes", "vectorbt", {**blocks, "full": False}
     yield f"{SAME}, one process", "vectorbt", {**blocks, "full": True, "workers": 1}
+    yield f"{SAME}, {WIDE} at a time", "vectorbt", {**blocks, "full": True, "workers": 1, "block": WIDE}
     yield BACKTESTING, "backtesting", {"fasts": list(grid[0]), "slows": list(grid[1])}
 
 

@@ -1,8 +1,8 @@
 """Ours, and the floors beside it: what one run over the bars takes in each of our engines, and in nothing at all.
 
 ``bare`` is the same strategy as one Python method per bar that books its own fills, ``call`` a method that does
-nothing, ``numba`` a compiled loop over the closes, ``numba_kept`` the same that writes down fills and equity. None of
-them has orders, times, risk, metrics.
+nothing, ``step`` the kernel's own step in a compiled loop, ``numba`` a compiled loop over the closes that needs no
+state, ``numba_kept`` the same that writes down fills and equity. None of them has orders, times, risk, metrics.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ IMPORTS: Final = {
     "strategy": _EVENT,
     "bare": ("core.contracts",),
     "call": ("core.contracts",),
+    "step": ("numba", "strategies.kernels.sma_cross"),
     "numba": ("numba",),
     "numba_kept": ("numba",),
 }
@@ -34,7 +35,7 @@ def make(bars: Bars, job: Job) -> Engine:
     """The engine that the job names."""
     kinds: dict[str, Callable[[Bars], Engine]] = {
         "event": Event, "risk": Event, "kernel": Event, "compiled": Compiled, "strategy": Strategy, "bare": Bare,
-        "call": Bare, "numba": BareNumba, "numba_kept": KeptNumba,
+        "call": Bare, "step": Step, "numba": BareNumba, "numba_kept": KeptNumba,
     }  # fmt: skip
     return kinds[job["engine"]](bars)
 
@@ -229,6 +230,48 @@ class BareCross:
         self.held += side
         self.cash -= side * price + COMMISSION * price
         self.trips += side < 0
+
+
+class Step:
+    """The step of the kernel, bar by bar in a compiled loop; its answers go nowhere."""
+
+    def __init__(self, bars: Bars) -> None:
+        import numba
+
+        from strategies.kernel import KernelBar
+        from strategies.kernels.sma_cross import SmaCross
+
+        step = SmaCross.step
+
+        def alone(columns: Any, state: Any, params: Any) -> int:
+            changes, before = 0, 0.0
+            ts_ns, first, high, low, close, volume = columns
+            for at in range(len(close)):
+                exposure = step(
+                    state, KernelBar(ts_ns[at], first[at], high[at], low[at], close[at], volume[at]), params
+                )
+                changes += exposure == -before
+                before = exposure
+            return changes
+
+        self._columns = bars.ts_close, bars.open, bars.high, bars.low, bars.close, bars.volume
+        self._loop = numba.njit(error_model="numpy")(alone)
+
+    def arrange(self, job: Job) -> Any:
+        """As many bars as the job has, and a state that knows nothing yet."""
+        from strategies.kernels.sma_cross import SmaCross
+
+        params = SmaCross.Params(fast=job["fast"], slow=job["slow"])
+        columns = tuple(column[: job.get("bars", len(column))] for column in self._columns)
+        return columns, np.zeros(SmaCross.state_size(params)), params.vector()
+
+    def run(self, arranged: Any) -> Any:
+        """All bars."""
+        return self._loop(*arranged)
+
+    def read(self, result: Any) -> Answer:
+        """How often it turned."""
+        return {"answers": result}
 
 
 class BareNumba:
