@@ -88,18 +88,30 @@ def reality_check(
     periods, mean = len(matrix), matrix.mean(axis=0)
     statistic = sqrt(periods) * float(mean.max())
     reached = 0
-    for sample in _sample_means(matrix, rng, replicates, block):
-        reached += int((sqrt(periods) * (sample - mean).max(axis=1) >= statistic).sum())
+    for weights in _samples(matrix, rng, replicates, block):
+        reached += int((sqrt(periods) * (weights @ matrix - mean).max(axis=1) >= statistic).sum())
     return RealityCheck(statistic, _share(reached, replicates), int(mean.argmax()), replicates, block)
 
 
 def spa_test(
-    excess: npt.ArrayLike, rng: np.random.Generator, *, replicates: int = 2_000, mean_block: float | None = None
+    excess: npt.ArrayLike,
+    rng: np.random.Generator,
+    *,
+    replicates: int = 2_000,
+    mean_block: float | None = None,
+    restudentise: bool = False,
 ) -> SuperiorAbility:
     """Hansen, "A Test for Superior Predictive Ability", Journal of Business and Economic Statistics 23 (2005).
 
     Studentised, and not blunted by hopeless trials as the reality check is. Arguments and errors are the same; trials
     that equal the benchmark do not count.
+
+    Hansen estimates the errors of the means once. Of many trials over few periods, the best is then one whose error
+    came out too small, and worthless trials pass: of 1,000 over 33 periods, three times in four at a level of 5 %.
+
+    Args:
+        restudentise: divide each sample by its own deviation instead, as Romano and Wolf, "Stepwise Multiple Testing
+            as Formalized Data Snooping", Econometrica 73 (2005); the level then holds for few periods too.
     """
     matrix, block = _checked(excess, mean_block, replicates)
     periods = len(matrix)
@@ -109,18 +121,37 @@ def spa_test(
     columns = np.flatnonzero(counted)
     matrix = matrix[:, counted]
     mean = matrix.mean(axis=0)
-    error = np.sqrt(_long_run_variance(matrix, block) / periods)
+    spread = _SampleErrors(matrix - mean) if restudentise else None
+    variance = matrix.var(axis=0, ddof=1) if restudentise else _long_run_variance(matrix, block)
+    error = np.sqrt(variance / periods)
     threshold = -error * sqrt(2.0 * max(log(log(periods)), 0.0))
     centres = (np.maximum(mean, 0.0), np.where(mean >= threshold, mean, 0.0), mean)
     scores = mean / error
     statistic = max(float(scores.max()), 0.0)
     reached = np.zeros(len(centres), dtype=np.int64)
-    for sample in _sample_means(matrix, rng, replicates, block):
+    for weights in _samples(matrix, rng, replicates, block):
+        sample = weights @ matrix
+        errors = error if spread is None else spread.of(weights)
         for kind, centre in enumerate(centres):
-            best = np.maximum(((sample - centre) / error).max(axis=1), 0.0)
+            best = np.maximum(((sample - centre) / errors).max(axis=1), 0.0)
             reached[kind] += int((best >= statistic).sum())
     lower, consistent, upper = (_share(int(count), replicates) for count in reached)
     return SuperiorAbility(statistic, consistent, lower, upper, int(columns[scores.argmax()]), replicates, block)
+
+
+class _SampleErrors:
+    """Standard errors of the means of bootstrap samples, out of each sample's own deviation."""
+
+    def __init__(self, centred: Floats) -> None:
+        self._centred = centred
+        self._squares = np.square(centred)
+        self._floor = _NOISE * self._squares.mean(axis=0)
+
+    def of(self, weights: Floats) -> Floats:
+        """Shape ``(replicates, trials)``."""
+        variance = weights @ self._squares - np.square(weights @ self._centred)
+        errors: Floats = np.sqrt(np.maximum(variance, self._floor) / (len(self._centred) - 1))
+        return errors
 
 
 def _checked(excess: npt.ArrayLike, mean_block: float | None, replicates: int) -> tuple[Floats, float]:
@@ -138,11 +169,11 @@ def _share(reached: int, replicates: int) -> float:
     return (reached + 1.0) / (replicates + 1.0)
 
 
-def _sample_means(matrix: Floats, rng: np.random.Generator, replicates: int, block: float) -> Iterator[Floats]:
-    """Means of the samples, shape ``(some replicates, trials)``; bounded in memory."""
+def _samples(matrix: Floats, rng: np.random.Generator, replicates: int, block: float) -> Iterator[Floats]:
+    """Weights of the samples, shape ``(some replicates, periods)``; so many that their means are bounded in memory."""
     rows = max(_ROOM // max(matrix.shape), 1)
     for first in range(0, replicates, rows):
-        yield bootstrap_weights(rng, len(matrix), min(rows, replicates - first), block) @ matrix
+        yield bootstrap_weights(rng, len(matrix), min(rows, replicates - first), block)
 
 
 def _long_run_variance(matrix: Floats, block: float) -> Floats:

@@ -265,6 +265,26 @@ def test_tests_against_worthless_trials_err_at_their_nominal_rate() -> None:
     assert 0.03 <= np.mean(ability) <= 0.17
 
 
+def test_many_trials_over_few_periods_need_samples_that_are_studentised_each() -> None:
+    once, each = [], []
+    for seed in range(40):
+        matrix = noise(33, 500, seed)
+        once.append(spa_test(matrix, np.random.default_rng(seed), replicates=200).p_value <= 0.1)
+        found = spa_test(matrix, np.random.default_rng(seed), replicates=200, restudentise=True)
+        each.append(found.p_value <= 0.1)
+    assert np.mean(once) > 0.6  # worthless, and yet called significant
+    assert np.mean(each) <= 0.25
+
+
+@pytest.mark.parametrize("restudentise", [False, True])
+def test_an_edge_over_few_periods_is_seen(restudentise: bool) -> None:
+    matrix = noise(60, 100, 3)
+    matrix[:, 40] += matrix[:, 40].std()
+    found = spa_test(matrix, np.random.default_rng(0), restudentise=restudentise)
+    assert found.best == 40
+    assert found.p_value < 0.02
+
+
 def test_a_true_edge_is_seen_by_both_tests() -> None:
     matrix = noise(500, 30, 7)
     matrix[:, 11] += 0.003
