@@ -131,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("result", type=Path, metavar="RESULT.json", help="of a backtest, or a sweep's sweep_results.json")
     p.add_argument("--bars", type=Path, action="append", default=[], metavar="FILE", help="the bars, one file a symbol")
+    p.add_argument("--journals", type=Path, metavar="DIR", help="or the journals that they are in")
     p.add_argument(
         "--sweep",
         type=Path,
@@ -155,9 +156,9 @@ def _run(chosen: argparse.Namespace) -> list[Finding]:
             raise ConfigError(
                 f"--sweep, --trials: expected with the result of a backtest, got {chosen.result}, a sweep"
             )
-        return lint_search(search_of(plain, chosen.result, _series(chosen.bars, plain["summary"]["config"])))
+        return lint_search(search_of(plain, chosen.result, _series(chosen, plain["summary"]["config"])))
     result = _result(plain, chosen.result)
-    series = _series(chosen.bars, plain.get("config") or {"symbol": result.symbol})
+    series = _series(chosen, plain.get("config") or {"symbol": result.symbol})
     names = list(result.config.params) if result.config else []
     return lint(
         result,
@@ -193,16 +194,20 @@ def _result(plain: Any, path: Path) -> BacktestResult:
         ) from None
 
 
-def _series(files: Sequence[Path], config: Mapping[str, Any]) -> list[BarSeries]:
+def _series(chosen: argparse.Namespace, config: Mapping[str, Any]) -> list[BarSeries]:
     """The bars of a run with that configuration, as plain JSON values."""
-    from backtest.series import from_file
+    from backtest.series import from_file, from_journals
 
     symbols = config.get("symbols") or (config["symbol"],)
     timeframe = config["timeframes"][0] if config.get("timeframes") else "1m"
+    files, start, end = chosen.bars, config.get("start_ts", 0), config.get("end_ts", 0)
+    if chosen.journals is not None:
+        if files:
+            raise ConfigError(f"--bars, --journals: expected one of them, got {files[0]} and {chosen.journals}")
+        return [from_journals(chosen.journals, symbol, timeframe, start, end) for symbol in symbols]
     if len(files) > len(symbols):
         raise ConfigError(f"--bars: expected at most one file for each of {', '.join(symbols)}, got {len(files)}")
     found = [from_file(file, symbol, timeframe) for file, symbol in zip(files, symbols, strict=False)]
-    start, end = config.get("start_ts", 0), config.get("end_ts", 0)
     return [each.between(start, end) if start or end else each for each in found]
 
 

@@ -32,10 +32,17 @@ SWEEP: Final = (
     ' --param qty=0.02 --param fast=2..6..2 --param slow=4..12..4 --where "fast < slow" --fill next_open --no-risk'
 )
 HONESTY: Final = (
-    ".venv/bin/python -m backtest.honesty --strategy sma_cross_v1 --symbol BTC/USDT --journals var/runs/monday/journals"
+    ".venv/bin/njord-ctl honesty --strategy sma_cross_v1 --symbol BTC/USDT --journals var/runs/monday/journals"
     " --param qty=0.02 --param fast=3 --param slow=8 --fill next_open --cuts 6 --starts 3"
 )
-LINT: Final = ".venv/bin/python -m backtest.lint var/backtest/result_sma_cross_v1_BTCUSDT.json"
+LINT: Final = (
+    ".venv/bin/njord-ctl lint-backtest var/backtest/result_sma_cross_v1_BTCUSDT.json"
+    " --journals var/runs/monday/journals"
+)
+SWEEP_KEEPING_RETURNS: Final = SWEEP.replace("python -m backtest.param_sweep", "njord-ctl sweep") + " --pbo"
+LINT_A_SWEEP: Final = (
+    ".venv/bin/njord-ctl lint-backtest var/backtest/sweep_results.json --journals var/runs/monday/journals"
+)
 RUN_MONDAY: Final = "make run ARGS='--out var/runs/monday'"
 LEDGER: Final = "var/ledger/risk_engine.ndjson"
 PROVEN: Final = ("PASS  data", "PASS  gaps", "PASS  ledgers", "PASS  books")
@@ -216,6 +223,19 @@ def sweep(typed: TypedCommands, command: str) -> None:
     assert "Best by:        sharpe_ratio" in typed.run(command)
 
 
+def sweep_keeping_returns(typed: TypedCommands, command: str) -> None:
+    record_half_an_hour(typed)
+    assert "\nOverfitting:    " in typed.run(command)
+
+
+def lint_a_sweep(typed: TypedCommands, command: str) -> None:
+    sweep_keeping_returns(typed, SWEEP_KEEPING_RETURNS)
+    said = typed.run(command)
+    assert "[none_gained]" in said or "what luck alone gives in" in said
+    assert "[returns_missing]" not in said
+    assert "holding" in said
+
+
 def ask_the_configuration(typed: TypedCommands, command: str) -> None:
     assert "configuration is sound" in typed.run(command)
 
@@ -271,6 +291,8 @@ HOW: Final[dict[str, Way]] = {
     LINT: lint_a_backtest,
     HONESTY: look_for_foresight,
     SWEEP: sweep,
+    SWEEP_KEEPING_RETURNS: sweep_keeping_returns,
+    LINT_A_SWEEP: lint_a_sweep,
     "make fmt lint type test": work_on_the_code,
     "make run-redis": run_redis,
 }

@@ -247,3 +247,10 @@ def test_what_is_no_sweep_is_said_to_be_none(content: str | None, tmp_path: Path
 def test_a_sweep_counts_its_trials_itself(swept: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(swept[0]), "--trials", "5"]) == 1
     assert "--trials: expected with the result of a backtest" in capsys.readouterr().err
+
+
+def test_bars_come_from_files_or_from_journals_and_not_from_both(
+    swept: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(swept[0]), "--bars", str(swept[1]), "--journals", str(tmp_path)]) == 1
+    assert "--bars, --journals: expected one of them" in capsys.readouterr().err
