@@ -23,8 +23,8 @@ class FillTiming(StrEnum):
 
     ``bar_close``: at the close of the very bar it was decided on (the specification's rule; kind, for nobody trades
     at a price that is known only once it is gone); in another symbol, of which no bar closes then, at its next close.
-    ``next_open``: at the open of the next bar. ``next_trade``: at the first trade after the latency; needs trades as
-    input.
+    ``next_open``: at the open of the next bar. ``next_trade``: at the first trade after the latency, in the rounds and
+    at the venue of the paper fleet; needs trades as input.
 
     Limit orders fill at their limit, from bars that open at or after the decision. ``bar_close`` keeps to the limit
     also where a bar opens beyond it, as specified. ``next_open`` gives an order that its first open satisfies that
@@ -55,6 +55,7 @@ class BacktestConfig:
         risk: whether orders pass the risk engine, under the limits of the installation.
         seed: of whatever a strategy draws; recorded with the result.
         fill_model: of the paper venue, with ``next_trade``.
+        participation: share of each trade's quantity that orders may take, above 0 to 1; of ``trade_flow``.
     """
 
     symbol: str
@@ -74,6 +75,7 @@ class BacktestConfig:
     risk: bool = True
     seed: int = 0
     fill_model: Literal["last_trade", "trade_flow"] = "last_trade"
+    participation: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, fine, expected in (
@@ -83,9 +85,18 @@ class BacktestConfig:
             ("latency_ns", self.latency_ns, self.latency_ns >= 0, "at least 0"),
             ("end_ts", self.end_ts, self.end_ts == 0 or self.end_ts > self.start_ts, "a time after start_ts, or 0"),
             ("timeframes", self.timeframes, bool(self.timeframes), "at least one"),
+            ("participation", self.participation, 0 < self.participation <= 1, "above 0 to 1"),
+            (
+                "participation", self.participation, self.participation == 1 or self._in_the_flow,
+                "1 without fill timing next_trade and fill model trade_flow, which alone look at quantities",
+            ),
         ):
             if not fine:
                 raise ConfigError(f"BacktestConfig.{name}: expected {expected}, got {value!r}")
+
+    @property
+    def _in_the_flow(self) -> bool:
+        return self.fill_timing is FillTiming.NEXT_TRADE and self.fill_model == "trade_flow"
 
     @property
     def traded(self) -> tuple[str, ...]:

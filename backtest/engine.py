@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import Any, Final
 
 from backtest import fingerprints
@@ -17,7 +16,7 @@ from backtest.collection import seldom_collecting
 from backtest.contracts import BacktestConfig, BacktestResult, Fingerprints, PlainForms
 from backtest.desk import Desk
 from backtest.equity_tracker import equity_columns
-from backtest.fill_simulator import Booked, FillSimulator
+from backtest.fill_simulator import Booked, FillSimulator, with_fees
 from backtest.input_data import prepared
 from backtest.lane import ClosePrices, FastLane, Routes
 from backtest.metrics import measure
@@ -25,15 +24,17 @@ from backtest.metrics_trades import trades_of
 from backtest.price_grid import PriceGrid, derived_instrument
 from backtest.risk_gate import VENUE, Gate, OpenGate, RiskGate
 from backtest.round_trips import round_trips
-from backtest.seats import Entrant, MakeStrategy, Seat, seats_of
+from backtest.seats import CLOCK, Entrant, MakeStrategy, Seat, seats_of
 from backtest.series import BarSeries
-from backtest.trade_lane import TradeLane, TradeVenue
+from backtest.trade_desk import SeatedStrategies, TradeDesk
+from backtest.trade_lane import TradeLane, with_clock
 from backtest.trade_tape import TradeTape
+from backtest.trade_venue import TradeVenue, model_parameters
+from core.bars import BarAggregator
 from core.config_schema import RiskConfig
-from core.contracts import Contract, FillEvent, OHLCVBar, OrderEvent, OrderUpdate, RiskDecision, TradeEvent
+from core.contracts import Contract, FillEvent, OrderEvent, OrderUpdate, RiskDecision
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
-from core.topics import topic_of
 from risk.engine import RiskEngine
 from risk.limits import RiskLimits
 from strategies.books import StrategyBooks
@@ -101,10 +102,9 @@ class BacktestEngine:
 
     def _run(self) -> BacktestResult:
         books, orders = StrategyBooks(self._instruments), OpenOrders(self._instruments)
-        if self._tapes:
-            seats, desk = self._run_trades(books, orders)
-        else:
-            seats, desk = self._run_bars(books, orders)
+        run: Callable[[StrategyBooks, OpenOrders], tuple[Seats, Desk | TradeDesk]]
+        run = self._run_trades if self._tapes else self._run_bars
+        seats, desk = run(books, orders)
         self.trail, self.booked = desk.trail, desk.venue.booked
         return self._result(desk, [*(reason for seat in seats for reason in seat.refused), *desk.refused])
 
@@ -120,24 +120,20 @@ class BacktestEngine:
         self.lane(self._stream, routes, desk, prices).run()
         return seats, desk
 
-    def _run_trades(self, books: StrategyBooks, orders: OpenOrders) -> tuple[Seats, Desk]:
-        prices = LastPrices()
+    def _run_trades(self, books: StrategyBooks, orders: OpenOrders) -> tuple[Seats, TradeDesk]:
+        config, prices = self.config, LastPrices()
         seats = seats_of(self._entrants, books, orders, prices.view, self._instruments)
-        venue = TradeVenue(self.config, self._grids)
-        desk = Desk({seat.strategy_id: seat for seat in seats}, self._gate(), venue, books, orders)
-        wanted = self.config.timeframes
-
-        @cache
-        def recipients(topic: str, symbol: str) -> Seats:
-            return tuple(seat for seat in seats if seat.wants(topic, symbol))
-
-        def seats_for(event: OHLCVBar | TradeEvent) -> Seats:
-            if isinstance(event, OHLCVBar) and event.timeframe not in wanted:
-                return ()  # minutes that only the equity is counted on
-            return recipients(topic_of(event), event.symbol)
-
-        tapes = [tape.trades for tape in self._tapes]
-        TradeLane(self._stream, tapes, seats_for, desk, venue, prices).run()
+        venue = TradeVenue(
+            Instruments(with_fees(each, config) for each in self._instruments.values()),
+            config.fill_model,
+            model_parameters(config),
+            latency_ns=config.latency_ns,
+            moments=self._stream.moments,
+        )
+        strategies = SeatedStrategies(seats, books, orders, prices)
+        desk = TradeDesk(BarAggregator(config.timeframes), strategies, self._risk(), venue)
+        on_clock = any(seat.wants(CLOCK, "") for seat in seats)
+        TradeLane(desk, venue).run(with_clock([tape.trades for tape in self._tapes], each_second=on_clock))
         return seats, desk
 
     # -- putting it together ------------------------------------------------------------------------------
@@ -150,10 +146,11 @@ class BacktestEngine:
         return seen.values()
 
     def _gate(self) -> Gate:
-        if not self.config.risk:
-            return OpenGate()
-        grids = {} if self._tapes else self._grids  # trades are heard one by one
-        return RiskGate(RiskEngine(self._instruments, self._limits, VENUE), grids)
+        risk = self._risk()
+        return risk if isinstance(risk, OpenGate) else RiskGate(risk, self._grids)
+
+    def _risk(self) -> RiskEngine | OpenGate:
+        return RiskEngine(self._instruments, self._limits, VENUE) if self.config.risk else OpenGate()
 
     def _known_instruments(self, given: Instruments | None) -> Instruments:
         known: dict[str, Instrument] = dict(given.items()) if given is not None else {}
@@ -172,7 +169,7 @@ class BacktestEngine:
 
     # -- reading it out -----------------------------------------------------------------------------------
 
-    def _result(self, desk: Desk, refusals: Sequence[str]) -> BacktestResult:
+    def _result(self, desk: Desk | TradeDesk, refusals: Sequence[str]) -> BacktestResult:
         config, venue, trail = self.config, desk.venue, desk.trail
         times, equity = equity_columns(config.initial_capital, self._grids, self._stream.moments, venue.booked)
         curve = list(zip(self._stream.moments, equity.tolist(), strict=True))
@@ -214,7 +211,7 @@ class BacktestEngine:
             fingerprints=self._fingerprints(trail),
         )
 
-    def _remarks(self, desk: Desk, refusals: Sequence[str]) -> list[str]:
+    def _remarks(self, desk: Desk | TradeDesk, refusals: Sequence[str]) -> list[str]:
         remarks = []
         gaps = sum(each.gaps for each in self._series)
         if gaps:

@@ -20,7 +20,7 @@ from backtest.metrics_returns import DAY_NS, daily_closes
 from backtest.metrics_table import BY_NAME, METRICS
 from backtest.report_charts import CURVE_BUCKETS, MOST_TRADES, buy_and_hold
 from backtest.series import BarSeries
-from backtest.summary import FILL_TIMING, cautions, refusals, slippage, span_of
+from backtest.summary import cautions, fill_rule, refusals, slippage, span_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +157,7 @@ def rules(result: BacktestResult) -> list[Row]:
         Row("Symbols", ", ".join(config.traded)),
         Row("Timeframes", ", ".join(config.timeframes)),
         Row("Initial capital", money(config.initial_capital, quote)),
-        Row("Market orders fill", FILL_TIMING[config.fill_timing] + (" (kind)" if kind else ""), caution=kind),
+        Row("Market orders fill", fill_rule(config) + (" (kind)" if kind else ""), caution=kind),
         Row(
             "Commission",
             f"{100 * config.commission_rate:g}% of the value, at every fill",

@@ -97,6 +97,10 @@ class RiskGate:
 class OpenGate:
     """No risk engine: every intent is allowed, by a decision that says so."""
 
+    def on_event(self, event: Contract) -> Iterable[Contract]:
+        """As the risk engine: the decision on an intent, and its order; nothing to anything else."""
+        return self.decide(event) if isinstance(event, OrderIntent) else ()
+
     def decide(self, intent: OrderIntent) -> Iterable[Contract]:
         """See ``Gate``."""
         decision = _decision(

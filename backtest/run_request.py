@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from backtest.contracts import BacktestConfig, FillTiming
 from backtest.price_grid import derived_instrument
-from backtest.seats import Entrant
+from backtest.seats import CLOCK, EVERYTHING, Entrant
 from backtest.series import BarSeries, from_file, from_journals
 from backtest.trade_tape import TradeTape, from_trade_journals
 from core.bars import timeframe_ns
@@ -61,13 +62,14 @@ class RunRequest:
             risk=not chosen.no_risk,
             seed=chosen.seed,
             fill_model=chosen.fill_model,
+            participation=chosen.participation,
         )
         make = _strategy_class(chosen, entry)
         data = tuple(_data(chosen, config, installation))
         return cls(
             config=config,
             data=data,
-            entrants=(Entrant(chosen.strategy, make, symbols, params),),
+            entrants=(Entrant(chosen.strategy, make, symbols, params, _heard(config, entry)),),
             instruments=_instruments(chosen, installation, data),
             limits=RiskLimits.of(installation.risk),
             name=f"{chosen.strategy}_{'-'.join(file_symbol(symbol) for symbol in symbols)}".replace(":", ""),
@@ -101,6 +103,20 @@ def _strategy_class(chosen: argparse.Namespace, entry: StrategyConfig | None) ->
         from backtest.sweep_setup import strategy_class
 
         return strategy_class(chosen.strategy)  # among the kernels as well, which loads the compiler
+
+
+def _heard(config: BacktestConfig, entry: StrategyConfig | None) -> tuple[str, ...]:
+    """The topics of a run: with trades as input those of the strategy's entry, so that it hears what it hears live."""
+    if config.fill_timing is not FillTiming.NEXT_TRADE or entry is None:
+        return EVERYTHING
+    topics = [f"md.ohlcv.{name}.{symbol}" for symbol in config.traded for name in config.timeframes]
+    topics += [*(f"md.trades.{symbol}" for symbol in config.traded), CLOCK]
+    if not any(fnmatchcase(topic, glob) for topic in topics for glob in entry.events):
+        raise ConfigError(
+            f"strategy {entry.id!r}: its `events` are {', '.join(entry.events)}, expected one that this run gives: "
+            f"trades, the clock, bars of {', '.join(config.timeframes)}; --timeframe names others"
+        )
+    return tuple(entry.events)
 
 
 def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Config) -> list[BarSeries | TradeTape]:

@@ -76,6 +76,10 @@ def parser() -> argparse.ArgumentParser:
     money.add_argument("--slippage-model", choices=("fixed", "range", "volume"), default="fixed")
     money.add_argument("--fill", choices=FILL_TIMINGS, default="bar_close", help="when orders fill (default bar_close)")
     money.add_argument("--fill-model", choices=("last_trade", "trade_flow"), default="last_trade", help="of next_trade")
+    money.add_argument(
+        "--participation", type=float, default=1.0, metavar="SHARE",
+        help="of each trade's quantity that orders may take, with trade_flow (default 1)",
+    )  # fmt: skip
     money.add_argument("--latency-ms", type=float, default=0.0, help="from decision to venue, with next_trade")
     money.add_argument("--tick-size", type=_step, metavar="STEP", help="of the price, instead of the instrument's")
     money.add_argument("--lot-size", type=_step, metavar="STEP", help="of the quantity, instead of the instrument's")

@@ -13,10 +13,11 @@ from typing import Any, Final, cast
 
 from backtest.errors import StrategyFailedError
 from core.config_schema import StrategyConfig
-from core.contracts import Contract, OrderCancel, OrderIntent
+from core.contracts import ClockTick, Contract, OrderCancel, OrderIntent
 from core.errors import ConfigError, ContractError, NjordError, RejectedError
 from core.instruments import Instruments
 from core.memory_bus import MemoryBus
+from core.topics import BY_CONTRACT
 from strategies.admission import ANSWER_LIMIT, Admission
 from strategies.base import StrategyBase
 from strategies.books import StrategyBooks
@@ -28,6 +29,7 @@ from strategies.time_budget import TimeBudget
 
 MakeStrategy = Callable[[StrategyContext], StrategyBase]  # a class is one
 EVERYTHING: Final = ("md.ohlcv.*", "md.trades.*")
+CLOCK: Final = BY_CONTRACT[ClockTick].template
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Seat:
         self._admission = Admission(entrant.strategy_id, frozenset(entrant.symbols), instruments)
 
     def wants(self, topic: str, symbol: str) -> bool:
-        """Whether a market event is for this strategy."""
-        return symbol in self.symbols and any(fnmatchcase(topic, glob) for glob in self._globs)
+        """Whether a market event is for this strategy; one about no symbol, such as the clock, is for every one."""
+        return (not symbol or symbol in self.symbols) and any(fnmatchcase(topic, glob) for glob in self._globs)
 
     def call(self, event: Contract) -> list[OrderIntent | OrderCancel]:
         """What the strategy answers, as far as it may leave. Raises StrategyFailedError."""

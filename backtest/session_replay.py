@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from backtest.parity_interventions import Intervention, Origin, interventions
 from backtest.parity_market import RecordedMarket, SessionFiles
@@ -85,12 +85,12 @@ def replay_session(folder: Path, config: Config, into: Path) -> Replay:
     told = interventions(files)
     manager = build_strategies(config, budget_s=None)
     placed = _placed(config, into)
-    source = _Journals(placed.log_dir)
+    source = UnwrittenJournals(placed.log_dir)
     ingest = MarketDataIngest(
         config.instruments_table(), market.symbols, backfill=market.live, contiguous=config.exchange.contiguous_ids
     )
     hosts = [_host(spec, placed, manager if spec is STRATEGY_RUNNER else None) for spec in _SPECS]
-    run = _Run(_Fleet(ComponentHost(ingest, source), hosts, lambda messages: run.observe(messages)), told)
+    run = SessionRun(_Fleet(ComponentHost(ingest, source), hosts, lambda messages: run.observe(messages)), told)
     events = run.through(market.events())
     strayed = tuple(stream for stream in market.streams() if source.digest(stream) != _digest(market.lines(stream)))
     return Replay(
@@ -115,10 +115,32 @@ class _Fleet(EmbeddedFleet):
         self._settle(answers)
 
 
-class _Run:
+class ToldFleet(Protocol):
+    """What can be fed and told: the embedded fleet, or what stands in for it."""
+
+    source: ComponentHost
+
+    def recover(self) -> None:
+        """Get ready."""
+        ...
+
+    def feed(self, event: Contract) -> Sequence[Contract]:
+        """Take one raw event of the feed, and all that follows."""
+        ...
+
+    def tell_some(self, daemons: Sequence[str], event: Contract) -> None:
+        """Give a local event to some daemons, then settle what follows."""
+        ...
+
+    def close(self) -> None:
+        """Release every file."""
+        ...
+
+
+class SessionRun:
     """Feeds the fleet and tells its daemons what they were told, each as late as the session did."""
 
-    def __init__(self, fleet: _Fleet, told: Sequence[Intervention]) -> None:
+    def __init__(self, fleet: ToldFleet, told: Sequence[Intervention]) -> None:
         self.untold = 0  # interventions at times that the market never reached
         self._fleet = fleet
         self._waiting = list(told)
@@ -166,7 +188,7 @@ class _Run:
         return each.behind <= self._seen
 
 
-class _Journals(JournalSet):
+class UnwrittenJournals(JournalSet):
     """Keeps no journal, only what tells whether it would be the same."""
 
     def __init__(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
 from backtest.metrics_format import money, number, percent, period, quote_of
 from backtest.metrics_returns import DAY_NS
+from core.clock import NS_PER_MS
 
 _FEW_TRADES: Final = 30
 _SHORT_DAYS: Final = 30
@@ -22,6 +23,18 @@ FILL_TIMING: Final[Mapping[FillTiming, str]] = {
     FillTiming.NEXT_TRADE: "at the first trade after the latency",
 }
 """When market orders fill, in plain words."""
+_MODEL: Final = {
+    "last_trade": "in full at its price (last_trade)",
+    "trade_flow": "from the volume that trades (trade_flow), of which at most {share:g} % goes to orders",
+}
+
+
+def fill_rule(config: BacktestConfig) -> str:
+    """When and how orders fill, in plain words."""
+    if config.fill_timing is not FillTiming.NEXT_TRADE:
+        return FILL_TIMING[config.fill_timing]
+    latency = f"a latency of {config.latency_ns / NS_PER_MS:g} ms" if config.latency_ns else "the decision"
+    return f"at the first trade after {latency}, {_MODEL[config.fill_model].format(share=100 * config.participation)}"
 
 
 def summary_lines(result: BacktestResult) -> list[str]:
@@ -40,7 +53,7 @@ def summary_lines(result: BacktestResult) -> list[str]:
         ("Fees", money(result.fees_paid, quote) + (f" ({_rates(config)})" if config else "")),
     ]
     if config is not None:
-        rows.append(("Fills", FILL_TIMING[config.fill_timing]))
+        rows.append(("Fills", fill_rule(config)))
         rows.append(("Slippage", slippage(config)))
     lines = [
         f"Backtest Results: {title_of(result)}",

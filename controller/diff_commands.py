@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,7 @@ from controller.terminal import Exit, fail, print_json, print_passing
 
 if TYPE_CHECKING:
     from backtest.parity import Trail
+    from backtest.session_config import SessionConfig
     from core.config_model import Config
 
 SHOWN = 20  # differences, unless told otherwise
@@ -24,7 +26,10 @@ def diff(
     a: Annotated[Path, typer.Argument(metavar="A", help="A session's folder or a backtest's result_….json.")],
     b: Annotated[Path | None, typer.Argument(metavar="[B]", help="Another one.", show_default=False)] = None,
     backtest: Annotated[bool, typer.Option("--backtest", help="Replay session A and compare with that.")] = False,
-    engine: Annotated[bool, typer.Option("--engine", help="Run its trades through the event engine instead.")] = False,
+    engine: Annotated[bool, typer.Option("--engine", help="Run it through the backtester's engine instead.")] = False,
+    today: Annotated[
+        bool, typer.Option("--today", help="Under the configuration of --config-root, not the one recorded with A.")
+    ] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Differences shown; 0 is all.")] = SHOWN,
     tolerance: Annotated[
         float, typer.Option(min=0.0, max=86_400.0, help="Seconds that the same intent may lie apart without its id.")
@@ -36,7 +41,8 @@ def diff(
 
     A session is the folder of a run (var/runs/…) or an installation's var. Each difference is one of signal, decision,
     timing, fill and fee, and the difference in money is split by these, mark-to-market aside. Exits with 4 when there
-    is any. Sessions are only read; a replay runs under the configuration of --config-root.
+    is any. Sessions are only read; a replay runs under the configuration that the session wrote down when it started,
+    or with --today, and where there is none, under that of --config-root.
     """
     from backtest.parity import compare, read_trail
     from controller.diff_words import print_comparison
@@ -45,15 +51,28 @@ def diff(
 
     if [b is not None, backtest, engine].count(True) != 1:
         fail(Exit.USAGE, "expected one of: a second run B, --backtest, --engine")
+    if today and b is not None:
+        fail(Exit.USAGE, "--today says what A is run again under; expected --backtest or --engine with it")
     for path in (a, b):
         if path is not None and not path.exists():
             fail(Exit.USAGE, f"no such run: {path}; `make run` writes them below var/runs")
+    if b is None and not a.is_dir():
+        fail(Exit.USAGE, f"{a}: expected the folder of a session, whose market data can be run again")
     config = load_config(root)
     with _reading(a):
-        first = read_trail(a, config)
-    with _reading(b or a, "replaying" if b is None else "reading"):
-        second = read_trail(b, config) if b is not None else _again(a, config, engine=engine)
+        own = _own(a, config, read=not today)
+        first = read_trail(a, own.config)
+    if b is None:
+        with _reading(a, "replaying"):
+            second = _again(a, own.config, engine=engine)
+        notes = _on_replay(own, config) if not today else _on_today(_own(a, config), config)
+    else:
+        with _reading(b):
+            other = _own(b, config)
+            second = read_trail(b, other.config)
+        notes = _on_two(own, other)
     found = compare(first, second, tolerance_ns=round(tolerance * NS_PER_S))
+    found = replace(found, remarks=(*notes, *found.remarks))
     if as_json:
         print_json(found.to_dict())
     else:
@@ -62,10 +81,41 @@ def diff(
         raise typer.Exit(Exit.BAD)
 
 
+def _own(run: Path, today: Config, *, read: bool = True) -> SessionConfig:
+    """What a session ran under; of a result on file, which has all it needs within, today's configuration."""
+    from backtest.session_config import SessionConfig, session_config
+
+    return session_config(run, today) if read and run.is_dir() else SessionConfig(today, 0)
+
+
+def _on_replay(own: SessionConfig, today: Config) -> list[str]:
+    from backtest.session_config import told_changes
+
+    notes = [f"A: {remark}" for remark in own.remarks]
+    if own.recorded and (told := told_changes(own.config, today)):
+        notes.append(f"B ran under A's own configuration; that of --config-root differs in {told}")
+    return notes
+
+
+def _on_today(own: SessionConfig, today: Config) -> list[str]:
+    from backtest.session_config import told_changes
+
+    if own.recorded and (told := told_changes(own.config, today)):
+        return [f"B ran under the configuration of --config-root, which differs from A's in {told}"]
+    return []
+
+
+def _on_two(a: SessionConfig, b: SessionConfig) -> list[str]:
+    from backtest.session_config import told_changes
+
+    notes = [f"{name}: {remark}" for name, each in (("A", a), ("B", b)) if each.recorded for remark in each.remarks]
+    if a.recorded and b.recorded and (told := told_changes(a.config, b.config)):
+        notes.append(f"A and B ran under configurations that differ in {told}")
+    return notes
+
+
 def _again(session: Path, config: Config, *, engine: bool) -> Trail:
     """The session's data through the fleet's components, or through the event engine."""
-    if not session.is_dir():
-        fail(Exit.USAGE, f"{session}: expected the folder of a session, whose market data can be run again")
     if engine:
         from backtest.parity_engine import engine_trail
 

@@ -14,7 +14,9 @@ from typing import Annotated, Final
 
 import typer
 
+from core.clock import SystemClock
 from core.config import Config, load_config
+from core.config_record import record_config
 from core.crash_points import from_environment
 from core.daemon_spec import DaemonSpec, assemble, open_journals
 from core.errors import JournalWriteError, NjordError
@@ -72,6 +74,7 @@ def start(spec: DaemonSpec, read: Callable[[], Config], *, lockstep: bool = Fals
     """Serve the daemon until it ends; ``read`` gives the configuration, now and on a reload."""
     config = read()
     start_logging(spec.name, config)
+    record_config(config, SystemClock().now_ns())
     asyncio.run(_serve(spec, config, read, service_settings(spec, config, lockstep, port)))
 
 
@@ -100,6 +103,7 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
         if spec.reload is not None:
             spec.reload(host.component, fresh)
         in_force = fresh.model_copy(update={"app": config.app})  # the files of a running daemon stay where they are
+        record_config(in_force, SystemClock().now_ns())
 
     await Supervisor(spec.name, begin, settings).run()
 

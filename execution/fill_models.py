@@ -137,18 +137,22 @@ class LastTrade:
     A market order fills at the last price moved by ``slippage_bps``; when none is known at its
     ``limit_price``; without that either, at the first trade to come. A limit order that the last price
     satisfies when it is placed fills at the last price (which is the better one) as taker; one that a
-    later trade satisfies was resting, and fills at its limit as maker.
+    later trade satisfies was resting, and fills at its limit as maker. With ``waits`` nothing fills when
+    it is placed: the first trade after decides.
     """
 
     name: ClassVar[str] = "last_trade"
 
     slippage_bps: float = 0.0
+    waits: bool = False
 
     def __post_init__(self) -> None:
         _ppm(self.name, "slippage_bps", self.slippage_bps, 10_000, PPM_PER_BPS)
 
     def on_placed(self, order: WorkingOrder, last_ticks: int | None) -> Match | None:
         """See the class."""
+        if self.waits:
+            return None
         if order.limit_ticks is not None:
             if last_ticks is None or not order.crossed_by(last_ticks):
                 return None

@@ -88,6 +88,11 @@ class PaperVenue:
         """Whether the kill switch is tripped."""
         return self._halted
 
+    @property
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """Orders that have not ended."""
+        return self._orders.all_open()
+
     def position(self, symbol: str) -> Position:
         """The position in a symbol. Raises UnknownSymbolError."""
         return self._positions.position(symbol)

@@ -314,18 +314,70 @@ def test_next_trade_fills_at_the_first_trade_after_the_latency(latency_ms: int, 
     assert len(result.equity_curve) == 1
 
 
-def test_bars_made_of_the_trades_come_before_the_trades_of_their_closing_time() -> None:
-    config = replace(CONFIG, fill_timing=FillTiming.NEXT_TRADE)
+def seen_on(trades: TradeTape, **changed: Any) -> list[tuple[str, float]]:
+    """What a strategy sees of trades and of the bars made of them, with times in seconds."""
     built: list[Watches] = []
 
     def make(context: Any) -> Watches:
         built.append(Watches(context))
         return built[-1]
 
-    BacktestEngine(config, make, tape((0.0, 10.0), (30.0, 10.5), (60.0, 11.0)), INSTRUMENTS, WIDE).run()
+    config = replace(CONFIG, fill_timing=FillTiming.NEXT_TRADE, **changed)
+    BacktestEngine(config, make, trades, INSTRUMENTS, WIDE).run()
+    return [(frame or "trade", (ts - T0) / NS_PER_S) for ts, frame, *_ in built[0].seen]
 
-    kinds = [(frame or "trade", (ts - T0) // NS_PER_S) for ts, frame, *_ in built[0].seen]
-    assert kinds == [("trade", 0), ("trade", 30), ("1m", 60), ("trade", 60), ("1m", 120)]
+
+def test_a_bar_made_of_trades_comes_behind_the_trade_that_shows_it_to_be_over_as_in_the_fleet() -> None:
+    seen = seen_on(tape((0.0, 10.0), (30.0, 10.5), (60.0, 11.0), (61.0, 11.5)))
+
+    assert seen == [("trade", 0), ("trade", 30), ("trade", 60), ("1m", 60), ("trade", 61)]
+
+
+def test_where_nothing_trades_the_clock_shows_a_bar_to_be_over_two_seconds_after_it() -> None:
+    seen = seen_on(tape((0.0, 10.0), (62.0, 10.5), (190.0, 11.0)))
+
+    assert seen == [("trade", 0), ("1m", 60), ("trade", 62), ("1m", 120), ("1m", 180), ("trade", 190)]
+
+
+def test_a_strategy_on_bars_orders_behind_the_trade_that_closed_the_bar_and_is_filled_by_the_one_after() -> None:
+    class BuysOnBar(BuysOnce):
+        def on_event(self, event: Any) -> Iterable[OrderIntent]:
+            if isinstance(event, OHLCVBar):
+                yield OrderIntent(self.strategy_id, ATOM, "buy", "market", 1.0)
+
+    config = replace(CONFIG, fill_timing=FillTiming.NEXT_TRADE)
+    trades = tape((0.0, 10.0), (60.5, 10.1), (61.5, 10.2), (62.5, 10.3))
+
+    result = BacktestEngine(config, BuysOnBar, trades, INSTRUMENTS, WIDE).run()
+
+    assert [(fill["price"], (fill["ts_fill_ns"] - T0) / NS_PER_S) for fill in result.fills] == [(10.2, 61.5)]
+
+
+@pytest.mark.parametrize(("participation", "filled"), [(1.0, [1.0]), (0.5, [0.5, 0.5]), (0.3, [0.3, 0.3, 0.3, 0.1])])
+def test_participation_is_the_share_of_each_trade_that_an_order_gets(participation: float, filled: list[float]) -> None:
+    config = replace(CONFIG, fill_timing=FillTiming.NEXT_TRADE, fill_model="trade_flow", participation=participation)
+    trades = tape(*((second + 0.5, 10.0) for second in range(6)))
+
+    result = BacktestEngine(config, BuysOnce, trades, INSTRUMENTS, WIDE).run()
+
+    assert [fill["qty"] for fill in result.fills] == filled
+    assert result.to_dict()["config"]["participation"] == participation
+    full = BacktestEngine(replace(config, participation=1.0), BuysOnce, trades, INSTRUMENTS, WIDE).run()
+    assert (result.fingerprints.config == full.fingerprints.config) is (participation == 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"participation": 0.0}, "above 0 to 1"),
+        ({"participation": 0.5, "fill_model": "last_trade"}, "1 without fill timing next_trade and fill model"),
+        ({"participation": 0.5, "fill_timing": FillTiming.NEXT_OPEN}, "1 without fill timing next_trade and"),
+    ],
+)
+def test_participation_where_nobody_would_look_at_it_is_refused(changed: dict[str, Any], said: str) -> None:
+    flow = replace(CONFIG, fill_timing=FillTiming.NEXT_TRADE, fill_model="trade_flow")
+    with pytest.raises(ConfigError, match=f"BacktestConfig.participation: expected {said}"):
+        replace(flow, **changed)
 
 
 # -- data and configuration ------------------------------------------------------------------------------------

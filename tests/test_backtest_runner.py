@@ -124,7 +124,33 @@ def test_trades_come_from_journals(tmp_path: Path, capsys: pytest.CaptureFixture
     arguments = [*BASE, "--journals", str(tmp_path), "--out", str(tmp_path / "out"), "--fill", "next_trade"]
     assert main([*arguments, "--latency-ms", "50"]) == 0
 
-    assert "at the first trade after the latency" in capsys.readouterr().out
+    assert "at the first trade after a latency of 50 ms, in full at its price (last_trade)" in capsys.readouterr().out
+    flow = [*arguments, "--fill-model", "trade_flow", "--participation", "0.25"]
+    assert main(flow) == 0
+    assert "at the first trade after the decision, from the volume that trades (trade_flow), of which at most 25 %" in (
+        capsys.readouterr().out
+    )
+
+
+def test_with_trades_as_input_a_configured_strategy_hears_what_it_hears_live(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = tmp_path / "md.trades.ATOMUSDT.ndjson"
+    trades = [TradeEvent(ATOM, 9.0, 1.0, "buy", T0 + n * 10**10, trade_id=str(n)) for n in range(20)]
+    journal.write_bytes(b"".join(codec.encode(trade) + b"\n" for trade in trades))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "base.yaml").write_text(
+        "app: {env: paper}\ninstruments: {ATOM/USDT: {tick_size: 0.001, lot_size: 0.01}}\n"
+    )
+    (tmp_path / "config" / "strategies.yaml").write_text(
+        "strategies: [{id: sma_cross_v1, class: strategies.samples.sma_cross.SmaCross, symbols: [ATOM/USDT], "
+        "events: ['md.ohlcv.5m.*']}]\n"
+    )
+    arguments = [*BASE, "--journals", str(tmp_path), "--out", str(tmp_path / "out"), "--config-root", str(tmp_path)]
+
+    assert main([*arguments, "--fill", "next_trade"]) == 1
+    assert "its `events` are md.ohlcv.5m.*, expected one that this run gives" in capsys.readouterr().err
+    assert main([*arguments, "--fill", "next_trade", "--timeframe", "1m,5m"]) == 0
 
 
 @pytest.mark.parametrize(

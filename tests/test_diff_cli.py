@@ -20,7 +20,7 @@ import pytest
 from controller.cli import main
 from controller.terminal import Exit
 from tests.conftest import ROOT
-from tests.parity_sessions import Recorded, contents, recorded
+from tests.parity_sessions import Recorded, contents, copied, recorded
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -91,9 +91,90 @@ def test_the_table_shows_as_many_as_asked_for_and_says_how_many_there_are_more(
         assert re.search(rf"^  {part} ", few, re.MULTILINE)
 
 
-def test_a_replay_under_the_event_engine_tells_its_rules(run: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(asked(run, "--engine", "-n", "1")) == Exit.BAD
-    assert "note: event engine: paper.participation is 0.5 in the fleet, 1 in the engine" in capsys.readouterr().out
+def test_a_session_and_the_event_engine_on_its_trades_are_equal(
+    run: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked(run, "--engine")) == Exit.DONE
+
+    said = capsys.readouterr().out
+    assert said.startswith("diff  no differences\n")
+    assert "note:" not in said, "nothing is to be explained"
+
+
+def dearer(run: Recorded, into: Path) -> Path:
+    """An installation like that of the session, with other fees and another share of what trades."""
+    shutil.copytree(run.config.root, into)
+    base = into / "config" / "base.yaml"
+    base.write_text(base.read_text().replace("participation: 0.5", "participation: 0.25"))
+    return into
+
+
+def test_a_replay_runs_under_the_sessions_own_configuration_and_names_what_differs_today(
+    run: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = dearer(run, tmp_path / "root")
+    for how in ("--backtest", "--engine"):
+        assert main(["diff", str(run.folder), how, "--config-root", str(root)]) == Exit.DONE
+        said = " ".join(capsys.readouterr().out.split())
+        assert "note: B ran under A's own configuration; that of --config-root differs in" in said
+        assert said.endswith("paper.participation 0.5 → 0.25")
+
+
+def test_what_would_have_come_of_todays_configuration_is_asked_for_with_today(
+    run: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = dearer(run, tmp_path / "root")
+    told = []
+    for how in ("--backtest", "--engine"):
+        words = ["diff", str(run.folder), how, "--today", "--json", "--config-root", str(root)]
+        assert main(words) == Exit.BAD
+        told.append(json.loads(capsys.readouterr().out))
+
+    assert told[0]["counts"]["fill"] > 0
+    assert told[0]["remarks"] == [
+        "B ran under the configuration of --config-root, which differs from A's in paper.participation 0.5 → 0.25"
+    ]
+    assert told[0]["differences"] == told[1]["differences"], "the engine follows the fleet also there"
+
+
+def test_two_sessions_under_other_configurations_say_in_what_these_differ(
+    run: Recorded, capped: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(asked(run, capped.folder, "--json")) == Exit.BAD
+
+    assert told(capsys)["remarks"][0] == (
+        "A and B ran under configurations that differ in risk.per_order_usd_cap 5000 → 1500"
+    )
+
+
+def test_an_older_session_without_a_record_is_replayed_under_todays_configuration(
+    run: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(run, tmp_path / "old")
+    for record in (folder / "journals").glob("config.*.json"):
+        record.unlink()
+
+    assert main(["diff", str(folder), "--backtest", "--config-root", str(run.config.root)]) == Exit.DONE
+
+    assert "note: A: it has no record of its configuration: today's is taken" in capsys.readouterr().out
+
+
+def test_a_record_that_cannot_be_read_is_told_with_the_way_around_it(
+    run: Recorded, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(run, tmp_path / "broken")
+    (record,) = (folder / "journals").glob("config.*.json")
+    record.write_text(record.read_text().replace('"participation": 0.5', '"participation": 7'))
+    words = ["diff", str(folder), "--backtest", "--config-root", str(run.config.root)]
+
+    assert main(words) == Exit.BAD
+    said = capsys.readouterr().err
+    assert "paper.participation" in said
+    assert "--today" in said
+
+    record.write_text("{")
+    assert main(words) == Exit.BAD
+    assert "move the file away to do without it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -101,6 +182,7 @@ def test_a_replay_under_the_event_engine_tells_its_rules(run: Recorded, capsys: 
     [
         ([], "expected one of: a second run B, --backtest, --engine"),
         (["--backtest", "--engine"], "expected one of"),
+        ([".", "--today"], "--today says what A is run again under"),
         (["nowhere"], "no such run: nowhere"),
     ],
 )
@@ -116,7 +198,9 @@ def test_what_is_no_run_is_told(run: Recorded, tmp_path: Path, capsys: pytest.Ca
     assert "expected the folder of a session with journals/ and ledgers/" in capsys.readouterr().err
     file = tmp_path / "result.json"
     file.write_text("[]")
-    assert main(["diff", str(file), "--backtest", "--config-root", str(run.config.root)]) == Exit.BAD
+    assert main(["diff", str(file), "--backtest", "--config-root", str(run.config.root)]) == Exit.USAGE
+    assert "expected the folder of a session, whose market data can be run again" in capsys.readouterr().err
+    assert main(["diff", str(file), str(run.folder), "--config-root", str(run.config.root)]) == Exit.BAD
     assert "expected the folder of a session or a result" in capsys.readouterr().err
 
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from backtest.contracts import BacktestConfig, FillTiming
 from backtest.engine import BacktestEngine
 from backtest.parity import MARK, PARTS, Comparison, Kind, Trail, compare, read_trail, trail_of, trail_of_session
-from backtest.parity_engine import engine_trail
 from backtest.parity_market import RecordedMarket, SessionFiles
 from backtest.seats import Entrant
 from backtest.session_replay import replay_session
@@ -234,38 +233,13 @@ def test_whatever_two_runs_did_the_parts_add_up_and_there_and_back_is_nothing(
         assert not there.differences
 
 
-# --- the event engine, and results on file
+# --- results on file
 
 
 @pytest.fixture(scope="module")
 def full_part(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A session in which the venue takes part with everything that trades, as the event engine does."""
+    """A session in which the venue takes part with everything that trades."""
     return recorded(tmp_path_factory.mktemp("full_part"), paper__participation=1.0)
-
-
-def test_the_event_engine_comes_to_the_sessions_fills_and_profit_to_the_last_decimal(full_part: Recorded) -> None:
-    found = compare(trail(full_part), engine_trail(full_part.folder, full_part.config))
-
-    assert found.pnl_a == found.pnl_b
-    assert found.volume_a == found.volume_b
-    # A strategy that is told of a fill before the trade that made it takes nothing back that is filled: see RULES.
-    assert {(each.kind, each.what) for each in found.differences} <= {(Kind.SIGNAL, "cancel")}
-    assert all(each.pnl == 0 for each in found.differences)
-
-
-def test_what_the_event_engine_cannot_follow_is_told(base: Recorded) -> None:
-    found = compare(trail(base), engine_trail(base.folder, base.config))
-
-    assert found.differences[0].kind is Kind.FILL
-    assert any("paper.participation is 0.5 in the fleet, 1 in the engine" in each for each in found.remarks)
-    assert_adds_up(found)
-
-
-def test_instruments_with_fees_of_their_own_are_refused_by_the_event_engine(base: Recorded) -> None:
-    plain = base.config.model_dump(by_alias=True)
-    plain["instruments"]["ETH/USDT"]["maker_fee"] = Decimal("0.0004")
-    with pytest.raises(ConfigError, match="the same fees for BTC/USDT, ETH/USDT"):
-        engine_trail(base.folder, type(base.config).model_validate(plain))
 
 
 def result_of(run: Recorded, file: Path, **changed: Any) -> Path:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from backtest.parity import Comparison, compare, trail_of_session
 from backtest.session_replay import Replay, replay_session
-from core.component import Message
-from core.contracts import BookEvent, Contract, FeedStatus, RiskDecision, TradeEvent
+from core.contracts import TradeEvent
 from core.errors import ConfigError
 from core.market.synthetic import SyntheticMarket
 from tests import captures
 from tests.conftest import ROOT
-from tests.parity_sessions import Recorded, configured, contents, ledgers_of, recorded, shipped
+from tests.parity_sessions import (
+    Recorded,
+    configured,
+    contents,
+    late_and_lost,
+    ledgers_of,
+    pulling_the_switch,
+    recorded,
+    shipped,
+)
 
 
 def replayed(run: Recorded, into: Path) -> tuple[Replay, Comparison]:
@@ -73,18 +78,8 @@ def test_the_kill_switch_in_the_middle_of_a_session_is_replayed_where_it_was_pul
 ) -> None:
     monkeypatch.setattr("apps.fleet.session.CHECK_EVERY_S", 0.0)  # at every 32nd event, however fast the machine is
     switch = configured(tmp_path).kill_switch_file
-    seen: Counter[str] = Counter()
 
-    def observe(messages: Sequence[Message]) -> None:
-        for message in messages:
-            if isinstance(message.event, RiskDecision):
-                seen["allowed" if message.event.allowed else message.event.reason] += 1
-        if seen["allowed"] >= after and not seen["halted"]:
-            switch.touch()
-        elif seen["halted"] >= denials:
-            switch.unlink(missing_ok=True)
-
-    run = recorded(tmp_path, observer=observe)
+    run = recorded(tmp_path, observer=pulling_the_switch(switch, after, denials))
     assert run.session.interventions == 2
 
     again, found = replayed(run, tmp_path / "again")
@@ -94,25 +89,6 @@ def test_the_kill_switch_in_the_middle_of_a_session_is_replayed_where_it_was_pul
     assert ledgers_of(tmp_path / "again") == ledgers_of(run.folder)
     reasons = [s.decision.reason for s in trail_of_session(run.folder, run.config).stories if s.decision is not None]
     assert reasons.count("halted") >= denials
-
-
-def late_and_lost(minutes: int, config_root: Path) -> Iterator[Contract]:
-    """A market as a bad line gives it: some trades come late, behind later ones, and some never."""
-    instruments = configured(config_root).instruments_table()
-    market = SyntheticMarket(3, instruments, ("BTC/USDT", "ETH/USDT"))
-    draw = Random(5)
-    events = list(market.events(minutes * 60 * 1_000_000_000))
-    for place in range(len(events) - 40):
-        if isinstance(events[place], TradeEvent) and draw.random() < 0.03:
-            events.insert(place + draw.randrange(2, 40), events.pop(place))
-    kept = [e for e in events if not (isinstance(e, TradeEvent) and draw.random() < 0.002)]
-    receipt = 0
-    for event in kept:
-        assert isinstance(event, TradeEvent | BookEvent)
-        receipt = max(receipt + 1, event.ts_recv_ns)
-        yield replace(event, ts_recv_ns=receipt)
-    for symbol in ("BTC/USDT", "ETH/USDT"):
-        yield FeedStatus(symbol, "synthetic", "ended", kept[-1].ts_ns, "the recording ended")
 
 
 def test_trades_that_came_late_or_never_are_replayed_with_the_clock_that_waited_for_them(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from typing import Final, cast
 from apps.md_ingest.main import SPEC as MD_INGEST
 from apps.md_ingest.source import MarketSource
 from apps.registry import BEHIND_THE_FEED
+from core.clock import SystemClock
 from core.config import Config
+from core.config_record import record_config
 from core.contracts import Contract
 from core.embedded import EmbeddedFleet, Observer
 from core.errors import NjordError
@@ -97,6 +99,7 @@ class Session:
         Raises:
             FatalError: a ledger or journal could not be written, the feed cannot be used.
         """
+        record_config(self.config, SystemClock().now_ns())
         self.fleet.recover()
         self._watch.told = any(host.halted for host in self.fleet.hosts)
         self._look(on_look)
