@@ -80,6 +80,7 @@ class ParameterSweep:
         strategy: a class that other processes can import, instead of the one of that id.
         executor: where sets run, instead of processes of the sweep's own; it is not shut down.
         watch: told how far the sweep is.
+        say: told in words, before the first set runs, in which engine and why, and what is known from before.
 
     Attributes:
         outcome: of the latest run.
@@ -98,6 +99,7 @@ class ParameterSweep:
         settings: SweepSettings | None = None,
         executor: Executor | None = None,
         watch: Callable[[Progress], None] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.strategy_id = strategy_id
         self.symbol = symbol
@@ -106,6 +108,7 @@ class ParameterSweep:
         self._given = config, data, strategy, instruments, limits
         self._executor = executor
         self._watch = watch or (lambda progress: None)
+        self._say = say or (lambda text: None)
         self._axes: list[Axis] = []
         self._constraint: Constraint | None = None
         self._request: RunRequest | None = None
@@ -183,8 +186,10 @@ class ParameterSweep:
         folder = request.folder / "sweeps"
         with Checkpoint(folder, request.name, fingerprint, blocks, fresh=settings.fresh) as checkpoint:
             checkpoint.restore(results.restore)
-            self._run(job, search, results, checkpoint, ledger, fingerprint.whole, direction, stop)
             notes = tuple(each for each in (checkpoint.note, note) if each)
+            for each in notes:
+                self._say(each)
+            self._run(job, search, results, checkpoint, ledger, fingerprint.whole, direction, stop)
             self.outcome = self._outcome(job, space, results, checkpoint, ledger, direction, notes, request.folder)
         return self.outcome
 

@@ -93,7 +93,7 @@ def _swept(chosen: argparse.Namespace) -> SweepOutcome:
     from backtest.param_sweep import ParameterSweep
     from backtest.run_request import RunRequest
     from backtest.sweep_memory import bytes_of
-    from backtest.sweep_progress import shown
+    from backtest.sweep_progress import say, shown
     from backtest.sweep_request import with_class
     from backtest.sweep_space import axis_of, plain
 
@@ -118,7 +118,8 @@ def _swept(chosen: argparse.Namespace) -> SweepOutcome:
     with ExitStack() as stack:
         watch = stack.enter_context(shown(quiet=chosen.quiet))
         executor = None if chosen.cluster is None else stack.enter_context(_cluster(chosen.cluster))
-        sweep = ParameterSweep.of_request(request, settings=settings, executor=executor, watch=watch)
+        tell = None if chosen.quiet else say
+        sweep = ParameterSweep.of_request(request, settings=settings, executor=executor, watch=watch, say=tell)
         for name, text in varied:
             sweep.add_axis(axis_of(name, text))
         if chosen.where is not None:

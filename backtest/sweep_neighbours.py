@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from backtest.metrics_returns import Floats
-from backtest.sweep_space import Axis, Span, Value, ranks
+from backtest.sweep_space import Axis, Span, Value, places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,18 +31,18 @@ def neighbours_median(
     Neighbours are at most one step away in every parameter, in lists without order not at all; where that finds fewer
     than two, as among random draws, they are the eight nearest.
     """
-    places, ordered = _places(table, names)
+    steps, ordered = _steps(table, names)
     values = table[metric].to_numpy(np.float64)
     known = ~np.isnan(values)
     found: list[float | None] = []
     for row in rows:
-        apart = np.abs(places - places[row])
+        apart = np.abs(steps - steps[row])
         apart[:, ~ordered] = np.where(apart[:, ~ordered] == 0.0, 0.0, np.inf)
         others = known.copy()
         others[row] = False
         near = others & (apart.max(axis=1) <= 1.0)
         if near.sum() < _FEWEST:
-            scale = np.maximum(places.max(axis=0), 1.0)
+            scale = np.maximum(steps.max(axis=0), 1.0)
             distance = np.where(others, np.square(apart / scale).sum(axis=1), np.inf)
             closest = np.argsort(distance, kind="stable")[:_NEAREST]
             near = np.zeros(len(values), np.bool_)
@@ -63,7 +63,7 @@ def heat_map(table: pd.DataFrame, names: Sequence[str], metric: str, *, maximize
     if len(chosen) < 2 or counts[chosen[0]] * counts[chosen[1]] > _MOST_CELLS:
         return None
     x, y = sorted(chosen, key=list(names).index)
-    (across, up) = (ranks([(value,) for value in _plain(table, name)])[0] for name in (x, y))
+    across, up = (places(_plain(table, name)) for name in (x, y))
     cells: list[list[float | None]] = [[None] * len(across) for _ in up]
     better = max if maximize else min
     values = table[metric].to_numpy(np.float64).tolist()
@@ -75,15 +75,13 @@ def heat_map(table: pd.DataFrame, names: Sequence[str], metric: str, *, maximize
     return {"metric": metric, **sides, "values": cells}
 
 
-def _places(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Any]:
-    """Every row's rank on every axis, and which axes have an order."""
+def _steps(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Any]:
+    """Every row's place on every axis, and which axes have an order."""
     columns = [_plain(table, name) for name in names]
-    found = ranks(list(zip(*columns, strict=True)))
-    places = np.array(
-        [[rank[value] for value in column] for rank, column in zip(found, columns, strict=True)], np.float64
-    ).T
-    ordered = [all(isinstance(v, int | float) and not isinstance(v, bool) for v in rank) for rank in found]
-    return places, np.array(ordered)
+    found = [places(column) for column in columns]
+    steps = [[place[value] for value in column] for place, column in zip(found, columns, strict=True)]
+    ordered = [all(isinstance(v, int | float) and not isinstance(v, bool) for v in place) for place in found]
+    return np.array(steps, np.float64).T, np.array(ordered)
 
 
 def _plain(table: pd.DataFrame, name: str) -> list[Value]:

@@ -30,6 +30,11 @@ def shown(*, quiet: bool = False) -> Iterator[Watch]:
         yield _lines()
 
 
+def say(text: str) -> None:
+    """A sentence, above the bar where there is one."""
+    print(f"sweep: {text}", file=sys.stderr, flush=True)
+
+
 def said(progress: Progress) -> str:
     """How far it is, in a line."""
     parts = [f"{progress.done:,} of {progress.total:,} sets"]

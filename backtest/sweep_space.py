@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
@@ -203,12 +203,9 @@ class ParameterSpace:
         return {"axes": [axis.to_dict() for axis in self.axes]}
 
 
-def ranks(sets: Sequence[ParamSet]) -> list[dict[Value, int]]:
-    """For every axis, each value's place among all that occur: the order of numbers, else the order of appearance."""
-    found = []
-    for column in zip(*sets, strict=True):
-        values = list(dict.fromkeys(column))
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            values.sort(key=float)
-        found.append({value: rank for rank, value in enumerate(values)})
-    return found
+def places(column: Iterable[Value]) -> dict[Value, int]:
+    """Each value's place among all that occur: the order of numbers, else the order of appearance."""
+    values = list(dict.fromkeys(column))
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        values.sort(key=float)
+    return {value: place for place, value in enumerate(values)}

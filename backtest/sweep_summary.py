@@ -149,8 +149,16 @@ def print_summary(outcome: SweepOutcome, count: int) -> None:
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    plain = rows.astype(object).where(rows.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in plain]
+    names = list(map(str, rows.columns))
+    columns = (_without_gaps(rows[name]) for name in rows.columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _without_gaps(column: pd.Series[Any]) -> list[Any]:
+    """As Python's own values, None for missing ones."""
+    if not column.hasnans:
+        return column.tolist()
+    return [None if gap else value for value, gap in zip(column.tolist(), column.isna(), strict=True)]
 
 
 def _table(outcome: SweepOutcome, best: list[dict[str, Any]], width: int) -> list[str]:

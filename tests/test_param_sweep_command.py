@@ -99,10 +99,27 @@ def test_kernels_run_in_the_compiled_engine_where_nothing_speaks_against_it(
     assert main(command(tmp_path, "--quiet", strategy="sma_cross_kernel_v1")) == 0
     printed = capsys.readouterr().out
     assert "7 (event engine)" in printed
-    assert "the risk engine is on (--no-risk turns it off)" in printed
+    assert "Note:    event engine, one set after the other, because the risk engine is on; for the compiled" in printed
+    assert "add --no-risk" in printed
 
     assert main(command(tmp_path, "--quiet", "--engine", "compiled", strategy="sma_cross_kernel_v1")) == 1
     assert "engine compiled: expected what it can run, but the risk engine is on" in capsys.readouterr().err
+
+
+def test_the_engine_and_what_would_make_it_faster_are_told_before_the_first_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(tmp_path, "--engine", "event", strategy="sma_cross_kernel_v1")) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == (
+        "sweep: event engine, one set after the other, because it was asked for and the risk engine is on; for the "
+        "compiled engine, about a hundred times faster: leave --engine at auto; add --no-risk (risk=False); no order "
+        "is denied then"
+    )
+    assert told[1].startswith("sweep: 0 of 7 sets")
+
+    assert main(command(tmp_path)) == 0
+    assert "sweep: event engine, one set after the other: sma_cross_v1 is no kernel" in capsys.readouterr().err
 
 
 def test_both_engines_agree_on_a_kernel(tmp_path: Path) -> None:
@@ -177,11 +194,16 @@ def tree_bytes(pid: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell what is shared")
-def test_a_memory_budget_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [("sma_cross_v1",), ("sma_cross_kernel_v1", "--no-risk", "--pbo", "--block", "1m")],
+    ids=["by events", "compiled"],
+)
+def test_a_memory_budget_is_kept(tmp_path: Path, how: tuple[str, ...]) -> None:
     budget = 400 * 10**6
     file = csv_of(tmp_path, bars=5_000)
     arguments = [
-        *("--strategy", "sma_cross_v1", "--symbol", ATOM, "--data", str(file), "--out", str(tmp_path)),
+        *("--strategy", *how, "--symbol", ATOM, "--data", str(file), "--out", str(tmp_path)),
         *("--param", "fast=2..9", "--param", "slow=10..13", "--workers", "8", "--memory", "400MB", "--quiet"),
     ]
     sweep = subprocess.Popen(
