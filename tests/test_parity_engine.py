@@ -76,6 +76,7 @@ def test_strategies_that_answer_whatever_they_hear_come_to_the_same(tmp_path: Pa
     """Fills, updates, denials, cancels, bars, books and the clock: told in another order, one of them would differ."""
     strategies = nervous(
         ("z_trades", "BTC/USDT", ["md.trades.*"]),
+        ("a_trades", "BTC/USDT", ["md.trades.*"]),  # orders with the one before, which is first in the queue
         ("bars", "BTC/USDT", ["md.ohlcv.1m.*"]),
         ("clock", "ETH/USDT", ["md.clock"]),
         ("books", "ETH/USDT", ["md.book.*"]),
