@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from research.lookahead_warm_up import WarmUpReport
     from risk.limits import RiskLimits
 
+_FEW_DECISIONS: Final = 10
 _PLACEHOLDER: Final = "strategies.samples.buy_hold.BuyHold"
 
 
@@ -64,7 +65,17 @@ class HonestyReport:
         for name, report in parts:
             head, *rest = report.lines()
             lines += [f"{name + ':':<16}{head}", *(f"{'':<16}{line}" for line in rest)]
-        return [*lines, f"{'Verdict:':<16}{'honest' if self.clean else 'NOT TO BE TRUSTED'}"]
+        return [*lines, f"{'Verdict:':<16}{self._verdict()}"]
+
+    def _verdict(self) -> str:
+        seen = self.truncated.decisions
+        if not self.clean:
+            return "NOT TO BE TRUSTED"
+        if not seen:
+            return "unknown: it decided nothing on this data"
+        if seen < _FEW_DECISIONS:
+            return f"honest, as far as {seen} {'decision' if seen == 1 else 'decisions'} can tell"
+        return "honest"
 
 
 def check_honesty(

@@ -128,8 +128,7 @@ def no_better_than_holding(search: Search) -> Iterator[Finding]:
         yield Finding(
             "no_better_than_holding",
             Severity.WARNING,
-            f"At the same volatility, none of the {traded.shape[1]:,} sets did better than buying {search.symbol} and "
-            "holding it.",
+            f"At the same volatility, not one of the sets did better than buying {search.symbol} and holding it.",
             "Hold, or look for an idea that adds something to holding.",
             1.0,
         )

@@ -117,7 +117,8 @@ class LookaheadReport:
         elif not self.clean:
             head = f"Nothing could be checked: the strategy failed in every one of {self.cuts} runs."
         else:
-            head = f"No decision depends on what comes after it ({self.decisions:,} decisions, {self.cuts} runs)."
+            count = "1 decision" if self.decisions == 1 else f"{self.decisions:,} decisions"
+            head = f"No decision depends on what comes after it ({count}, {self.cuts} runs)."
         rest = len(self.changes) - _SHOWN
         failed = [f"  failed on data up to {when(each.cut_ns)}: {each.error}" for each in self.failed[:3]]
         return [

@@ -31,7 +31,7 @@ MINUTE: Final = 60_000_000_000
 def run_of(tmp_path: Path) -> list[str]:
     """The options of a run over a few hundred bars that go up and down."""
     rows = ["timestamp,open,high,low,close,volume"]
-    for minute in range(300):
+    for minute in range(600):
         price = 100 + (minute % 40 if minute % 80 < 40 else 40 - minute % 40)
         rows.append(f"{START + MINUTE * (minute + 1)},{price},{price + 1},{price - 1},{price},10")
     file = tmp_path / "bars.csv.gz"
@@ -119,3 +119,15 @@ def test_an_interrupted_run_ends_with_130_and_a_word(
     monkeypatch.setattr(runner, "_run", interrupted)
     assert ctl(["backtest", *run_of]) == 130
     assert capsys.readouterr().err == "backtest: interrupted\n"
+
+
+def test_a_verdict_from_few_decisions_says_so_and_none_is_given_from_nothing(
+    run_of: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for end, verdict in (
+        ("00:03", "unknown: it decided nothing"),
+        ("02:00", "honest, as far as"),
+        ("10:00", "honest\n"),
+    ):
+        assert ctl(["honesty", *run_of, "--cuts", "3", "--starts", "1", "--end", f"2022-01-01T{end}"]) == 0
+        assert f"Verdict:        {verdict}" in capsys.readouterr().out
