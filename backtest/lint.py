@@ -52,6 +52,7 @@ def lint(
         warm_up: bars that the strategy needs before its first opinion.
     """
     from backtest.lint_case import Case
+    from backtest.lint_overfitting import not_in_search
     from backtest.lint_rules import CHOICE_RULES, RULES
     from backtest.lint_search import Search
     from backtest.series import BarSeries
@@ -62,8 +63,9 @@ def lint(
     case = Case(result, bars, None if search is None else search.table, trials, rerun, warm_up)
     found = [finding for rule in RULES for finding in rule(case)]
     if search is not None:
-        chosen = search.choosing(params)
-        found += [finding for rule in CHOICE_RULES for finding in rule(chosen)]
+        chosen = search.choosing(result.strategy_id, params)
+        rules = CHOICE_RULES if chosen.row is not None else (not_in_search,)
+        found += [finding for rule in rules for finding in rule(chosen)]
     return _worst_first(found)
 
 

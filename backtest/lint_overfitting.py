@@ -146,6 +146,20 @@ def no_better_than_holding(search: Search) -> Iterator[Finding]:
         )
 
 
+def not_in_search(search: Search) -> Iterator[Finding]:
+    """The result is of none of the sets that the search tried, so that the search says nothing about it."""
+    if search.names:
+        tried = f" of {search.strategy_id}" if search.strategy_id else ""
+        yield Finding(
+            "not_in_search",
+            Severity.INFO,
+            f"The sweep's {search.sets:,} sets{tried} do not have this one among them: what speaks against its best "
+            "set was left out.",
+            "Give the sweep that these parameters came from.",
+            float(search.sets),
+        )
+
+
 def returns_missing(search: Search) -> Iterator[Finding]:
     """Nothing, or too little, was kept to tell luck from choice."""
     if search.judged is None:

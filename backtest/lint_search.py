@@ -33,7 +33,7 @@ class Search:
         trials: how many sets were ever tried on this data, earlier searches included.
         returns: of every set that came out, shape ``(periods, sets)``, fractions; None where they were not kept.
         market: what holding returned in these periods, shape ``(periods,)``.
-        symbol: what was traded.
+        strategy_id, symbol: what was tried, and what it traded.
         pbo: the probability of backtest overfitting, where the search has worked it out.
         loss: and how often what one half of the time chooses loses in the other half.
     """
@@ -44,6 +44,7 @@ class Search:
     trials: int = 0
     returns: Floats | None = None
     market: Floats | None = None
+    strategy_id: str = ""
     symbol: str = ""
     pbo: float | None = None
     loss: float | None = None
@@ -53,9 +54,10 @@ class Search:
         """Of a bare table, about which nothing else is known."""
         return cls(table, _varied(table, names), None, len(table))
 
-    def choosing(self, params: Mapping[str, Any]) -> Search:
+    def choosing(self, strategy_id: str, params: Mapping[str, Any]) -> Search:
         """The same search, of which the set with these parameters was chosen."""
-        if not self.names or not set(self.names) <= params.keys():
+        other = self.strategy_id not in ("", strategy_id)
+        if other or not self.names or not set(self.names) <= params.keys():
             return replace(self, row=None)
         own: Any = np.logical_and.reduce([(self.table[name] == params[name]).to_numpy() for name in self.names])
         return replace(self, row=int(own.argmax()) if own.any() else None)

@@ -61,6 +61,7 @@ def search_of(plain: Mapping[str, Any], path: Path, series: Sequence[BarSeries] 
             trials=summary["trials_ever"],
             returns=returns,
             market=None if returns is None else market_returns(series, len(returns)),
+            strategy_id=summary["strategy_id"],
             symbol=summary["symbol"],
             pbo=odds.get("pbo"),
             loss=odds.get("probability_of_loss"),

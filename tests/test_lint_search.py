@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from backtest import sweep_command
-from backtest.lint import lint_search, main
+from backtest.contracts import BacktestConfig, BacktestResult
+from backtest.lint import lint, lint_search, main
 from backtest.lint_finding import Finding, Severity
 from backtest.lint_rules import RULES, SEARCH_RULES
 from backtest.lint_search import Search, market_returns
@@ -219,6 +220,21 @@ def test_a_result_is_linted_with_the_sweep_that_its_parameters_came_from(
     printed = capsys.readouterr().out
     assert "[no_better_than_holding]" in printed
     assert "fast = 2 is the smallest value" in printed
+
+
+def test_a_search_that_never_tried_the_set_says_nothing_about_it() -> None:
+    result = BacktestResult("sma", "BTC/USD", 0, 0, 1e4, 1e4, 0.0, 0.0, 0.0, 0, 0.0, 0.0, [])
+    config = BacktestConfig("BTC/USD", "sma", 0, 0, 1e4, 0.001, 0.0, params={"fast": 3})
+    tried = replace(search(), strategy_id="sma")
+    own = {finding.rule for finding in lint(replace(result, config=config), sweep=tried)}
+    assert {"snooped", "overfitted"} <= own
+    for other in (replace(config, params={"fast": 1_000}), replace(config, params={})):
+        rules = {finding.rule for finding in lint(replace(result, config=other), sweep=tried)}
+        assert rules == own - {"snooped", "overfitted", "lonely_peak", "on_the_edge"} | {"not_in_search"}
+    stranger = lint(replace(result, config=config, strategy_id="rsi"), sweep=tried)
+    assert "The sweep's 100 sets of sma do not have this one" in next(
+        finding.text for finding in stranger if finding.rule == "not_in_search"
+    )
 
 
 def test_returns_of_another_sweep_and_none_are_not_taken(swept: tuple[Path, Path], tmp_path: Path) -> None:
