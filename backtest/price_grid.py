@@ -21,7 +21,9 @@ from execution.fill_models import BarRange
 
 _SLACK: Final = 1e-6  # of one step, as core.instruments allows
 _MOST_DECIMALS: Final = 10
+_ENOUGH: Final = 10  # different prices: with fewer, their common divisor is mostly chance
 _MOST_OFF: Final = 0.01  # share of prices off the grid up to which the data is at fault and not the grid
+_FEW_OFF: Final = 10  # as many may also be off in a short series, unless they are a quarter of it
 _FIRST_LOOK: Final = 64  # bars looked at first when searching ahead; each further look is four times as long
 _NS_FAR: Final = 2**63 - 1
 
@@ -30,7 +32,8 @@ class PriceGrid:
     """One symbol's shortest series in ticks.
 
     Prices off the instrument's grid, such as those of bars that a vendor interpolated, are taken at the nearest tick
-    and counted in ``off_grid``. Raises ConfigError when they are more than one in a hundred: the grid is wrong then.
+    and counted in ``off_grid``. Raises ConfigError when they are more than one in a hundred and more than a few, or a
+    quarter of all: the grid is wrong then.
     """
 
     def __init__(self, series: BarSeries, instrument: Instrument) -> None:
@@ -115,6 +118,8 @@ def derived_instrument(
 ) -> Instrument:
     """An instrument whose grid is the coarsest that all the prices lie on, its lots the decimals of the volumes.
 
+    A handful of prices tells no step coarser than their decimals, and no volume at all tells nothing: eight decimals.
+
     Raises:
         ConfigError: prices of more than ten decimals, which are on no grid that can be told from noise.
     """
@@ -128,9 +133,11 @@ def derived_instrument(
                 f"{_MOST_DECIMALS} decimals; give --tick-size and --lot-size"
             )
         whole = np.rint(prices * 10.0**decimals).astype(np.int64)
-        tick_size = int(np.gcd.reduce(whole)) * Decimal(1).scaleb(-decimals)
+        step = int(np.gcd.reduce(whole)) if len(whole) >= _ENOUGH else 1
+        tick_size = step * Decimal(1).scaleb(-decimals)
     if lot_size is None:
-        found = _decimals(np.concatenate([s.volume for s in every]))
+        volumes = np.concatenate([s.volume for s in every])
+        found = _decimals(volumes) if volumes.any() else None
         lot_size = Decimal(1).scaleb(-(8 if found is None else found))
     return Instrument(every[0].symbol, tick_size.normalize(), lot_size.normalize())
 
@@ -149,7 +156,7 @@ def _in_ticks(prices: Floats, instrument: Instrument, name: str, series: BarSeri
     whole = np.maximum(np.rint(steps), 1.0)
     off: Any = np.abs(steps - whole) > np.maximum(_SLACK, np.abs(steps) * 4e-16)
     count = int(off.sum())
-    if count > _MOST_OFF * len(prices):
+    if count > max(_MOST_OFF * len(prices), min(_FEW_OFF, len(prices) / 4)):
         at = int(off.argmax())
         raise ConfigError(
             f"{series.symbol} {series.timeframe}, bar {at}: expected its {name} in steps of {instrument.tick_size}, "

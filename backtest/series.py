@@ -7,17 +7,19 @@ currency, volume in base currency.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from backtest.collection import seldom_collecting
 from core.bars import timeframe_ns
+from core.clock import NS_PER_S
 from core.contracts import OHLCVBar
 from core.errors import ConfigError
 from core.quick_build import trusted
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_TIMES: Final = ("timestamp", "date", "datetime", "time", "ts_close", "ts_open")
 _PRICES: Final = ("open", "high", "low", "close")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MANY_STEPS: Final = 5  # so many steps that are all longer are not all gaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,22 +52,24 @@ class BarSeries:
         if not len(self):
             raise ConfigError(f"{self.symbol} {self.timeframe}: expected at least one bar, got none")
         prices = np.stack([self.open, self.high, self.low, self.close])
-        bad = (
-            ~np.isfinite(prices).all(axis=0)
-            | (prices <= 0).any(axis=0)
-            | (self.low > np.minimum(self.open, self.close))
-            | (self.high < np.maximum(self.open, self.close))
-            | ~(self.volume >= 0)
-            | (self.ts_close <= self.ts_open)
-        )
-        bad[1:] |= self.ts_open[1:] < self.ts_close[:-1]
-        if bad.any():
-            at = int(np.argmax(bad))
-            row = {name: getattr(self, name)[at].item() for name in ("ts_open", "ts_close", *_PRICES, "volume")}
-            raise ConfigError(
-                f"{self.symbol} {self.timeframe}, bar {at}: expected 0 < low <= open, close <= high, volume >= 0 and a "
-                f"start at or after the end of the bar before, got {row}"
-            )
+        no_prices = ~np.isfinite(prices).all(axis=0) | (prices <= 0).any(axis=0)
+        for bad, expected in (
+            (no_prices, "four prices above 0"),
+            (self.low > np.minimum(self.open, self.close), "low <= open and close"),
+            (self.high < np.maximum(self.open, self.close), "high >= open and close"),
+            (~((self.volume >= 0) & np.isfinite(self.volume)), "volume >= 0"),
+            (self.ts_close <= self.ts_open, "its end after its start"),
+            (np.append(False, self.ts_open[1:] < self.ts_close[:-1]), "bars in order of time, each once"),
+        ):
+            if bad.any():
+                raise ConfigError(f"{self.symbol} {self.timeframe}, {self._named(int(np.argmax(bad)), expected)}")
+
+    def _named(self, at: int, expected: str) -> str:
+        """A bar that is none, with what it is and what it should be."""
+        values = ", ".join(f"{name} {getattr(self, name)[at].item()!r}" for name in (*_PRICES, "volume"))
+        span = f"{_utc(self.ts_open[at].item())} to {_utc(self.ts_close[at].item())}"
+        before = f"; the bar before it ends {_utc(self.ts_close[at - 1].item())}" if at and "order" in expected else ""
+        return f"bar {at} (the first one is 0): expected {expected}, got {span}, {values}{before}"
 
     def __len__(self) -> int:
         return len(self.ts_close)
@@ -75,7 +80,7 @@ class BarSeries:
         columns = (self.ts_open, self.ts_close, self.open, self.high, self.low, self.close, self.volume)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         # A bar checks what the series has, and this.
-        fine = self.symbol and self.ts_open[0] >= 0 and np.isfinite(self.volume).all()
+        fine = self.symbol and self.ts_open[0] >= 0
         make, symbol, timeframe = trusted(OHLCVBar) if fine else OHLCVBar, self.symbol, self.timeframe
         with seldom_collecting():
             return [make(symbol, timeframe, o, c, at, high, low, to, v) for o, c, at, high, low, to, v in rows]
@@ -137,43 +142,46 @@ def from_frame(frame: pd.DataFrame, symbol: str, timeframe: str, *, stamp: str =
     """Columns open, high, low, close, volume and one of times (``timestamp``, ``date``, …) into a series.
 
     Args:
+        frame: in order of time, or newest first. Times without a zone are UTC; see ``bar_table.nanoseconds``.
+        symbol: whose bars these are.
+        timeframe: how long each of them is.
         stamp: whether the time column is the bar's ``open`` or its ``close``; ``auto`` is the close, except for a
-            column called ``date`` or ``ts_open``.
+            column called ``date``, ``ts_open`` or ``open_time``.
 
     Raises:
-        ConfigError: a column is missing, or the bars are no bars.
+        ConfigError: a column is missing, the bars are no bars, or bars of another length.
     """
-    import pandas as pd
+    from backtest.bar_table import columns_of
 
-    named = {str(name).lower(): name for name in frame.columns}
-    column = next((name for name in _TIMES if name in named), None)
-    missing = [name for name in (*_PRICES, "volume") if name not in named]
-    if column is None or missing:
-        raise ConfigError(
-            f"{symbol}: expected the columns {', '.join((*_PRICES, 'volume'))} and one of {', '.join(_TIMES)}, got "
-            f"{', '.join(map(str, frame.columns))}"
-        )
-    times: Any = frame[named[column]]
-    if not pd.api.types.is_numeric_dtype(times):
-        times = pd.to_datetime(times, utc=True).astype("datetime64[ns, UTC]").astype("int64")
-    at = times.to_numpy(dtype=np.int64)
+    if stamp not in ("auto", "open", "close"):
+        raise ConfigError(f"stamp: expected auto, open or close, got {stamp!r}")
+    times, starts, values = columns_of(frame, symbol)
     length = timeframe_ns(timeframe)
-    opens = stamp == "open" or (stamp == "auto" and column in ("date", "ts_open"))
-    ts_open = at if opens else at - length
-    values = (frame[named[name]].to_numpy(dtype=np.float64) for name in (*_PRICES, "volume"))
+    _check_spacing(times, length, symbol, timeframe)
+    ts_open = times if (starts if stamp == "auto" else stamp == "open") else times - length
     return BarSeries(symbol, timeframe, ts_open, ts_open + length, *values)
 
 
 def from_file(path: Path, symbol: str, timeframe: str, *, stamp: str = "auto") -> BarSeries:
     """A CSV (also .gz), Feather or Parquet file; see ``from_frame``. Raises ConfigError."""
-    import pandas as pd
+    from backtest.bar_table import read_table
 
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
-        ".feather": pd.read_feather,
-        ".parquet": pd.read_parquet,
-    }
-    kind = next((suffix for suffix in path.suffixes if suffix in readers), None)
-    if kind is None or not path.is_file():
-        raise ConfigError(f"{path}: expected a file of {', '.join(readers)}")
-    return from_frame(readers[kind](path), symbol, timeframe, stamp=stamp)
+    return from_frame(read_table(path), symbol, timeframe, stamp=stamp)
+
+
+def _check_spacing(times: Ints, length: int, symbol: str, timeframe: str) -> None:
+    """Times mostly closer than ``length``, or always a longer step apart, are of bars of another timeframe."""
+    steps = np.diff(times)
+    if not len(steps) or (steps <= 0).any():
+        return  # what is out of order, the series names itself
+    usual, common = int(np.median(steps)), int(np.gcd.reduce(steps))
+    if usual < length or (common > length and len(steps) >= _MANY_STEPS):
+        apart = max(common, usual) / NS_PER_S
+        raise ConfigError(
+            f"{symbol}: expected bars of {timeframe}, got bars that are {apart:,g} s apart; give the "
+            "--timeframe that they have"
+        )
+
+
+def _utc(ts_ns: int) -> str:
+    return (_EPOCH + timedelta(microseconds=ts_ns // 1_000)).strftime("%Y-%m-%d %H:%M:%S")

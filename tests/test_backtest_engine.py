@@ -399,7 +399,7 @@ def test_a_symbol_without_an_instrument_trades_on_the_grid_of_its_prices_and_say
 
     result = run_backtest(config, data, lambda context: Scripted(context, {}), limits=WIDE)
 
-    assert "no instrument configured; traded in steps of 0.5 (price)" in result.warnings[0]
+    assert "no instrument configured; traded in steps of 0.1 (price)" in result.warnings[0]
 
 
 def test_a_grid_that_the_prices_do_not_lie_on_is_an_error_and_a_few_stray_prices_are_a_warning() -> None:
