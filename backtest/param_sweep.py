@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from backtest.sweep_settings import SweepSettings
 from core.errors import ConfigError
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from core.instruments import Instruments
     from research.overfitting_cscv import OverfittingProbability
     from risk.limits import RiskLimits
+
+_ROWS: Final = 1_000  # of the table made into text at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,7 +275,7 @@ class ParameterSweep:
             notes=notes,
             files=files,
         )
-        _write(files["csv"], lambda part: table.to_csv(part, index=False))
+        _write(files["csv"], lambda part: table.to_csv(part, index=False, chunksize=_ROWS))
         _write(files["json"], lambda part: write_json(outcome, part))
         return outcome
 

@@ -15,9 +15,9 @@ from typing import Final
 from core.errors import ConfigError
 
 _UNITS: Final = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-WORKER: Final = 95 * 10**6  # a process with the event engine, before any bar
+_WORKER: Final = 95 * 10**6  # a process with the event engine, before any bar
 _TRACKER: Final = 15 * 10**6  # the process in which Python watches over shared resources, where there are workers
-COMPILER: Final = 100 * 10**6  # what numba and LLVM add to it
+_COMPILING: Final = 100 * 10**6  # what it takes to compile a kernel's loop; little where that is in the cache
 _PER_BAR: Final = 700  # bytes of an event, its point of the curve and its place in the columns of a run
 _PER_BAR_COMPILED: Final = 320  # columns in ticks and prices, fills and equity
 SAMPLES: Final = 2 * 10**6
@@ -45,17 +45,17 @@ class Load:
         """Bytes of one worker: a process, or a thread of a compiled sweep with the curves that it is at."""
         if self.compiled:
             return _PER_SAMPLE * max(SAMPLES, 8 * (self.marks + 1))
-        return WORKER + self.bars * _PER_BAR
+        return _WORKER + self.bars * _PER_BAR
 
     @property
     def shared(self) -> int:
         """Bytes that any number of workers takes together."""
-        return COMPILER + self.bars * _PER_BAR_COMPILED if self.compiled else _TRACKER
+        return _COMPILING + self.bars * _PER_BAR_COMPILED if self.compiled else _TRACKER
 
     @property
     def alone(self) -> int:
         """Bytes that running the sets in the sweep's own process adds to it."""
-        return self.shared + self.worker if self.compiled else self.worker - WORKER
+        return self.shared + self.worker if self.compiled else self.worker - _WORKER
 
     @property
     def here(self) -> int:

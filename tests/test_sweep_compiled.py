@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from backtest.seats import Entrant
 from backtest.sweep_compiled import marked
 from backtest.sweep_job import Numbered, Outcome, SweepJob
 from backtest.sweep_returns import RETURN_COLUMNS, changes_of_rows, figures_of_rows
+from backtest.sweep_run import SweepInterruptedError
 from backtest.sweep_settings import SweepSettings
 from backtest.sweep_setup import job_of
 from backtest.sweep_space import ParamSet
@@ -160,6 +162,19 @@ def test_a_compiled_sweep_writes_the_same_bytes_whatever_runs_it(tmp_path: Path)
         written.append(((folder / "sweep_results.csv").read_bytes(), kept))
 
     assert written[0] == written[1] == written[2]
+
+
+def test_a_compiled_sweep_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    stop, first = threading.Event(), sweep_of(tmp_path / "a")
+    first._watch = lambda progress: stop.set() if progress.done else None
+    with pytest.raises(SweepInterruptedError, match="the same command goes on from there"):
+        first.run_here(stop)
+
+    sweep_of(tmp_path / "a").run_here()
+    sweep_of(tmp_path / "b").run_here()
+
+    written = [(tmp_path / name / "sweep_results.csv").read_bytes() for name in ("a", "b")]
+    assert written[0] == written[1]
 
 
 def test_a_compiled_sweep_that_lost_its_last_chunk_goes_on(tmp_path: Path) -> None:
