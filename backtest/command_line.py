@@ -7,6 +7,7 @@ Each of them has a ``parser()`` and a ``main(arguments)`` that comes down to ``e
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -28,7 +29,8 @@ def ended_by(
 ) -> int:
     """The status of a command: what ``answer`` returns, 1 with a sentence on stderr, or 130 when interrupted.
 
-    Wrong usage ends the process with 2, as ``argparse`` does.
+    Wrong usage ends the process with 2, as ``argparse`` does. A reader of the answer that went away, such as ``head``,
+    gets no complaint, only the status 1.
 
     Args:
         name: what the sentence on stderr begins with.
@@ -36,7 +38,12 @@ def ended_by(
     """
     chosen = parser.parse_args(arguments)
     try:
-        return answer(chosen)
+        status = answer(chosen)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 — what is left to be written at the end goes nowhere
+        return EXIT_FAILED
     except NjordError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return EXIT_FAILED

@@ -131,3 +131,15 @@ def test_a_verdict_from_few_decisions_says_so_and_none_is_given_from_nothing(
     ):
         assert ctl(["honesty", *run_of, "--cuts", "3", "--starts", "1", "--end", f"2022-01-01T{end}"]) == 0
         assert f"Verdict:        {verdict}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("entrance", [["controller", "backtest"], ["backtest.runner"]])
+def test_a_reader_that_went_away_gets_no_complaint(entrance: list[str], run_of: list[str]) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", *entrance, *run_of, "--json"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
