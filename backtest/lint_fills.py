@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from backtest.contracts import FillTiming
 from backtest.lint_case import Case
 from backtest.lint_finding import Finding, Severity
 from backtest.metrics_format import minute, number, percent
+from backtest.metrics_trades import MUCH, largest_position
 
 _BPS: Final = 10_000.0
 _LARGE_SHARE: Final = 0.05  # of a bar's volume
@@ -76,7 +77,7 @@ def touched_limits(case: Case) -> Iterator[Finding]:
     ]
     if not rested:
         return
-    at = _bars_of(case, [fill["ts_fill_ns"] for fill in rested])
+    at = _bars_of(case, rested)
     extremes = np.where([fill["side"] == "buy" for fill in rested], series.low[at], series.high[at])
     touched = int((extremes == np.array([fill["price"] for fill in rested])).sum())
     if touched > _MANY * len(rested):
@@ -100,7 +101,7 @@ def large_orders(case: Case) -> Iterator[Finding]:
     fills = [fill for fill in case.result.fills if fill["symbol"] == series.symbol]
     if not fills:
         return
-    volume = series.volume[_bars_of(case, [fill["ts_fill_ns"] for fill in fills])]
+    volume = series.volume[_bars_of(case, fills)]
     size = np.array([fill["qty"] for fill in fills])
     share = np.where(volume > 0, size / np.where(volume > 0, volume, 1.0), np.inf)
     large, none = int((share > _LARGE_SHARE).sum()), int((volume == 0).sum())
@@ -195,17 +196,8 @@ def borrowed_money(case: Case) -> Iterator[Finding]:
             float(equity.min()),
         )
         return
-    steps = sorted(
-        step
-        for trip in result.round_trips
-        for step in (
-            (trip.ts_open, 1, trip.qty * trip.price_open),
-            (trip.ts_close, 2 if trip.ts_close == trip.ts_open else 0, -trip.qty * trip.price_open),
-        )
-    )
-    held = np.cumsum([amount for _, _, amount in steps]) if steps else np.zeros(1)
-    times = float(held.max()) / result.initial_capital
-    if times > 1.05:
+    times = largest_position(result.round_trips) / result.initial_capital
+    if times > MUCH:
         yield Finding(
             "borrowed_money",
             Severity.WARNING,
@@ -236,13 +228,18 @@ def refused_orders(case: Case) -> Iterator[Finding]:
     )
 
 
-def _bars_of(case: Case, times: list[int]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """The bar that each fill happened in: at its open, within, or at its close under ``bar_close``."""
+def _bars_of(case: Case, fills: Sequence[Mapping[str, Any]]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """The bar that each fill happened in: the one that opens then, or whose close tells of it.
+
+    On bars a resting order is seen to have filled when its bar is over; market orders fill at a close under
+    ``bar_close``, else at an open.
+    """
     assert case.main is not None
-    config = case.result.config
-    at_close = config is None or config.fill_timing is FillTiming.BAR_CLOSE
-    if at_close:
-        found = np.searchsorted(case.main.ts_close, np.array(times), side="left")
-    else:
-        found = np.searchsorted(case.main.ts_open, np.array(times), side="right") - 1
-    return np.clip(found, 0, len(case.main) - 1)
+    config, series = case.result.config, case.main
+    timing = FillTiming.BAR_CLOSE if config is None else config.fill_timing
+    times = np.array([fill["ts_fill_ns"] for fill in fills], dtype=np.int64)
+    rested = np.array([fill["liquidity"] == "maker" for fill in fills], dtype=np.bool_)
+    closing = rested & (timing is not FillTiming.NEXT_TRADE) | (timing is FillTiming.BAR_CLOSE)
+    ended = np.searchsorted(series.ts_close, times, side="left")
+    begun = np.searchsorted(series.ts_open, times, side="right") - 1
+    return np.clip(np.where(closing, ended, begun), 0, len(series) - 1)

@@ -48,7 +48,7 @@ def few_trades(case: Case) -> Iterator[Finding]:
     yield Finding(
         "few_trades",
         Severity.WARNING,
-        f"The average trade of {case.money(mean, signed=True)} is uncertain by ±{case.money(_SURE * error)} (95 %), so "
+        f"The average trade of {case.money(mean, signed=True)} is uncertain by ±{case.money(_SURE * error)} (95%), so "
         f"{count:,} trades do not tell it from zero; about {needed:,} of this kind would.",
         advice,
         mean / error,
@@ -58,7 +58,7 @@ def few_trades(case: Case) -> Iterator[Finding]:
 def vague_win_rate(case: Case) -> Iterator[Finding]:
     """Wilson's interval of the win rate. Wilson, Journal of the American Statistical Association 22 (1927)."""
     count = len(case.pnl)
-    if not count:
+    if count < 2:  # few_trades speaks of one
         return
     rate, z2 = float((case.pnl > 0).mean()), _SURE**2
     centre = (rate + z2 / (2 * count)) / (1 + z2 / count)
@@ -69,7 +69,7 @@ def vague_win_rate(case: Case) -> Iterator[Finding]:
             "vague_win_rate",
             Severity.INFO,
             f"The win rate of {percent(100 * rate, decimals=0)} in {count:,} trades is anything from {low} to {high} "
-            "(95 %).",
+            "(95%).",
             "Do not build on it, nor on sizes computed from it.",
             2 * half,
         )
@@ -126,7 +126,8 @@ def one_month(case: Case) -> Iterator[Finding]:
     yield Finding(
         "one_month",
         Severity.WARNING,
-        f"All profit comes from {best} ({case.money(months[best], signed=True)}); the other {len(months) - 1} months "
+        f"All profit comes from {best} ({case.money(months[best], signed=True)}); the other "
+        f"{'month' if len(months) == 2 else f'{len(months) - 1:,} months'} "
         f"brought {case.money(rest, signed=True)}.",
         "Run it on other years; a strategy for one month needs a rule that says when that month is.",
         months[best] / case.net,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,8 @@ from backtest.contracts import RoundTrip
 from backtest.metrics_returns import Floats, Ints, ratio
 
 _HOUR_NS: Final = 3_600_000_000_000
+MUCH: Final = 1.05
+"""Times the capital: more than this in the market is borrowed, less may be the price that moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +56,19 @@ def trades_of(round_trips: Sequence[RoundTrip]) -> Trades:
         np.array(pnl, dtype=np.float64),
         np.array(closed, dtype=np.bool_),
     )
+
+
+def largest_position(round_trips: Sequence[RoundTrip]) -> float:
+    """The most that was in the market at once, at the prices it was opened at; long and short add up."""
+    steps = sorted(
+        step
+        for trip in round_trips
+        for step in (
+            (trip.ts_open, 1, trip.qty * trip.price_open),
+            (trip.ts_close, 2 if trip.ts_close == trip.ts_open else 0, -trip.qty * trip.price_open),
+        )
+    )
+    return max(accumulate(amount for _, _, amount in steps), default=0.0)
 
 
 def win_rate(pnl: Floats) -> float:

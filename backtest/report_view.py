@@ -20,7 +20,7 @@ from backtest.metrics_returns import DAY_NS, daily_closes
 from backtest.metrics_table import BY_NAME, METRICS
 from backtest.report_charts import CURVE_BUCKETS, MOST_TRADES, buy_and_hold
 from backtest.series import BarSeries
-from backtest.summary import cautions, fill_rule, refusals, slippage, span_of
+from backtest.summary import NO_FIGURE, cautions, fill_rule, refusals, ruined_at, slippage, span_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,8 @@ def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence
     held = f"buy and hold {percent(_held_pct(result, series), signed=True)}" if series else "after all costs"
     total, drawdown = result.total_return_pct, metrics["max_drawdown_duration_days"]
     profit = metrics["net_profit"]
-    won, factor, payoff = "–", "–", "no closed trade"
+    won, factor, payoff = NO_FIGURE, NO_FIGURE, "no closed trade"
+    sound = ruined_at(result) is None
     if result.num_trades:
         won, factor = percent(100 * result.win_rate, decimals=1), number(result.profit_factor)
         payoff = f"payoff {number(metrics['payoff_ratio'])}"
@@ -93,11 +94,11 @@ def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence
         Tile("Net profit", _short_money(profit, quote), f"fees {money(result.fees_paid, quote)}", _tone(profit)),
         Tile(
             "Sharpe ratio",
-            number(result.sharpe_ratio),
-            f"volatility {percent(metrics['volatility_annual_pct'], decimals=1)}",
+            number(result.sharpe_ratio) if sound else NO_FIGURE,
+            f"volatility {percent(metrics['volatility_annual_pct'], decimals=1)}" if sound else "the capital was gone",
         ),
         Tile("Max. drawdown", percent(-result.max_drawdown_pct), f"longest {duration(drawdown * 86_400)}"),
-        Tile("Win rate", won, f"{result.num_trades:,} closed trades"),
+        Tile("Win rate", won, f"{result.num_trades:,} closed {'trade' if result.num_trades == 1 else 'trades'}"),
         Tile("Profit factor", factor, payoff),
     ]
 
@@ -108,19 +109,23 @@ def months(measured: Measured) -> tuple[list[str], list[tuple[str, list[Cell], C
     if len(days) < 2:
         return [], []
     named = [(at.year, at.month) for at in (moment(day * DAY_NS) for day in days[1:].tolist())]
-    returns: dict[tuple[int, int], float] = {}
-    by_year: dict[int, float] = {}
+    returns: dict[tuple[int, int], float | None] = {}
+    by_year: dict[int, float | None] = {}
     month_start = year_start = float(closes[0])
     for at, (year, month) in enumerate(named):
         close = float(closes[at + 1])
-        returns[year, month] = _change_pct(month_start, close)
-        by_year[year] = _change_pct(year_start, close)
+        returns[year, month] = _change_pct(month_start, close) if month_start > 0 else None
+        by_year[year] = _change_pct(year_start, close) if year_start > 0 else None
         following = named[at + 1] if at + 1 < len(named) else (year, month)
         month_start = close if following != (year, month) else month_start
         year_start = close if following[0] != year else year_start
-    widest = max(map(abs, returns.values()))
+    widest = max((abs(value) for value in returns.values() if value is not None), default=0.0)
     rows = [
-        (str(year), [_cell(returns.get((year, month)), widest) for month in range(1, 13)], _cell(by_year[year], widest))
+        (
+            str(year),
+            [_cell(returns[year, month], widest) if (year, month) in returns else Cell() for month in range(1, 13)],
+            _cell(by_year[year], widest),
+        )
         for year in sorted(by_year)
     ]
     return [calendar.month_abbr[month] for month in range(1, 13)], rows
@@ -261,8 +266,8 @@ def _tone(value: float) -> str:
 
 
 def _cell(value: float | None, widest: float) -> Cell:
-    if value is None:
-        return Cell()
+    if value is None:  # there was nothing to begin with
+        return Cell(NO_FIGURE)
     strength = 1 + round((_SHADES - 1) * min(abs(value) / widest, 1.0)) if widest else 1
     return Cell(percent(value, signed=True, decimals=1), f"{_tone(value)}{strength}" if value else "")
 

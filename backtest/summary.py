@@ -5,17 +5,20 @@ The cautions are those of the report: what a reader must know before believing a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
-from backtest.metrics_format import money, number, percent, period, quote_of
+from backtest.metrics_format import minute, money, number, percent, period, quote_of
 from backtest.metrics_returns import DAY_NS
+from backtest.metrics_trades import MUCH, largest_position
 from core.clock import NS_PER_MS
+from core.contracts import DenialCode
 
 _FEW_TRADES: Final = 30
 _SHORT_DAYS: Final = 30
 _LABEL_WIDTH: Final = 16
+NO_FIGURE: Final = "–"
 
 FILL_TIMING: Final[Mapping[FillTiming, str]] = {
     FillTiming.BAR_CLOSE: "at the close of the bar that led to the order",
@@ -41,15 +44,19 @@ def summary_lines(result: BacktestResult) -> list[str]:
     """The result as lines for a terminal, without colour, the warnings last."""
     quote, config = quote_of(result.symbol), result.config
     first, last, days = period(*span_of(result))
+    closed, sound = bool(result.num_trades), ruined_at(result) is None
     rows = [
         ("Period", f"{first} → {last} ({days:,} {'day' if days == 1 else 'days'})"),
         ("Initial", money(result.initial_capital, quote)),
         ("Final", money(result.final_capital, quote)),
         ("Total Return", percent(result.total_return_pct, signed=True)),
-        ("Sharpe Ratio", number(result.sharpe_ratio)),
+        ("Sharpe Ratio", number(result.sharpe_ratio) if sound else NO_FIGURE),
         ("Max Drawdown", percent(-result.max_drawdown_pct)),
-        ("Trades", f"{result.num_trades:,} (win rate: {percent(100.0 * result.win_rate, decimals=1)})"),
-        ("Profit Factor", number(result.profit_factor)),
+        (
+            "Trades",
+            f"{result.num_trades:,}" + (f" (win rate: {percent(100.0 * result.win_rate, decimals=1)})" * closed),
+        ),
+        ("Profit Factor", number(result.profit_factor) if closed else NO_FIGURE),
         ("Fees", money(result.fees_paid, quote) + (f" ({_rates(config)})" if config else "")),
     ]
     if config is not None:
@@ -75,8 +82,40 @@ def title_of(result: BacktestResult) -> str:
 
 
 def cautions(result: BacktestResult) -> tuple[str, ...]:
-    """The run's own warnings, then what its rules and its length mean for the figures."""
-    return (*result.warnings, *_of_rules(result), *_of_length(result))
+    """What makes figures void, the run's own warnings, then what its rules and its length mean for them."""
+    said = (*_of_capital(result), *_folded(result.warnings), *_of_rules(result), *_of_length(result))
+    return tuple(text[:1].upper() + text[1:] for text in said)
+
+
+def ruined_at(result: BacktestResult) -> int | None:
+    """When the capital was first gone, in UTC epoch ns; None where it never was."""
+    return next((ts_ns for ts_ns, capital in result.equity_curve if capital <= 0), None)
+
+
+def _of_capital(result: BacktestResult) -> Iterator[str]:
+    quote, gone = quote_of(result.symbol), ruined_at(result)
+    if gone is not None:
+        lowest = money(min(capital for _, capital in result.equity_curve), quote)
+        yield (
+            f"The capital was gone at {minute(gone)} ({lowest} at the lowest), and it went on all the same: no account "
+            "does. No figure after that means anything."
+        )
+    elif (times := largest_position(result.round_trips) / result.initial_capital) > MUCH:
+        yield (
+            f"Up to {number(times, 1)} times the initial capital was in the market: borrowing is neither limited nor "
+            "charged, and nothing is liquidated."
+        )
+
+
+def _folded(warnings: Iterable[str]) -> Iterator[str]:
+    """What is said of several symbols in the same words, once."""
+    symbols: dict[str, list[str]] = {}
+    for warning in warnings:
+        symbol, found, text = warning.partition(": ")
+        found = found if "/" in symbol and " " not in symbol else ""
+        symbols.setdefault(text if found else warning, []).extend([symbol] if found else [])
+    for text, named in symbols.items():
+        yield f"{', '.join(named)}: {text}" if named else text
 
 
 def _of_rules(result: BacktestResult) -> Iterator[str]:
@@ -103,9 +142,19 @@ def _of_length(result: BacktestResult) -> Iterator[str]:
     if not result.num_trades:
         yield "No trade was closed."
     if result.denied:
-        yield f"{result.denied:,} orders were denied by the risk engine."
+        yield _denied(result)
     if any(trip.is_open for trip in result.round_trips):
         yield "A position was open at the end; it counts at the last price, without the cost of closing it."
+
+
+def _denied(result: BacktestResult) -> str:
+    count = f"{result.denied:,} {'order was' if result.denied == 1 else 'orders were'} denied by the risk engine"
+    if DenialCode.NO_PRICE not in result.refused:
+        return f"{count}."
+    return (
+        f"{count}, {result.refused[DenialCode.NO_PRICE]:,} because it counts in dollars and knew no price for "
+        f"{quote_of(result.symbol) or 'the quote currency'}; without it (--no-risk) they would have gone through."
+    )
 
 
 def span_of(result: BacktestResult) -> tuple[int, int]:

@@ -243,7 +243,8 @@ def test_the_summary_has_the_lines_of_the_specification() -> None:
     result = result_of(
         total_return_pct=24.5032, sharpe_ratio=1.852, max_drawdown_pct=8.23, num_trades=47, win_rate=0.638,
         profit_factor=2.14, initial_capital=10_000.0, final_capital=12_450.32, start_ts=START_NS,
-        end_ts=START_NS + 273 * DAY_NS, fees_paid=12.5, strategy_id="trendline_break_v1", round_trips=(trip(1.0),),
+        end_ts=START_NS + 273 * DAY_NS, fees_paid=12.5, strategy_id="trendline_break_v1",
+        round_trips=(trip(1.0, qty=0.1),),
     )  # fmt: skip
     assert summary_lines(result) == [
         "Backtest Results: trendline_break_v1 on BTC/USD",

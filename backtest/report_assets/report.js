@@ -165,9 +165,10 @@
   function drawHistogram(id, bins, unit) {
     if (!bins) return;
     const x = bins.counts.map((_, bin) => bins.start + (bin + 0.5) * bins.width);
+    const few = Math.max(...bins.counts) <= 5 ? { dtick: 1 } : {};
     const text = x.map((middle, bin) => `${percent(middle - bins.width / 2)} to ${percent(middle + bins.width / 2)}<br>${bins.counts[bin].toLocaleString("en-US")} ${unit}`);
     draw(id, [{ type: "bar", x, y: bins.counts, text, textposition: "none", hovertemplate: "%{text}<extra></extra>", width: bins.width * 0.92, marker: { color: x.map((middle) => (middle < 0 ? palette.loss : palette.gain)) } }], {
-      xaxis: axis({ ticksuffix: "%", zeroline: true, zerolinecolor: palette.soft, showgrid: false }), yaxis: axis({ title: { text: "Number of " + unit, standoff: 8 }, tickformat: ",d" }),
+      xaxis: axis({ ticksuffix: "%", zeroline: true, zerolinecolor: palette.soft, showgrid: false }), yaxis: axis({ title: { text: "Number of " + unit, standoff: 8 }, tickformat: ",d", ...few }),
     });
   }
 
