@@ -40,7 +40,7 @@ _CENT: Final = Decimal("0.01")
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One difference. ``pnl`` is what it makes of the second run's profit and loss, in ``currency``;
-    ``detail`` names the numbers behind a decision that differ."""
+    ``detail`` names the numbers behind a decision that differ, or what another time made of the fills."""
 
     kind: Kind
     ts_ns: int
@@ -169,7 +169,10 @@ def compare(a: Trail, b: Trail, *, tolerance_ns: int = TOLERANCE_NS) -> Comparis
             *_remarks(a, pnl_a),
             *_remarks(b, pnl_b),
             *_other_end(a, b, marks_a, marks_b),
-            *(f"{count:,} decisions came out alike on another cap: {cap}" for cap, count in other_caps.items()),
+            *(
+                f"{count:,} decision{'s' * (count > 1)} came out alike on another cap: {cap}"
+                for cap, count in other_caps.items()
+            ),
         ]
         return Comparison(
             a=a.name,

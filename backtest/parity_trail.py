@@ -13,9 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from backtest.contracts import BacktestResult
+from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
 from backtest.parity_market import LEDGERS, RecordedMarket, SessionFiles
 from core import ids, ledger
+from core.clock import NS_PER_MS
 from core.config_model import Config
 from core.contracts import Contract, FillEvent, OrderCancel, OrderEvent, OrderIntent, OrderUpdate, RiskDecision
 from core.errors import ConfigError, RejectedError
@@ -25,9 +26,14 @@ _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, RejectedError)  
 
 @dataclass(slots=True)
 class Story:
-    """One intent and what became of it. ``asked_ns`` is the time of the intent; of a result, that of its order."""
+    """One intent and what became of it.
+
+    ``asked_ns`` is the time of the intent, of a result that of its order; ``arrived_ns`` that of the order's arrival at
+    the venue, 0 where it is not known.
+    """
 
     intent: OrderIntent
+    arrived_ns: int = 0
     decision: RiskDecision | None = None
     order: OrderEvent | None = None
     cancel: OrderCancel | None = None
@@ -60,6 +66,7 @@ class Trail:
         complete: whether denied intents, cancels and ends of orders are known.
         denied: how many intents were denied.
         stated: profit and loss as the run itself states it, where it does.
+        rules: of a backtest's result, what it ran under.
     """
 
     name: str
@@ -69,6 +76,7 @@ class Trail:
     denied: int = 0
     stated: Decimal | None = None
     remarks: tuple[str, ...] = ()
+    rules: BacktestConfig | None = None
 
     @property
     def fills(self) -> Iterator[FillEvent]:
@@ -110,10 +118,24 @@ def trail_of_result(result: BacktestResult, name: str = "backtest") -> Trail:
     fills = [FillEvent.from_dict(plain) for plain in result.fills]
     marks = {trip.symbol: trip.price_close for trip in result.round_trips if trip.is_open}
     stated = _decimal(result.final_capital) - _decimal(result.initial_capital)
-    timing = f", fills at {result.config.fill_timing}" if result.config is not None else ""
+    stories, rules = _stories([*orders, *fills]), result.config
+    if rules is not None and rules.fill_timing is FillTiming.NEXT_TRADE:
+        for story in stories:
+            story.arrived_ns = story.order.ts_accepted_ns + rules.latency_ns if story.order is not None else 0
     return Trail(
-        f"{name}{timing}", _stories([*orders, *fills]), _exact(marks), False, result.denied, stated, result.warnings
+        f"{name}{_fill_rule(rules)}", stories, _exact(marks), False, result.denied, stated, result.warnings, rules
     )
+
+
+def _fill_rule(rules: BacktestConfig | None) -> str:
+    if rules is None:
+        return ""
+    told = f", fills at {rules.fill_timing}"
+    if rules.fill_timing is FillTiming.NEXT_TRADE:
+        told += f" by {rules.fill_model}"
+        told += f" with {100 * rules.participation:g} % of each trade" if rules.fill_model == "trade_flow" else ""
+        told += f", {rules.latency_ns / NS_PER_MS:g} ms later" if rules.latency_ns else ""
+    return told
 
 
 def read_trail(path: Path, config: Config) -> Trail:
@@ -166,7 +188,9 @@ def _end(story: Story | None, message: OrderCancel | OrderUpdate) -> None:
         return
     if isinstance(message, OrderCancel):
         story.cancel = story.cancel or message
-    elif message.done:
+        return
+    story.arrived_ns = story.arrived_ns or message.ts_ns  # what a venue says first of an order, it says when it comes
+    if message.done:
         story.ended = message
 
 

@@ -14,7 +14,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from backtest.contracts import BacktestConfig
 from backtest.parity_market import SessionFiles
+from core.clock import NS_PER_MS
 from core.config_model import Config
 from core.config_record import RecordedConfig, recorded_configs
 from core.errors import ConfigError
@@ -78,6 +80,28 @@ def changes(a: Config, b: Config) -> list[KeyChange]:
 def told_changes(a: Config, b: Config) -> str:
     """The same in words, the first few by name; an empty text for none."""
     return _listed(changes(a, b))
+
+
+def told_rules(session: Config, rules: BacktestConfig) -> str:
+    """By which rules a backtest differs from a session, in words; an empty text for none. Caps and bars of a backtest
+    are those of its installation, which its result does not keep."""
+    paper, flow = session.paper, session.paper.fill_model == "trade_flow"
+    fees = {symbol: session.instruments[symbol] for symbol in rules.traded if symbol in session.instruments}
+    maker = rules.commission_rate if rules.maker_rate is None else rules.maker_rate
+    entry = next((each for each in session.strategies if each.id == rules.strategy_id), None)
+    params = dict(entry.params) if entry is not None else {}
+    pairs: list[tuple[str, Any, Any]] = [
+        ("fill timing", "next_trade", rules.fill_timing.value),
+        ("fill model", paper.fill_model, rules.fill_model),
+        ("participation", paper.participation if flow else 1.0, rules.participation),
+        ("latency", 0, f"{rules.latency_ns / NS_PER_MS:g} ms" if rules.latency_ns else 0),
+        ("slippage", 0.0, rules.slippage_bps),
+        *((f"taker fee of {symbol}", float(row.taker_fee), rules.commission_rate) for symbol, row in fees.items()),
+        *((f"maker fee of {symbol}", float(row.maker_fee), maker) for symbol, row in fees.items()),
+        *((f"params.{key}", params.get(key), rules.params.get(key)) for key in sorted({*params, *rules.params})),
+        ("risk engine", True, rules.risk),
+    ]
+    return _listed([KeyChange(name, a, b) for name, a, b in pairs if a != b])
 
 
 def _listed(found: Sequence[KeyChange]) -> str:

@@ -71,12 +71,12 @@ def diff(
             other = _own(b, config)
             second = read_trail(b, other.config)
         notes = _on_two(own, other)
+        notes += _on_rules(("A", own, first), ("B", other, second))
     found = compare(first, second, tolerance_ns=round(tolerance * NS_PER_S))
-    found = replace(found, remarks=(*notes, *found.remarks))
     if as_json:
-        print_json(found.to_dict())
+        print_json(replace(found, remarks=(*notes, *found.remarks)).to_dict())
     else:
-        print_comparison(found, limit)
+        print_comparison(found, limit, notes)
     if not found.equal:
         raise typer.Exit(Exit.BAD)
 
@@ -112,6 +112,15 @@ def _on_two(a: SessionConfig, b: SessionConfig) -> list[str]:
     if a.recorded and b.recorded and (told := told_changes(a.config, b.config)):
         notes.append(f"A and B ran under configurations that differ in {told}")
     return notes
+
+
+def _on_rules(*runs: tuple[str, SessionConfig, Trail]) -> Iterator[str]:
+    """In what a backtest's rules differ from what the session beside it ran under."""
+    from backtest.session_config import told_rules
+
+    for (_, own, session), (name, _, result) in (runs, runs[::-1]):
+        if session.rules is None and result.rules is not None and (told := told_rules(own.config, result.rules)):
+            yield f"{name}'s rules differ from the session's configuration in {told}"
 
 
 def _again(session: Path, config: Config, *, engine: bool) -> Trail:

@@ -25,8 +25,9 @@ _MEANING: Final = {
 }
 
 
-def print_comparison(found: Comparison, limit: int) -> None:
-    """The verdict, both runs, what the difference in money consists of, and the differences."""
+def print_comparison(found: Comparison, limit: int, notes: Sequence[str] = ()) -> None:
+    """The verdict, both runs, in what they ran otherwise (``notes``), what the difference in money consists of, and
+    the differences."""
     alike = found.volume_a == found.volume_b
     verdict = "no differences" if found.equal else f"{_count(len(found.differences), 'difference')}"
     print_heading("diff", verdict, alarming=not found.equal)
@@ -35,6 +36,8 @@ def print_comparison(found: Comparison, limit: int) -> None:
         ("B", found.b, found.volume_b, found.pnl_b),
     ):
         print_folded(f"  {letter}  {name}: {_volume(volume)}; profit and loss {_amounts(pnl)}", 5)
+    for note in notes:
+        print_folded(f"  note: {note}", 8)
     if found.equal:
         compared = _volume(found.volume_a) if alike else f"{_volume(found.volume_a)}, {_volume(found.volume_b)}"
         print_folded(f"  compared {compared}: equal, and so is profit and loss to the last decimal", 5)
@@ -91,7 +94,7 @@ def _print_differences(differences: Sequence[Difference], limit: int) -> None:
         if folded:
             print_folded(f"      {row[4]}: {row[5]} → {row[6]}", 8)
         if each.detail:
-            print_folded(f"      on {each.detail}", 9)
+            print_folded(f"      {'on ' if each.kind is Kind.DECISION else ''}{each.detail}", 9)
     if len(differences) > len(shown):
         print_line(f"  … and {len(differences) - len(shown):,} more: --limit 0 shows all, --json every field")
 

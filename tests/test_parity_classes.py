@@ -296,6 +296,23 @@ def test_two_saved_results_that_differ_in_their_commission_differ_in_fees(base: 
     assert_adds_up(found)
 
 
+def test_two_saved_results_that_differ_in_their_latency_differ_in_timing(base: Recorded, tmp_path: Path) -> None:
+    prompt = read_trail(result_of(base, tmp_path / "result_prompt.json"), base.config)
+    late = read_trail(result_of(base, tmp_path / "result_late.json", latency_ns=250 * MS), base.config)
+
+    found = compare(prompt, late)
+
+    first = found.differences[0]
+    assert (first.kind, first.what, first.b) == (Kind.TIMING, "at the venue", "+250.000 ms")
+    assert found.parts["USDT"]["timing"] != 0
+    assert found.counts["fill"] == found.counts["fee"] == 0
+    assert any(each.detail.startswith("filled 0.0") for each in found.differences), "with what came of it"
+    assert found.b.endswith(
+        "result_late.json, fills at next_trade by trade_flow with 100 % of each trade, 250 ms later"
+    )
+    assert_adds_up(found)
+
+
 def test_a_file_that_is_no_result_is_refused_in_words(base: Recorded, tmp_path: Path) -> None:
     file = tmp_path / "notes.json"
     file.write_text('{"strategy_id": "x"}')

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from backtest.parity import Comparison, compare, read_trail, trail_of_session
+from backtest.parity import Comparison, Kind, compare, read_trail, trail_of_session
 from backtest.parity_engine import engine_trail
 from backtest.runner import main as run_backtest
+from controller.cli import main as diff
+from controller.terminal import Exit
 from tests import captures
 from tests.conftest import ROOT
 from tests.parity_sessions import (
+    FEED,
     Recorded,
     configured,
     late_and_lost,
@@ -123,33 +126,69 @@ def test_the_kill_switch_reaches_the_engine_where_it_was_pulled(
     assert found.volume_a.denied >= denials
 
 
-@pytest.mark.parametrize(
-    ("name", "symbol"), [("btc_market", "BTC/USDT"), ("btc_limit", "BTC/USDT"), ("eth_limit", "ETH/USDT")]
-)
+@pytest.mark.parametrize("name", ["btc_market", "btc_limit", "eth_limit"])
 def test_a_backtest_from_the_command_line_on_a_sessions_trades_has_its_orders_fills_and_profit(
-    name: str, symbol: str, tmp_path: Path
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a user does it: no more than the session's journals and configuration, and the rules of its fills."""
-    run = alone(tmp_path, name)
-    code = run_backtest(
-        [
-            "--strategy", name, "--symbol", symbol, "--journals", str(run.folder / "journals"), "--fill", "next_trade",
-            "--fill-model", "trade_flow", "--participation", "0.5", "--out", str(tmp_path / "out"),
-            "--config-root", str(run.config.root),
-        ]
-    )  # fmt: skip
-    assert code == 0
+    run, result = session_and_backtest(name, tmp_path, "--participation", "0.5")
 
-    (result,) = (tmp_path / "out").glob("result_*.json")
     found = compare(trail_of_session(run.folder, run.config), read_trail(result, run.config))
 
     assert found.differences == ()
     assert found.pnl_a == found.pnl_b
     assert found.volume_a.fills > 5
-    assert json.loads(result.read_text())["config"]["participation"] == 0.5
+    assert diff(["diff", str(run.folder), str(result), "--config-root", str(run.config.root)]) == Exit.DONE
+    assert "rules differ" not in capsys.readouterr().out
 
 
-def alone(into: Path, name: str) -> Recorded:
-    """A session of one of the busy strategies."""
-    entry = next(e for e in configured(into / "draft").model_dump(by_alias=True)["strategies"] if e["id"] == name)
-    return recorded(into / "run", strategies=[entry])
+def test_so_has_one_on_bars_to_the_second_in_which_the_clock_closes_a_bar_where_nothing_trades(tmp_path: Path) -> None:
+    """Trades alone do not tell which event of that second the fleet heard first."""
+    run, result = session_and_backtest("kernel", tmp_path, "--participation", "0.5")
+
+    found = compare(trail_of_session(run.folder, run.config), read_trail(result, run.config))
+
+    assert {(each.kind, each.what, each.pnl) for each in found.differences} <= {(Kind.TIMING, "ordered", 0)}
+    assert all(abs(float(each.b.split()[0])) < 1_000 for each in found.differences)
+    assert found.pnl_a == found.pnl_b
+    assert (found.volume_a.fills, found.volume_a.denied) == (found.volume_b.fills, found.volume_b.denied)
+    assert found.volume_a.fills > 5
+
+
+def test_diff_names_the_rules_in_which_a_backtest_differs_from_a_session(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = ["--latency-ms", "40", "--commission", "0.0012", "--param", "lookback_periods=6", "--no-risk"]
+    run, result = session_and_backtest("btc_market", tmp_path, *changed)
+
+    for pair in ([run.folder, result], [result, run.folder]):
+        capsys.readouterr()
+        assert diff(["diff", *map(str, pair), "--json", "--config-root", str(run.config.root)]) == Exit.BAD
+        remark = json.loads(capsys.readouterr().out)["remarks"][0]
+        assert remark.removeprefix("A").removeprefix("B") == (
+            "'s rules differ from the session's configuration in participation 0.5 → 1, latency 0 → 40 ms, taker fee "
+            "of BTC/USDT 0.001 → 0.0012, maker fee of BTC/USDT 0.001 → 0.0012, params.lookback_periods 5 → 6, risk "
+            "engine True → False"
+        )
+
+
+def session_and_backtest(name: str, into: Path, *options: str) -> tuple[Recorded, Path]:
+    """A session of one strategy alone, and the file of the runner's backtest of it on the session's trades."""
+    kernel = {
+        "id": "kernel", "class": "strategies.kernels.sma_cross.SmaCross", "symbols": ["BTC/USDT"],
+        "events": ["md.ohlcv.1m.*"], "params": {"fast": 2, "slow": 5, "qty": 0.03},
+    }  # fmt: skip
+    entries = [*configured(into / "draft").model_dump(by_alias=True)["strategies"], kernel]
+    entry = next(each for each in entries if each["id"] == name)
+    run = recorded(into / "run", "synthetic:7:60" if name == "kernel" else FEED, strategies=[entry])
+    (run.config.root / "config" / "strategies.yaml").write_text(json.dumps({"strategies": [entry]}, default=str))
+    code = run_backtest(
+        [
+            "--strategy", name, "--symbol", entry["symbols"][0], "--journals", str(run.folder / "journals"),
+            "--fill", "next_trade", "--fill-model", "trade_flow", "--out", str(into / "out"),
+            "--config-root", str(run.config.root), *options,
+        ]
+    )  # fmt: skip
+    assert code == 0
+    (result,) = (into / "out").glob("result_*.json")
+    return run, result
