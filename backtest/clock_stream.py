@@ -23,7 +23,8 @@ class ClockStream:
     Attributes:
         series: those it is made of, in the order of the stream.
         events: every bar.
-        moments: the close times, each once, ascending.
+        times: the close times, each once, ascending.
+        moments: the same as a list.
         starts: where in ``events`` each moment begins, and the end.
     """
 
@@ -35,7 +36,7 @@ class ClockStream:
         if len(self.series) == 1:
             (only,) = self.series
             self.events: list[OHLCVBar] = only.events
-            self.moments: list[int] = only.ts_close.tolist()
+            self.times, self.moments = only.ts_close, only.closes_at
             self.starts: Sequence[int] = range(len(only) + 1)
             self.kinds: list[int] | None = None
             return
@@ -48,8 +49,8 @@ class ClockStream:
         flat = [bar for each in self.series for bar in each.events]
         self.events = [flat[at] for at in order.tolist()]
         self.kinds = rank[order].tolist()
-        moments, starts = np.unique(times[order], return_index=True)
-        self.moments = moments.tolist()
+        self.times, starts = np.unique(times[order], return_index=True)
+        self.moments = self.times.tolist()
         self.starts = [*starts.tolist(), len(flat)]
 
     def __len__(self) -> int:

@@ -5,16 +5,21 @@ Amounts are in quote currency unless a name says otherwise, rates are fractions,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from core.contracts import Contract, Side
 from core.errors import ConfigError
 from core.quick_build import quickly_built
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+T = TypeVar("T", covariant=True)
 SlippageModel = Literal["fixed", "range", "volume"]
 
 
@@ -87,7 +92,9 @@ class BacktestConfig:
             ("timeframes", self.timeframes, bool(self.timeframes), "at least one"),
             ("participation", self.participation, 0 < self.participation <= 1, "above 0 to 1"),
             (
-                "participation", self.participation, self.participation == 1 or self._in_the_flow,
+                "participation",
+                self.participation,
+                self.participation == 1 or self._in_the_flow,
                 "1 without fill timing next_trade and fill model trade_flow, which alone look at quantities",
             ),
         ):
@@ -135,33 +142,59 @@ class RoundTrip:
         return 100.0 * self.pnl / (self.qty * self.price_open)
 
 
-class PlainForms(Sequence[Mapping[str, Any]]):
-    """Messages as plain JSON values, made when first asked for: who only wants figures does not wait for them."""
+class MadeWhenAsked(Sequence[T]):
+    """Values that are only made when the first of them is asked for: who wants figures does not wait for them."""
+
+    @cached_property
+    def _made(self) -> tuple[T, ...]:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[T, ...]: ...
+    def __getitem__(self, at: int | slice) -> T | tuple[T, ...]:
+        return self._made[at]
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._made)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._made == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # neither have the values
+
+    def __repr__(self) -> str:
+        return repr(list(self._made))
+
+
+class PlainForms(MadeWhenAsked[Mapping[str, Any]]):
+    """Messages as plain JSON values."""
 
     def __init__(self, messages: Iterable[Contract]) -> None:
         self._messages = tuple(messages)
 
     @cached_property
-    def _plain(self) -> tuple[Mapping[str, Any], ...]:
+    def _made(self) -> tuple[Mapping[str, Any], ...]:
         return tuple(message.to_dict() for message in self._messages)
-
-    @overload
-    def __getitem__(self, at: int) -> Mapping[str, Any]: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[Mapping[str, Any], ...]: ...
-    def __getitem__(self, at: int | slice) -> Mapping[str, Any] | tuple[Mapping[str, Any], ...]:
-        return self._plain[at]
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self._plain == tuple(other)
 
-    __hash__ = None  # type: ignore[assignment]  # neither have the values
+class EquityCurve(MadeWhenAsked[tuple[int, float]]):
+    """(ts_ns, capital) after every bar. ``ts_ns`` and ``equity`` are the same as columns, each of shape ``(bars,)``."""
 
-    def __repr__(self) -> str:
-        return repr(self._plain)
+    def __init__(self, ts_ns: npt.NDArray[np.int64], equity: npt.NDArray[np.float64]) -> None:
+        self.ts_ns = ts_ns
+        self.equity = equity
+
+    @cached_property
+    def _made(self) -> tuple[tuple[int, float], ...]:
+        return tuple(zip(self.ts_ns.tolist(), self.equity.tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.ts_ns)
 
 
 @dataclass(frozen=True)
@@ -194,7 +227,7 @@ class BacktestResult:
     num_trades: int
     win_rate: float
     profit_factor: float
-    equity_curve: list[tuple[int, float]]
+    equity_curve: Sequence[tuple[int, float]]
     config: BacktestConfig | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     round_trips: tuple[RoundTrip, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any, Final
 from backtest import fingerprints
 from backtest.clock_stream import ClockStream
 from backtest.collection import seldom_collecting
-from backtest.contracts import BacktestConfig, BacktestResult, Fingerprints, PlainForms
+from backtest.contracts import BacktestConfig, BacktestResult, EquityCurve, Fingerprints, PlainForms
 from backtest.desk import Desk
 from backtest.equity_tracker import equity_columns
 from backtest.fill_simulator import Booked, FillSimulator, with_fees
@@ -86,7 +86,7 @@ class BacktestEngine:
             strategy = [Entrant(config.strategy_id, strategy, config.traded, config.params)]
         self._entrants = tuple(strategy)
         self._stream = ClockStream(self._series)
-        self._grids = {each.symbol: PriceGrid(each, self._instruments[each.symbol]) for each in self._shortest()}
+        self._grids = {each.symbol: PriceGrid.of(each, self._instruments[each.symbol]) for each in self._shortest()}
         self.trail: Sequence[Contract] = ()
         self.booked: Sequence[Booked] = ()
 
@@ -171,8 +171,7 @@ class BacktestEngine:
 
     def _result(self, desk: Desk | TradeDesk, refusals: Sequence[str]) -> BacktestResult:
         config, venue, trail = self.config, desk.venue, desk.trail
-        times, equity = equity_columns(config.initial_capital, self._grids, self._stream.moments, venue.booked)
-        curve = list(zip(self._stream.moments, equity.tolist(), strict=True))
+        times, equity = equity_columns(config.initial_capital, self._grids, self._stream.times, venue.booked)
         trips = round_trips(venue.booked, self._grids)
         metrics = measure(times, equity, trades_of(trips), initial_capital=config.initial_capital)
         said = _by_kind(trail)
@@ -188,16 +187,16 @@ class BacktestEngine:
             strategy_id=config.strategy_id,
             symbol=config.symbol,
             start_ts=self._series[0].ts_open[0].item() if not config.start_ts else config.start_ts,
-            end_ts=config.end_ts or curve[-1][0],
+            end_ts=config.end_ts or times[-1].item(),
             initial_capital=config.initial_capital,
-            final_capital=curve[-1][1],
+            final_capital=equity[-1].item(),
             total_return_pct=metrics["total_return_pct"],
             sharpe_ratio=metrics["sharpe_ratio"],
             max_drawdown_pct=metrics["max_drawdown_pct"],
             num_trades=sum(not trip.is_open for trip in trips),
             win_rate=metrics["win_rate"],
             profit_factor=metrics["profit_factor"],
-            equity_curve=curve,
+            equity_curve=EquityCurve(times, equity),
             config=config,
             metrics=metrics,
             round_trips=trips,

@@ -15,6 +15,7 @@ import numpy as np
 from backtest.fill_simulator import Booked
 from backtest.price_grid import PriceGrid
 from backtest.series import Floats, Ints
+from core.errors import ConfigError
 from core.instruments import Instrument
 from core.position_ledger import FEE_UNIT
 
@@ -26,6 +27,8 @@ class _Scale:
 
     def __init__(self, initial_capital: float, instruments: Iterable[Instrument]) -> None:
         capital = Decimal(repr(float(initial_capital)))
+        if not capital.is_finite():
+            raise ConfigError(f"initial_capital: expected a finite amount, got {initial_capital}")
         units = {instrument.symbol: instrument.money_unit for instrument in instruments}
         exponents = (int(each.as_tuple().exponent) for each in (capital, FEE_UNIT, *units.values()))
         self.decimals = -min(0, *exponents)
@@ -96,7 +99,7 @@ def equity_curve(
 
 
 def equity_columns(
-    initial_capital: float, grids: Mapping[str, PriceGrid], moments: Sequence[int], booked: Sequence[Booked]
+    initial_capital: float, grids: Mapping[str, PriceGrid], moments: Sequence[int] | Ints, booked: Sequence[Booked]
 ) -> tuple[Ints, Floats]:
     """Times and the equity at each of them; the same floats that an ``EquityTracker`` gives.
 

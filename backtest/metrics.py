@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from backtest.contracts import RoundTrip
+from backtest.contracts import EquityCurve, RoundTrip
 from backtest.metrics_drawdown import drawdowns
 from backtest.metrics_returns import DAY_NS, UNBOUNDED, Floats, Ints, changes, daily_closes
 from backtest.metrics_trades import Trades, trades_of
@@ -131,6 +131,8 @@ def calculate_metrics(
 
 def columns_of(equity_curve: Sequence[tuple[int, float]]) -> tuple[Ints, Floats]:
     """Times and capital of a curve as two columns."""
+    if isinstance(equity_curve, EquityCurve):
+        return equity_curve.ts_ns, equity_curve.equity
     points = len(equity_curve)
     return (
         np.fromiter(map(itemgetter(0), equity_curve), np.int64, points),

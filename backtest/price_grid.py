@@ -6,7 +6,7 @@ Everything that fills, values or slips reads these columns; floats stay with the
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
@@ -44,7 +44,15 @@ class PriceGrid:
         columns = [_in_ticks(getattr(series, name), instrument, name, series) for name in names]
         (self.open, _), (self.high, _), (self.low, _), (self.close, _) = columns
         self.off_grid = sum(count for _, count in columns)
-        self.closes_at: list[int] = series.ts_close.tolist()
+        self.closes_at = series.closes_at
+
+    @classmethod
+    def of(cls, series: BarSeries, instrument: Instrument) -> PriceGrid:
+        """The same, made once for each series and instrument. Raises as the class does."""
+        found: PriceGrid | None = series.kept.get(instrument)
+        if found is None:
+            found = series.kept[instrument] = cls(series, instrument)
+        return found
 
     @cached_property
     def opens_at(self) -> list[int]:
@@ -124,6 +132,16 @@ def derived_instrument(
         ConfigError: prices of more than ten decimals, which are on no grid that can be told from noise.
     """
     every = list(series)
+    if len(every) == 1 and tick_size is None and lot_size is None:
+        kept = every[0].kept
+        if "instrument" not in kept:
+            kept["instrument"] = _derived(every, None, None)
+        instrument: Instrument = kept["instrument"]
+        return instrument
+    return _derived(every, tick_size, lot_size)
+
+
+def _derived(every: Sequence[BarSeries], tick_size: Decimal | None, lot_size: Decimal | None) -> Instrument:
     prices = np.unique(np.concatenate([np.concatenate([s.open, s.high, s.low, s.close]) for s in every]))
     if tick_size is None:
         decimals = _decimals(prices)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -86,12 +86,27 @@ class BarSeries:
             return [make(symbol, timeframe, o, c, at, high, low, to, v) for o, c, at, high, low, to, v in rows]
 
     @cached_property
+    def closes_at(self) -> list[int]:
+        """``ts_close`` as a list, made once."""
+        times: list[int] = self.ts_close.tolist()
+        return times
+
+    @cached_property
     def checksum(self) -> str:
         """SHA-256 over symbol, timeframe and every column."""
         whole = hashlib.sha256(f"{self.symbol}|{self.timeframe}".encode())
         for name in ("ts_open", "ts_close", *_PRICES, "volume"):
             whole.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return whole.hexdigest()
+
+    @cached_property
+    def kept(self) -> dict[Any, Any]:
+        """What was made of the columns and serves the next run too, by what it is: see ``PriceGrid.of``."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The columns alone: what was made of them is made again where they go."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def gaps(self) -> int:
@@ -102,6 +117,12 @@ class BarSeries:
         """The bars that open in ``[start_ts, end_ts)``; 0 stands for no end. Raises ConfigError when there are none."""
         first = int(np.searchsorted(self.ts_open, start_ts))
         last = int(np.searchsorted(self.ts_open, end_ts)) if end_ts else len(self)
+        if first >= last:
+            raise ConfigError(
+                f"{self.symbol} {self.timeframe}: expected bars from {_utc(start_ts)} to "
+                f"{_utc(end_ts) if end_ts else 'the end'}, got bars from {_utc(int(self.ts_open[0]))} to "
+                f"{_utc(int(self.ts_close[-1]))} only"
+            )
         return self.rows(first, last)
 
     def rows(self, first: int, last: int) -> BarSeries:
@@ -178,8 +199,8 @@ def _check_spacing(times: Ints, length: int, symbol: str, timeframe: str) -> Non
     if usual < length or (common > length and len(steps) >= _MANY_STEPS):
         apart = max(common, usual) / NS_PER_S
         raise ConfigError(
-            f"{symbol}: expected bars of {timeframe}, got bars that are {apart:,g} s apart; give the "
-            "--timeframe that they have"
+            f"{symbol}: expected bars of {timeframe}, got bars that are {apart:,g} s apart; it is another "
+            "timeframe, or another file"
         )
 
 

@@ -101,7 +101,7 @@ class TargetOrders:
 
     def settle(self, event: Contract) -> list[OrderIntent | OrderCancel]:
         """What the aim takes now that an order has changed. To be called with every event, before ``aim``."""
-        if not isinstance(event, _TELLING):
+        if not isinstance(event, _TELLING) or _tells_nothing_new(event):
             return []
         aim = self._aims.get(event.symbol)
         if aim is None:
@@ -179,6 +179,13 @@ class TargetOrders:
                 f"{instrument.lot_size}, got {qty}"
             )
         return lots
+
+
+def _tells_nothing_new(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
+    """Whether neither what is held nor what is under way can have changed since the order was answered."""
+    if isinstance(event, RiskDecision):
+        return event.allowed
+    return isinstance(event, OrderUpdate) and not event.done
 
 
 def _came_to_nothing(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
