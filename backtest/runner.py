@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FILL_TIMINGS: Final = ("bar_close", "next_open", "next_trade")
 _SHOWN: Final = 12  # characters of a fingerprint
+_LONGEST_MS: Final = 86_400_000.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -80,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
         "--participation", type=float, default=1.0, metavar="SHARE",
         help="of each trade's quantity that orders may take, with trade_flow (default 1)",
     )  # fmt: skip
-    money.add_argument("--latency-ms", type=float, default=0.0, help="from decision to venue, with next_trade")
+    money.add_argument(
+        "--latency-ms", type=_milliseconds, default=0.0, metavar="MS", help="from decision to venue, with next_trade"
+    )
     money.add_argument("--tick-size", type=_step, metavar="STEP", help="of the price, instead of the instrument's")
     money.add_argument("--lot-size", type=_step, metavar="STEP", help="of the quantity, instead of the instrument's")
     money.add_argument("--no-risk", action="store_true", help="let every order pass")
@@ -98,11 +101,21 @@ def _run(chosen: argparse.Namespace) -> tuple[BacktestResult, dict[str, Path]]:
     from backtest.engine import run_backtest
     from backtest.run_request import RunRequest
 
+    _check_fill(chosen)
     request = RunRequest.of(chosen)
     result = run_backtest(
         request.config, request.data, request.entrants, instruments=request.instruments, limits=request.limits
     )
     return result, _save(result, request, report=chosen.report)
+
+
+def _check_fill(chosen: argparse.Namespace) -> None:
+    """What would be asked for in vain. Raises ConfigError."""
+    if chosen.fill == "next_trade":
+        return
+    for option, asked in (("--latency-ms", chosen.latency_ms > 0), ("--fill-model", chosen.fill_model != "last_trade")):
+        if asked:
+            raise ConfigError(f"{option}: expected --fill next_trade with it, got {chosen.fill}, which knows none")
 
 
 def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[str, Path]:
@@ -168,6 +181,16 @@ def _moment(text: str) -> datetime:
 
 def _nanoseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = -1.0
+    if not 0 <= size <= _LONGEST_MS:
+        raise argparse.ArgumentTypeError(f"expected 0 to {_LONGEST_MS:,.0f} milliseconds, got {text!r}")
+    return size
 
 
 def _step(text: str) -> Decimal:

@@ -129,6 +129,11 @@ def _of_rules(result: BacktestResult) -> Iterator[str]:
         )
     if not config.commission_rate and not config.slippage_bps:
         yield "Neither commission nor slippage: a real account pays both."
+    if len(config.timeframes) > 1:
+        yield (
+            f"Bars of {' and '.join(config.timeframes)} come as one stream: a strategy that does not look at their "
+            "timeframe, as the samples and kernels do not, takes each close for a new price."
+        )
     if not config.risk:
         yield "The risk engine was switched off: orders that it would deny were filled."
 

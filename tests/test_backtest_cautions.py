@@ -93,3 +93,13 @@ def test_a_resting_order_is_looked_for_in_the_bar_that_ends_with_its_fill() -> N
     found = lint(replace(base, fills=tuple(fills), orders=tuple(orders)), series=series)
 
     assert any(each.rule == "touched_limits" and "4 of 4 resting orders" in each.text for each in found)
+
+
+def test_several_timeframes_come_with_what_they_do_to_a_strategy_that_does_not_look() -> None:
+    base = result_of()
+    assert base.config is not None
+
+    both = cautions(replace(base, config=replace(base.config, timeframes=("1m", "5m"))))
+
+    assert any(text.startswith("Bars of 1m and 5m come as one stream") for text in both)
+    assert not any("one stream" in text for text in cautions(base))

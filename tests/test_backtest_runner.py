@@ -159,7 +159,7 @@ def test_with_trades_as_input_a_configured_strategy_hears_what_it_hears_live(
         (["--param", "slow=2"], "expected less than slow, 2, got 3"),
         (["--param", "quick=2"], "contains unknown field"),
         (["--capital", "0"], "BacktestConfig.initial_capital: expected a number above 0"),
-        (["--start", "2031-01-01"], "expected at least one bar"),
+        (["--start", "2031-01-01"], "expected bars from 2031-01-01 00:00:00 to the end"),
         (["--timeframe", "7x"], "timeframe: expected <n><s|m|h|d>"),
         (["--class", "no.such.Strategy"], "cannot import no.such"),
         (["--data", "second.csv"], "--data: expected one file for each --symbol, got 2 for 1"),
@@ -207,3 +207,23 @@ def test_help_imports_nothing_heavy() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "--fill" in done.stdout
+
+
+@pytest.mark.parametrize("option", [("--latency-ms", "50"), ("--fill-model", "trade_flow")])
+def test_what_only_trades_know_is_not_asked_of_bars_in_vain(
+    data: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str]
+) -> None:
+    assert main(run(data, *option)) == 1
+    assert f"{option[0]}: expected --fill next_trade with it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "soon"])
+def test_a_latency_is_a_number_of_milliseconds(data: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    with pytest.raises(SystemExit):
+        main(run(data, f"--latency-ms={text}"))
+    assert "milliseconds" in capsys.readouterr().err
+
+
+def test_capital_without_end_is_refused_in_a_sentence(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(run(data, "--capital", "inf")) == 1
+    assert "initial_capital: expected a finite amount, got inf" in capsys.readouterr().err

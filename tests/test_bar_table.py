@@ -211,3 +211,10 @@ def test_a_few_stray_prices_do_not_condemn_a_short_series() -> None:
     grid = PriceGrid(from_frame(table, SYMBOL, "1m"), Instrument(SYMBOL, Decimal("0.01"), Decimal(1)))
 
     assert grid.off_grid == 16
+
+
+def test_a_time_without_bars_is_answered_with_the_time_there_is() -> None:
+    series = from_frame(frame(), SYMBOL, "1m")
+
+    with pytest.raises(ConfigError, match="got bars from 2024-01-01 00:00:00 to 2024-01-01 00:12:00 only"):
+        series.between(2 * T0_S * 10**9, 0)
