@@ -218,7 +218,8 @@ class ParameterSweep:
         settings, clock = self.settings, SystemClock()
         wanted = settings.workers if settings.workers is not None else min(os.cpu_count() or 1, search.total)
         blocks = 0 if job.block_ends is None else len(job.block_ends)
-        load = Load(search.total, bars_of(job), job.compiled, blocks, marks_of(job))
+        warm = job.compiled and settings.memory is not None and self._executor is None and job.kernel.warm()
+        load = Load(search.total, bars_of(job), job.compiled, blocks, marks_of(job), warm)
         plan = planned(load, wanted, settings.memory, resident_bytes())
 
         def keep(outcomes: Iterable[Outcome]) -> None:

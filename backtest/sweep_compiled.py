@@ -72,6 +72,16 @@ class CompiledSweep:
         errors = {n * at_once + at: error for n, part in enumerate(parts) for at, error in part.errors.items()}
         return Chunk(columns, np.concatenate(metrics), np.concatenate(kept) if kept else None, errors)
 
+    def warm(self) -> bool:
+        """Compile or load what the sets run: memory taken from now on is theirs. False when it failed."""
+        job = self.job
+        try:
+            two = KernelMarket.of(job.series.rows(0, 2), job.instrument)
+            runs = run_kernels(job.entrant.make, [job.entrant.params], two, job.config, job.instrument)  # type: ignore[arg-type]  # as below
+        except Exception:  # noqa: BLE001 — foreign code: what is wrong with it, each set will tell in its row
+            return False
+        return not runs.errors
+
     def _part(self, sets: Sequence[dict[str, Any]]) -> Chunk:
         job = self.job
         runs = run_kernels(job.entrant.make, sets, self.market, job.config, job.instrument, samples=True)  # type: ignore[arg-type]  # a kernel's class, see job_of

@@ -32,13 +32,19 @@ _MOST_PER_CHUNK: Final = 4_096
 
 @dataclass(frozen=True)
 class Load:
-    """What a sweep has to hold; ``marks`` is where the curves of a compiled one are read at most."""
+    """What a sweep has to hold.
+
+    Attributes:
+        marks: where the curves of a compiled sweep are read, at most.
+        warm: whether its kernel is compiled.
+    """
 
     sets: int
     bars: int
     compiled: bool
     blocks: int
     marks: int = 0
+    warm: bool = False
 
     @property
     def worker(self) -> int:
@@ -50,7 +56,9 @@ class Load:
     @property
     def shared(self) -> int:
         """Bytes that any number of workers takes together."""
-        return _COMPILING + self.bars * _PER_BAR_COMPILED if self.compiled else _TRACKER
+        if self.compiled:
+            return self.bars * _PER_BAR_COMPILED + (0 if self.warm else _COMPILING)
+        return _TRACKER
 
     @property
     def alone(self) -> int:

@@ -19,12 +19,14 @@ from backtest.param_sweep import ParameterSweep
 from backtest.seats import Entrant
 from backtest.sweep_compiled import marked
 from backtest.sweep_job import Numbered, Outcome, SweepJob
+from backtest.sweep_memory import Load, planned
 from backtest.sweep_returns import RETURN_COLUMNS, changes_of_rows, figures_of_rows
 from backtest.sweep_run import SweepInterruptedError
 from backtest.sweep_settings import SweepSettings
 from backtest.sweep_setup import job_of
 from backtest.sweep_space import ParamSet
 from core.config_schema import RiskConfig
+from core.errors import ConfigError
 from core.instruments import Instruments
 from risk.limits import RiskLimits
 from strategies.kernels.sma_cross import SmaCross
@@ -191,6 +193,16 @@ def test_a_compiled_sweep_that_lost_its_last_chunk_goes_on(tmp_path: Path) -> No
 
     assert "sets are known from" in told[0]
     assert (tmp_path / "sweep_results.csv").read_bytes() == csv
+
+
+def test_a_kernel_that_is_compiled_needs_no_room_for_its_compiler() -> None:
+    cold, warm = (Load(1_000, 10_000, compiled=True, blocks=0, marks=40, warm=each) for each in (False, True))
+
+    assert job().kernel.warm()
+    assert cold.shared - warm.shared == 100 * 10**6
+    assert planned(warm, 4, 320 * 10**6, 250 * 10**6).workers == 4
+    with pytest.raises(ConfigError, match="memory: expected at least"):
+        planned(cold, 4, 320 * 10**6, 250 * 10**6)
 
 
 def test_a_kernel_that_cannot_run_at_all_fails_in_every_row(tmp_path: Path) -> None:
