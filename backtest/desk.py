@@ -71,16 +71,17 @@ class Desk:
             EndlessAnswersError: strategies answered their own orders without end.
         """
         self.now = now
-        queue, limit = deque(messages), len(self.trail) + MESSAGE_LIMIT
+        queue, room, takes = deque(messages), MESSAGE_LIMIT, self._takes
         while queue:
-            if len(self.trail) >= limit:
+            room -= 1
+            if room < 0:
                 raise EndlessAnswersError(
                     f"more than {MESSAGE_LIMIT} messages at {now.ts_ns}, the last one {queue[0]}; expected a strategy "
                     "not to answer every answer to its own orders with another order"
                 )
             message = queue.popleft()
             self.trail.append(message)
-            take = self._takes.get(type(message))
+            take = takes.get(type(message))
             if take is not None:
                 try:
                     queue.extend(take(message))

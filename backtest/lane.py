@@ -7,7 +7,7 @@ test holds both to the same bytes.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from operator import length_hint
 from typing import Final
@@ -29,7 +29,21 @@ class ClosePrices(Mapping[str, float]):
 
     def __init__(self, grids: Mapping[str, PriceGrid]) -> None:
         self._grids = grids
-        self.now_ns: int = 0
+        self._now_ns = 0
+        self._latest: Callable[[], OHLCVBar] | None = None
+
+    def stand_at(self, ts_ns: int) -> None:
+        """It is this time now."""
+        self._now_ns, self._latest = ts_ns, None
+
+    def follow(self, latest: Callable[[], OHLCVBar]) -> None:
+        """From now on it is the time at which the latest event closed."""
+        self._latest = latest
+
+    @property
+    def now_ns(self) -> int:
+        """What time it is."""
+        return self._now_ns if self._latest is None else self._latest().ts_close
 
     def __getitem__(self, symbol: str) -> float:
         grid = self._grids[symbol]
@@ -40,7 +54,8 @@ class ClosePrices(Mapping[str, float]):
         return price
 
     def __iter__(self) -> Iterator[str]:
-        return (symbol for symbol, grid in self._grids.items() if grid.closed_by(self.now_ns) >= 0)
+        now_ns = self.now_ns
+        return (symbol for symbol, grid in self._grids.items() if grid.closed_by(now_ns) >= 0)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -78,12 +93,11 @@ class FastLane:
         found: list[OrderIntent | OrderCancel] = []
         events = islice(self._ahead, stop - at)
         seat, bar = self._routes[0][0] if self._routes[0] else None, None
-        prices = self._prices
+        self._prices.follow(self._latest)
         if len(self._routes) == 1 and seat is not None and len(self._routes[0]) == 1:
             on_event = seat.on_event
             try:
                 for bar in events:
-                    prices.now_ns = bar.ts_close
                     answered = on_event(bar)
                     if answered and (found := seat.admitted(answered, bar)):
                         break
@@ -92,14 +106,21 @@ class FastLane:
             except Exception as error:
                 assert bar is not None
                 raise StrategyFailedError(seat.strategy_id, bar, error) from error
-            return len(stream) - length_hint(self._ahead), found
+            return self._taken, found
         for place, bar in enumerate(events, at):
-            prices.now_ns = bar.ts_close
             for seat in self._routes[stream.kind(place)]:
                 found += seat.call(bar)
             if found:
                 return place + 1, found
         return stop, found
+
+    @property
+    def _taken(self) -> int:
+        """How many events the strategies have been brought."""
+        return len(self._stream) - length_hint(self._ahead)
+
+    def _latest(self) -> OHLCVBar:
+        return self._stream.events[self._taken - 1]
 
     def _next_due(self) -> int:
         """The first moment after the settled one at which more than the strategies' bars may happen."""
@@ -113,14 +134,14 @@ class FastLane:
         open_until(self._desk, self._stream.moments, moment, self._prices)
         self._moment = moment
         now = Moment(self._stream.moments[moment], moment)
-        self._prices.now_ns = now.ts_ns
+        self._prices.stand_at(now.ts_ns)
         self._desk.on_close(now)
 
 
 def open_until(desk: Desk, moments: list[int], moment: int, prices: ClosePrices) -> None:
     """The opens, before a moment, that orders wait for."""
     while (ts_ns := desk.venue.next_open_ns) < moments[moment]:
-        prices.now_ns = ts_ns
+        prices.stand_at(ts_ns)
         desk.on_open(Moment(ts_ns, bisect_right(moments, ts_ns), opened=True))
 
 
