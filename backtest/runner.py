@@ -33,13 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(chosen: argparse.Namespace) -> int:
-    result, files = _run(chosen)
+    result, files, data = _run(chosen)
     if chosen.as_json:
         print(json.dumps({**result.to_dict(), "files": {name: str(path) for name, path in files.items()}}))
         return EXIT_OK
     from backtest.summary import summary_lines
 
-    print("\n".join([*summary_lines(result), *_details(result), ""]))
+    print("\n".join([*summary_lines(result), *data, *_details(result), ""]))
     print(f"Equity curve saved to: {files['equity']}")
     print(f"Result saved to:       {files['result']}")
     if "report" in files:
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _run(chosen: argparse.Namespace) -> tuple[BacktestResult, dict[str, Path]]:
+def _run(chosen: argparse.Namespace) -> tuple[BacktestResult, dict[str, Path], list[str]]:
     from backtest.engine import run_backtest
     from backtest.run_request import RunRequest
 
@@ -106,7 +106,7 @@ def _run(chosen: argparse.Namespace) -> tuple[BacktestResult, dict[str, Path]]:
     result = run_backtest(
         request.config, request.data, request.entrants, instruments=request.instruments, limits=request.limits
     )
-    return result, _save(result, request, report=chosen.report)
+    return result, _save(result, request, report=chosen.report), _taken_from(request)
 
 
 def _check_fill(chosen: argparse.Namespace) -> None:
@@ -135,6 +135,22 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
         bars = [each for each in request.data if isinstance(each, BarSeries)]
         files["report"] = generate_report(result, folder / f"report_{name}.html", series=bars or None)
     return files
+
+
+def _taken_from(request: RunRequest) -> list[str]:
+    """The bars that were read and when they were, so that a misread time column is seen; and the parameters given."""
+    from backtest.metrics_format import minute
+    from backtest.series import BarSeries
+
+    lines = [
+        f"Data:           {each.symbol} {each.timeframe}, {len(each):,} bars, the first from "
+        f"{minute(int(each.ts_open[0]))} to {minute(int(each.ts_close[0]))}, the last one to "
+        f"{minute(int(each.ts_close[-1]))}"
+        for each in request.data
+        if isinstance(each, BarSeries)
+    ]
+    given = ", ".join(f"{name} {value}" for name, value in sorted(request.config.params.items()))
+    return [*lines, f"Parameters:     {given or 'as the strategy has them'}"]
 
 
 def _details(result: BacktestResult) -> list[str]:

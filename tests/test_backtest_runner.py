@@ -52,6 +52,8 @@ def test_a_run_prints_its_summary_and_saves_curve_and_result(data: Path, capsys:
     ):
         assert line in printed
     assert "at the open of the bar after" in printed
+    assert "Data:           ATOM/USDT 1m, 400 bars, the first from 2023-12-31 23:30 to 2023-12-31 23:31" in printed
+    assert "Parameters:     fast 3, slow 9" in printed
     curve = data.parent / "out" / "equity_sma_cross_v1_ATOMUSDT.ndjson"
     assert f"Equity curve saved to: {curve}" in printed
     points = [json.loads(line) for line in curve.read_text().splitlines()]
