@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -82,6 +82,17 @@ class Trail:
     def fills(self) -> Iterator[FillEvent]:
         """All fills, story by story."""
         return (fill for story in self.stories for fill in story.fills)
+
+
+def only_of(trail: Trail, strategies: frozenset[str]) -> Trail:
+    """The same run as far as some of its strategies go; a remark says so where others are left out."""
+    stories = tuple(story for story in trail.stories if story.intent.strategy_id in strategies)
+    if len(stories) == len(trail.stories):
+        return trail
+    others = sorted({story.intent.strategy_id for story in trail.stories} - strategies)
+    remark = f"left out {', '.join(others)}, which share its caps and the volume that trades"
+    denied = sum(story.decision is not None and not story.decision.allowed for story in stories)
+    return replace(trail, stories=stories, denied=denied, remarks=(*trail.remarks, remark))
 
 
 def trail_of(

@@ -72,6 +72,7 @@ def diff(
             second = read_trail(b, other.config)
         notes = _on_two(own, other)
         notes += _on_rules(("A", own, first), ("B", other, second))
+        first, second = _common(first, second), _common(second, first)
     found = compare(first, second, tolerance_ns=round(tolerance * NS_PER_S))
     if as_json:
         print_json(replace(found, remarks=(*notes, *found.remarks)).to_dict())
@@ -121,6 +122,15 @@ def _on_rules(*runs: tuple[str, SessionConfig, Trail]) -> Iterator[str]:
     for (_, own, session), (name, _, result) in (runs, runs[::-1]):
         if session.rules is None and result.rules is not None and (told := told_rules(own.config, result.rules)):
             yield f"{name}'s rules differ from the session's configuration in {told}"
+
+
+def _common(run: Trail, other: Trail) -> Trail:
+    """A session beside a backtest counts as far as the strategy goes that was tested."""
+    from backtest.parity_trail import only_of
+
+    if run.rules is not None or other.rules is None:
+        return run
+    return only_of(run, frozenset([other.rules.strategy_id, *(each.intent.strategy_id for each in other.stories)]))
 
 
 def _again(session: Path, config: Config, *, engine: bool) -> Trail:

@@ -39,7 +39,8 @@ def print_comparison(found: Comparison, limit: int, notes: Sequence[str] = ()) -
     for note in notes:
         print_folded(f"  note: {note}", 8)
     if found.equal:
-        compared = _volume(found.volume_a) if alike else f"{_volume(found.volume_a)}, {_volume(found.volume_b)}"
+        volumes = _volume(found.volume_a), _volume(found.volume_b)  # a result keeps no denied intents
+        compared = volumes[0] if alike else f"{volumes[0]} of A with {volumes[1]} of B"
         print_folded(f"  compared {compared}: equal, and so is profit and loss to the last decimal", 5)
     else:
         _print_parts(found)

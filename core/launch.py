@@ -74,7 +74,7 @@ def start(spec: DaemonSpec, read: Callable[[], Config], *, lockstep: bool = Fals
     """Serve the daemon until it ends; ``read`` gives the configuration, now and on a reload."""
     config = read()
     start_logging(spec.name, config)
-    record_config(config, SystemClock().now_ns())
+    record_config(config, SystemClock().now_ns())  # ambient: when a start was, for who reads it
     asyncio.run(_serve(spec, config, read, service_settings(spec, config, lockstep, port)))
 
 
@@ -103,7 +103,7 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
         if spec.reload is not None:
             spec.reload(host.component, fresh)
         in_force = fresh.model_copy(update={"app": config.app})  # the files of a running daemon stay where they are
-        record_config(in_force, SystemClock().now_ns())
+        record_config(in_force, SystemClock().now_ns())  # ambient: likewise
 
     await Supervisor(spec.name, begin, settings).run()
 

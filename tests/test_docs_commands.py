@@ -39,6 +39,10 @@ LINT: Final = (
     ".venv/bin/njord-ctl lint-backtest var/backtest/result_sma_cross_v1_BTCUSDT.json"
     " --journals var/runs/monday/journals"
 )
+BACKTEST_ON_TRADES: Final = (
+    ".venv/bin/python -m backtest.runner --strategy trendline_break_v1 --symbol BTC/USDT --journals "
+    "var/runs/monday/journals --fill next_trade --fill-model trade_flow --participation 0.5"
+)
 SWEEP_KEEPING_RETURNS: Final = SWEEP.replace("python -m backtest.param_sweep", "njord-ctl sweep") + " --pbo"
 LINT_A_SWEEP: Final = (
     ".venv/bin/njord-ctl lint-backtest var/backtest/sweep_results.json --journals var/runs/monday/journals"
@@ -187,9 +191,14 @@ def compare_with_a_replay(typed: TypedCommands, command: str) -> None:
     assert "no differences" in typed.run(command)
 
 
-def compare_with_the_engine(typed: TypedCommands, command: str) -> None:
+def backtest_on_trades(typed: TypedCommands, command: str) -> None:
     run_monday(typed, RUN_MONDAY)
-    assert "note: event engine: paper.participation is 0.5 in the fleet" in typed.run(command, status=4)
+    assert "of which at most 50 % goes to orders" in typed.run(command)
+
+
+def compare_with_a_backtest(typed: TypedCommands, command: str) -> None:
+    backtest_on_trades(typed, BACKTEST_ON_TRADES)
+    assert "no differences" in typed.run(command)
 
 
 def compare_two_sessions(typed: TypedCommands, command: str) -> None:
@@ -285,7 +294,11 @@ HOW: Final[dict[str, Way]] = {
     f".venv/bin/njord-ctl ledger show {LEDGER}": ask_the_ledger,
     RUN_MONDAY: run_monday,
     ".venv/bin/njord-ctl diff var/runs/monday --backtest": compare_with_a_replay,
-    ".venv/bin/njord-ctl diff var/runs/monday --engine": compare_with_the_engine,
+    ".venv/bin/njord-ctl diff var/runs/monday --engine": compare_with_a_replay,
+    BACKTEST_ON_TRADES: backtest_on_trades,
+    ".venv/bin/njord-ctl diff var/runs/monday var/backtest/result_trendline_break_v1_BTCUSDT.json": (
+        compare_with_a_backtest
+    ),
     ".venv/bin/njord-ctl diff var/runs/monday var/runs/tuesday": compare_two_sessions,
     BACKTEST: backtest,
     LINT: lint_a_backtest,

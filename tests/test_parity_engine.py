@@ -192,3 +192,22 @@ def session_and_backtest(name: str, into: Path, *options: str) -> tuple[Recorded
     assert code == 0
     (result,) = (into / "out").glob("result_*.json")
     return run, result
+
+
+def test_beside_a_backtest_a_session_counts_as_far_as_the_strategy_that_was_tested(
+    full: Recorded, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, result = session_and_backtest("btc_market", tmp_path, "--participation", "0.5")
+    capsys.readouterr()
+
+    diff(["diff", str(full.folder), str(result), "--json", "--config-root", str(full.config.root)])
+
+    found = json.loads(capsys.readouterr().out)
+    assert {each["strategy_id"] for each in found["differences"]} <= {"btc_market"}
+    assert any("left out btc_limit, btc_too_large, eth_limit, eth_market" in each for each in found["remarks"])
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A session of all busy strategies."""
+    return recorded(tmp_path_factory.mktemp("full"))
