@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from core.instruments import Instruments
     from research.lookahead import LookaheadReport
     from research.lookahead_decisions import Decision
+    from research.lookahead_outside import OutsideReport
     from research.lookahead_warm_up import WarmUpReport
     from risk.limits import RiskLimits
 
@@ -47,11 +48,12 @@ class FromData:
 
 @dataclass(frozen=True)
 class HonestyReport:
-    """The answers of the three detectors. ``clean``: no decision knew the future; a short warm-up is no leak."""
+    """The answers of the detectors. ``clean``: no decision was seen to know the future; a short warm-up is no leak."""
 
     truncated: LookaheadReport
     disturbed: LookaheadReport
     warm_up: WarmUpReport
+    outside: OutsideReport
 
     @property
     def clean(self) -> bool:
@@ -60,7 +62,12 @@ class HonestyReport:
 
     def lines(self) -> list[str]:
         """For a terminal."""
-        parts = (("Cut data", self.truncated), ("Another future", self.disturbed), ("Warm-up", self.warm_up))
+        parts = (
+            ("Cut data", self.truncated),
+            ("Another future", self.disturbed),
+            ("Other prices", self.outside),
+            ("Warm-up", self.warm_up),
+        )
         lines = []
         for name, report in parts:
             head, *rest = report.lines()
@@ -73,6 +80,8 @@ class HonestyReport:
             return "NOT TO BE TRUSTED"
         if not seen:
             return "unknown: it decided nothing on this data"
+        if self.outside.deaf:
+            return "unknown: it does not look at the prices that it is given"
         if seen < _FEW_DECISIONS:
             return f"honest, as far as {seen} {'decision' if seen == 1 else 'decisions'} can tell"
         return "honest"
@@ -107,7 +116,7 @@ def check_honesty(
     from backtest.honesty_data import data_slicing
     from backtest.series import BarSeries
     from backtest.trade_tape import TradeTape
-    from research import lookahead, lookahead_warm_up
+    from research import lookahead, lookahead_outside, lookahead_warm_up
 
     given = (data,) if isinstance(data, BarSeries | TradeTape) else tuple(data)
     whole: Data = tuple(_within(each, config) for each in given if each.symbol in config.traded)
@@ -134,6 +143,7 @@ def check_honesty(
             declared=declared_warm_up(strategy, config.params) if warm_up is None else warm_up,
             most_starts=lookahead_warm_up.MOST_STARTS if most_starts is None else most_starts,
         ),
+        lookahead_outside.find_outside_knowledge(run_freely, whole, slicing, np.random.default_rng(config.seed)),
     )
 
 
