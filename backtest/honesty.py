@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from risk.limits import RiskLimits
 
 _FEW_DECISIONS: Final = 10
+_ANOTHER_YEAR_NS: Final = 52 * 7 * 86_400 * 10**9
 _PLACEHOLDER: Final = "strategies.samples.buy_hold.BuyHold"
 
 
@@ -80,8 +81,8 @@ class HonestyReport:
             return "NOT TO BE TRUSTED"
         if not seen:
             return "unknown: it decided nothing on this data"
-        if self.outside.deaf:
-            return "unknown: it does not look at the prices that it is given"
+        if self.outside.deaf or self.outside.dated:
+            return "unknown: it does not decide by the prices that it is given"
         if seen < _FEW_DECISIONS:
             return f"honest, as far as {seen} {'decision' if seen == 1 else 'decisions'} can tell"
         return "honest"
@@ -113,7 +114,7 @@ def check_honesty(
     """
     import numpy as np
 
-    from backtest.honesty_data import data_slicing
+    from backtest.honesty_data import data_slicing, moved
     from backtest.series import BarSeries
     from backtest.trade_tape import TradeTape
     from research import lookahead, lookahead_outside, lookahead_warm_up
@@ -143,7 +144,9 @@ def check_honesty(
             declared=declared_warm_up(strategy, config.params) if warm_up is None else warm_up,
             most_starts=lookahead_warm_up.MOST_STARTS if most_starts is None else most_starts,
         ),
-        lookahead_outside.find_outside_knowledge(run_freely, whole, slicing, np.random.default_rng(config.seed)),
+        lookahead_outside.find_outside_knowledge(
+            run_freely, whole, slicing, np.random.default_rng(config.seed), moved, _ANOTHER_YEAR_NS
+        ),
     )
 
 

@@ -27,6 +27,16 @@ def data_slicing(instruments: Instruments) -> Slicing[Data]:
     return Slicing(times=_times, until=_until, since=_since, disturbed=disturbed)
 
 
+def moved(data: Data, by_ns: int) -> Data:
+    """The same, so much later."""
+    return tuple(
+        replace(each, ts_open=each.ts_open + by_ns, ts_close=each.ts_close + by_ns)
+        if isinstance(each, BarSeries)
+        else TradeTape(tuple(replace(trade, ts=trade.ts + by_ns) for trade in each.trades))
+        for each in data
+    )
+
+
 def known_at(one: BarSeries | TradeTape) -> Ints:
     """When each row is known."""
     if isinstance(one, BarSeries):

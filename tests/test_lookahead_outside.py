@@ -15,6 +15,7 @@ from tests.backtest_runs import ATOM, INSTRUMENTS, WIDE, walk
 
 CONFIG = BacktestConfig(ATOM, "secret", 0, 0, 100_000.0, 0.001, 0.0, fill_timing=FillTiming.NEXT_OPEN)
 BARS = walk(5, 600, gap=0.0)
+NEXT = dict(zip(BARS.ts_close.tolist(), [*BARS.close[1:].tolist(), 0.0], strict=True))
 RISES = dict(zip(BARS.ts_close.tolist(), [*(BARS.close[1:] > BARS.close[:-1]).tolist(), False], strict=True))
 
 
@@ -55,9 +56,28 @@ def test_signals_out_of_a_table_of_its_own_are_not_called_honest() -> None:
 
     assert report.truncated.clean  # nothing else can see it: the table is never cut
     assert report.outside.deaf
+    assert report.outside.elsewhere
     assert report.outside.same == 1.0
-    assert report.lines()[-1].endswith("unknown: it does not look at the prices that it is given")
-    assert any("100 % of the decisions come out the same on wholly other prices" in line for line in report.lines())
+    assert report.lines()[-1].endswith("unknown: it does not decide by the prices that it is given")
+    assert any("100% of the decisions come out the same on wholly other prices" in line for line in report.lines())
+
+
+class Sidelong(Secret):
+    """Buys when its own table of prices to come lies above the price that it is given."""
+
+    def on_event(self, event: Any) -> Iterable[OrderIntent | OrderCancel]:
+        if not isinstance(event, OHLCVBar) or (NEXT[event.ts_close] > event.close) == self._long:
+            return []
+        self._long = not self._long
+        return [OrderIntent(self.strategy_id, event.symbol, "buy" if self._long else "sell", "market", 1.0)]
+
+
+def test_a_table_that_is_held_against_the_prices_given_is_seen_in_another_year() -> None:
+    report = check_honesty(CONFIG, Sidelong, BARS, INSTRUMENTS, WIDE, most_cuts=6, most_starts=2)
+
+    assert report.outside.dated
+    assert "KeyError" in report.outside.error
+    assert report.lines()[-1].endswith("unknown: it does not decide by the prices that it is given")
 
 
 def test_a_strategy_that_listens_to_prices_is_honest() -> None:
@@ -70,6 +90,7 @@ def test_a_strategy_that_listens_to_prices_is_honest() -> None:
     report = check_honesty(config, cross, BARS, INSTRUMENTS, WIDE, most_cuts=6, most_starts=2)
 
     assert not report.outside.deaf
+    assert report.outside.later == 1.0
     assert report.lines()[-1].endswith("honest")
 
 
