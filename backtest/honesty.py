@@ -81,7 +81,7 @@ class HonestyReport:
             return "NOT TO BE TRUSTED"
         if not seen:
             return "unknown: it decided nothing on this data"
-        if self.outside.deaf or self.outside.dated:
+        if self.outside.elsewhere:
             return "unknown: it does not decide by the prices that it is given"
         if seen < _FEW_DECISIONS:
             return f"honest, as far as {seen} {'decision' if seen == 1 else 'decisions'} can tell"
@@ -267,7 +267,7 @@ def _answer(chosen: argparse.Namespace) -> int:
         print(json.dumps({"clean": report.clean, **asdict(report)}))
     else:
         print("\n".join(report.lines()))
-    return EXIT_OK if report.clean else EXIT_BAD
+    return EXIT_OK if report.clean and not report.outside.elsewhere else EXIT_BAD
 
 
 def parser() -> argparse.ArgumentParser:
@@ -277,7 +277,7 @@ def parser() -> argparse.ArgumentParser:
     p = runner.parser()
     p.prog = "python -m backtest.honesty"
     p.description = "Run a strategy on cut, changed and later-begun data, and name every decision that knew the future."
-    p.epilog = "Ends with 0 when nothing leaks, 4 when something does. Writes no files: --out and --report do nothing."
+    p.epilog = "Ends with 0 when nothing leaks, 4 when something does or cannot be seen. Writes no files: --out and --report do nothing."
     search = p.add_argument_group("search")
     search.add_argument("--build", metavar="DOTTED.PATH", help="a function from series to strategy, instead of a class")
     search.add_argument("--cuts", type=_count, metavar="N", help="runs on cut data (default 40)")

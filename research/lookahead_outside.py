@@ -49,6 +49,11 @@ class OutsideReport:
         """Whether the date matters to it more than the prices do."""
         return self.decided_at >= _FEWEST and self.later < _HALF
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether something else than the prices leads to its decisions."""
+        return self.deaf or self.dated
+
     def lines(self) -> list[str]:
         """For a terminal."""
         if not self.worlds or self.decided_at < _FEWEST:
