@@ -277,7 +277,10 @@ def parser() -> argparse.ArgumentParser:
     p = runner.parser()
     p.prog = "python -m backtest.honesty"
     p.description = "Run a strategy on cut, changed and later-begun data, and name every decision that knew the future."
-    p.epilog = "Ends with 0 when nothing leaks, 4 when something does or cannot be seen. Writes no files: --out and --report do nothing."
+    p.epilog = (
+        "Ends with 0 when nothing leaks, 4 when something does or cannot be seen. Writes no files: --out and --report "
+        "do nothing."
+    )
     search = p.add_argument_group("search")
     search.add_argument("--build", metavar="DOTTED.PATH", help="a function from series to strategy, instead of a class")
     search.add_argument("--cuts", type=_count, metavar="N", help="runs on cut data (default 40)")
