@@ -109,6 +109,10 @@ class TradeDesk:
             for name in topics.FLEET
             if name in components
         }
+        self._takers: dict[type[Contract], tuple[_Takes, ...]] = {
+            contract: tuple(take for inputs, take in self._hosts.values() if contract in inputs)
+            for contract in topics.BY_CONTRACT
+        }
 
     def hear(self, events: Sequence[Contract]) -> None:
         """Take the market events of one moment in, and all that follows.
@@ -151,11 +155,19 @@ class TradeDesk:
 
     def _round(self, messages: Sequence[Contract]) -> list[Contract]:
         answers: list[Contract] = []
+        if len(messages) == 1:
+            (message,) = messages
+            self._give(message, self._takers[type(message)], answers)
+            return answers
         for inputs, take in self._hosts.values():
             for message in messages:
                 if type(message) in inputs:
-                    try:
-                        answers += take(message)
-                    except RejectedError as error:  # an id used twice, a cancel of another's order
-                        self.refused.append(str(error))
+                    self._give(message, (take,), answers)
         return answers
+
+    def _give(self, message: Contract, takers: Iterable[_Takes], answers: list[Contract]) -> None:
+        for take in takers:
+            try:
+                answers += take(message)
+            except RejectedError as error:  # an id used twice, a cancel of another's order
+                self.refused.append(str(error))
