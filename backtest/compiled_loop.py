@@ -160,29 +160,28 @@ def _match(books: Ints, left: int, direction: int, price: int, fee: int) -> None
 def measure(samples: Floats, take: Ints, per_year: float, out: Floats) -> None:
     """Sharpe and Sortino of the curve at ``take``, as ``metrics_returns`` has them."""
     count = len(take) - 1
+    there = 0  # as many periods begin with a capital: what is gone stays gone
+    while there < count and samples[take[there]] > 0.0:
+        there += 1
     total = largest = 0.0
-    for at in range(count):
-        change = _change(samples[take[at]], samples[take[at + 1]])
+    for at in range(there):
+        change = max(samples[take[at + 1]], 0.0) / samples[take[at]] - 1.0
         total += change
         largest = max(largest, abs(change))
     if count < 1:
         return
     mean = total / count
     squares = downside = 0.0
-    for at in range(count):
-        change = _change(samples[take[at]], samples[take[at + 1]])
+    for at in range(there):
+        change = max(samples[take[at + 1]], 0.0) / samples[take[at]] - 1.0
         squares += (change - mean) * (change - mean)
         downside += min(change, 0.0) ** 2
+    squares += (count - there) * mean * mean
     yearly = mean * sqrt(per_year)
     deviation = sqrt(squares / (count - 1)) if count > 1 else 0.0
     if deviation > _NOISE * largest:
         out[SHARPE] = _ratio(yearly, deviation)
     out[SORTINO] = _ratio(yearly, sqrt(downside / count))
-
-
-@kernel_function
-def _change(before: float, after: float) -> float:
-    return after / before - 1.0 if before > 0.0 else 0.0
 
 
 @kernel_function

@@ -29,10 +29,13 @@ def ratio(above: float, below: float) -> float:
 
 
 def changes(values: Floats) -> Floats:
-    """From each value to the next as a fraction; 0 where the value before is not above zero (nothing left to lose)."""
-    before = values[:-1]
-    usable = before > 0
-    return np.where(usable, values[1:] / np.where(usable, before, 1.0) - 1.0, 0.0)
+    """From each value to the next as a fraction, along the last axis: a capital, or many in rows.
+
+    A capital that reaches zero is lost: -1, and 0 from then on, whatever is traded on credit afterwards.
+    """
+    there = np.logical_and.accumulate(values > 0, axis=-1)[..., :-1]
+    before = np.where(there, values[..., :-1], 1.0)
+    return np.where(there, np.maximum(values[..., 1:], 0.0) / before - 1.0, 0.0)
 
 
 def daily_closes(ts_ns: Ints, equity: Floats) -> tuple[Ints, Floats]:

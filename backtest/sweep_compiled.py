@@ -10,9 +10,9 @@ import numpy as np
 
 from backtest.compiled import KernelRuns, run_kernels
 from backtest.compiled_market import KernelMarket
-from backtest.metrics_returns import UNBOUNDED, Floats, Ints
+from backtest.metrics_returns import UNBOUNDED, Floats, Ints, changes
 from backtest.sweep_memory import SAMPLES
-from backtest.sweep_returns import RETURN_COLUMNS, changes_of_rows, figures_of_rows
+from backtest.sweep_returns import RETURN_COLUMNS, figures_of_rows
 
 if TYPE_CHECKING:
     from backtest.sweep_job import SweepJob
@@ -99,7 +99,7 @@ class CompiledSweep:
         values[:, 0] = start
         values[:, 1:] = runs.samples[:, at]
         values[:, 1:][:, at == 0] = start
-        return changes_of_rows(values)
+        return changes(values)
 
 
 def marked(market: KernelMarket, bars: Ints) -> KernelMarket:

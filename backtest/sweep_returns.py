@@ -18,13 +18,6 @@ RETURN_COLUMNS: Final = (
 """Of the periodic returns; the kurtosis is the excess over a normal distribution's."""
 
 
-def changes_of_rows(values: Floats) -> Floats:
-    """``metrics_returns.changes`` of each row."""
-    before = values[:, :-1]
-    usable = before > 0
-    return np.where(usable, values[:, 1:] / np.where(usable, before, 1.0) - 1.0, 0.0)
-
-
 def figures_of_rows(returns: Floats) -> Floats:
     """``RETURN_COLUMNS`` of the returns in each row, by the definitions of ``metrics_returns``, which do one at a time.
 
