@@ -168,6 +168,19 @@ def test_both_engines_agree_on_random_bars_and_parameters(
     assert_same(*both(params[0], series, config_of(params[1], **changed), SMALL))
 
 
+def test_both_engines_agree_on_a_capital_that_is_gone_and_comes_back() -> None:
+    # Arrange: days of 100, 90, 101, 103, …: three units bought on a capital of 20 lose it on the second day
+    closes = np.repeat([100.0, 90.0, 101.0, 103.0, 99.0], 24)
+    series = bars_of(closes, np.full(len(closes), 6.0), minutes=60)
+    config = config_of({"qty": 3.0, "silent": 1.0}, initial_capital=20.0)
+    # Act
+    evented, compiled = both(AsTold, series, config, SMALL)
+    # Assert
+    assert min(capital for _, capital in evented.equity_curve) < 0 < evented.final_capital
+    assert_same(evented, compiled)
+    assert evented.metrics["worst_day_pct"] == -100.0
+
+
 def test_a_sweep_gives_for_every_set_what_a_single_run_gives() -> None:
     series = bars_of(100.0 + np.cumsum(np.random.default_rng(3).normal(0, 0.3, 3_000)), minutes=5)
     grid = np.array([(fast, slow) for fast in range(2, 14) for slow in range(15, 27)], dtype=np.float64)
