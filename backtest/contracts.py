@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from core.contracts import Contract, Side
@@ -84,8 +85,9 @@ class BacktestConfig:
 
     def __post_init__(self) -> None:
         for name, value, fine, expected in (
-            ("initial_capital", self.initial_capital, self.initial_capital > 0, "a number above 0"),
+            ("initial_capital", self.initial_capital, 0 < self.initial_capital < inf, "a number above 0"),
             ("commission_rate", self.commission_rate, -0.05 <= self.commission_rate <= 0.05, "-0.05 to 0.05"),
+            ("maker_rate", self.maker_rate, -0.05 <= (self.maker_rate or 0.0) <= 0.05, "-0.05 to 0.05"),
             ("slippage_bps", self.slippage_bps, 0 <= self.slippage_bps <= 10_000, "0 to 10,000"),
             ("latency_ns", self.latency_ns, self.latency_ns >= 0, "at least 0"),
             ("end_ts", self.end_ts, self.end_ts == 0 or self.end_ts > self.start_ts, "a time after start_ts, or 0"),

@@ -20,6 +20,7 @@ from backtest.fill_simulator import Booked, FillSimulator, with_fees
 from backtest.input_data import prepared
 from backtest.lane import ClosePrices, FastLane, Routes
 from backtest.metrics import measure
+from backtest.metrics_format import counted
 from backtest.metrics_trades import trades_of
 from backtest.price_grid import PriceGrid, derived_instrument
 from backtest.risk_gate import VENUE, Gate, OpenGate, RiskGate
@@ -214,7 +215,7 @@ class BacktestEngine:
         remarks = []
         gaps = sum(each.gaps for each in self._series)
         if gaps:
-            remarks.append(f"the bars have {gaps} gaps; nothing fills within one")
+            remarks.append(f"the bars have {counted(gaps, 'gap')}; nothing fills within one")
         remarks += [
             f"{grid.symbol}: {grid.off_grid} prices lie off the grid of {grid.instrument.tick_size:f}; venue and "
             "equity take them at the nearest step"
@@ -222,22 +223,22 @@ class BacktestEngine:
             if grid.off_grid
         ]
         if refusals:
-            remarks.append(f"{len(refusals)} answers of strategies were refused, the first one: {refusals[0]}")
+            remarks.append(f"{counted(len(refusals), 'answer')} of strategies refused, the first one: {refusals[0]}")
         left = len(desk.venue.left_open())
         if left:
-            remarks.append(f"{left} orders were still open at the end")
+            remarks.append(f"{counted(left, 'order')} still open at the end")
         return remarks
 
     def _fingerprints(self, trail: Sequence[Contract]) -> Fingerprints:
         setup: dict[str, Any] = {
-            "config": self.config.to_dict(),
+            "config": {**self.config.to_dict(), "symbol": "", "symbols": sorted(self.config.traded)},
             "limits": self._limits.caps() if self.config.risk else None,
             "usd_rates": dict(self._limits.usd_rates),
             "instruments": [
                 [i.symbol, str(i.tick_size), str(i.lot_size), str(i.min_notional)] for i in self._instruments.values()
             ],
             "strategies": [
-                [e.strategy_id, list(e.symbols), dict(e.params), list(e.events)]
+                [e.strategy_id, sorted(e.symbols), dict(e.params), list(e.events)]
                 for e in sorted(self._entrants, key=lambda each: each.strategy_id)
             ],
         }

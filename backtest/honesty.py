@@ -16,6 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
+from backtest.metrics_format import counted
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class HonestyReport:
         if self.outside.elsewhere:
             return "unknown: it does not decide by the prices that it is given"
         if seen < _FEW_DECISIONS:
-            return f"honest, as far as {seen} {'decision' if seen == 1 else 'decisions'} can tell"
+            return f"honest, as far as {counted(seen, 'decision')} can tell"
         return "honest"
 
 

@@ -32,6 +32,11 @@ def money(amount: float, quote: str, *, signed: bool = False) -> str:
     return f"{sign}${size}" if quote in _DOLLARS else f"{sign}{size} {quote}".rstrip()
 
 
+def counted(count: int, one: str) -> str:
+    """``1 trade``, ``1,234 trades``."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+
+
 def percent(value: float, *, signed: bool = False, decimals: int = 2) -> str:
     """``+24.50%`` of a value in percent; never a minus before zeros."""
     if abs(value) >= UNBOUNDED:

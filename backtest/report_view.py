@@ -15,7 +15,19 @@ import numpy as np
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming, RoundTrip
 from backtest.metrics import Measured
-from backtest.metrics_format import COINS, duration, minute, moment, money, number, percent, period, quote_of, show
+from backtest.metrics_format import (
+    COINS,
+    counted,
+    duration,
+    minute,
+    moment,
+    money,
+    number,
+    percent,
+    period,
+    quote_of,
+    show,
+)
 from backtest.metrics_returns import DAY_NS, daily_closes
 from backtest.metrics_table import BY_NAME, METRICS
 from backtest.report_charts import CURVE_BUCKETS, MOST_TRADES, buy_and_hold
@@ -75,7 +87,7 @@ def subtitle(result: BacktestResult) -> str:
     frames = (
         f"{result.bars:,} bars of {', '.join(result.config.timeframes)}" if result.config else f"{result.bars:,} bars"
     )
-    return f"{first} to {last} · {days:,} {'day' if days == 1 else 'days'} · {frames} · times in UTC"
+    return f"{first} to {last} · {counted(days, 'day')} · {frames} · times in UTC"
 
 
 def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence[BarSeries]) -> list[Tile]:
@@ -98,7 +110,7 @@ def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence
             f"volatility {percent(metrics['volatility_annual_pct'], decimals=1)}" if sound else "the capital was gone",
         ),
         Tile("Max. drawdown", percent(-result.max_drawdown_pct), f"longest {duration(drawdown * 86_400)}"),
-        Tile("Win rate", won, f"{result.num_trades:,} closed {'trade' if result.num_trades == 1 else 'trades'}"),
+        Tile("Win rate", won, counted(result.num_trades, "closed trade")),
         Tile("Profit factor", factor, payoff),
     ]
 

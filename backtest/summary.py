@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
-from backtest.metrics_format import minute, money, number, percent, period, quote_of
+from backtest.metrics_format import counted, minute, money, number, percent, period, quote_of
 from backtest.metrics_returns import DAY_NS
 from backtest.metrics_trades import MUCH, largest_position
 from core.clock import NS_PER_MS
@@ -46,7 +46,7 @@ def summary_lines(result: BacktestResult) -> list[str]:
     first, last, days = period(*span_of(result))
     closed, sound = bool(result.num_trades), ruined_at(result) is None
     rows = [
-        ("Period", f"{first} → {last} ({days:,} {'day' if days == 1 else 'days'})"),
+        ("Period", f"{first} → {last} ({counted(days, 'day')})"),
         ("Initial", money(result.initial_capital, quote)),
         ("Final", money(result.final_capital, quote)),
         ("Total Return", percent(result.total_return_pct, signed=True)),
@@ -143,7 +143,7 @@ def _of_length(result: BacktestResult) -> Iterator[str]:
     if (days := (end - start) / DAY_NS) < _SHORT_DAYS:
         yield f"Only {number(days, 1)} days: annualised figures say little."
     if 0 < result.num_trades < _FEW_TRADES:
-        yield f"Only {result.num_trades} {'trade' if result.num_trades == 1 else 'trades'}: chance explains a lot."
+        yield f"Only {counted(result.num_trades, 'trade')}: chance explains a lot."
     if not result.num_trades:
         yield "No trade was closed."
     if result.denied:

@@ -52,6 +52,8 @@ def test_the_specifications_seven_values_make_a_configuration() -> None:
         ({"start_ts": 5, "end_ts": 5}, "end_ts: expected a time after start_ts, or 0, got 5"),
         ({"timeframes": ()}, "timeframes: expected at least one"),
         ({"initial_capital": float("nan")}, "initial_capital: expected a number above 0, got nan"),
+        ({"maker_rate": 5.0}, "maker_rate: expected -0.05 to 0.05, got 5.0"),
+        ({"maker_rate": float("nan")}, "maker_rate: expected -0.05 to 0.05, got nan"),
     ],
 )
 def test_values_that_no_run_can_have_are_refused(changes: dict[str, Any], expected: str) -> None:

@@ -228,4 +228,4 @@ def test_a_latency_is_a_number_of_milliseconds(data: Path, capsys: pytest.Captur
 
 def test_capital_without_end_is_refused_in_a_sentence(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(run(data, "--capital", "inf")) == 1
-    assert "initial_capital: expected a finite amount, got inf" in capsys.readouterr().err
+    assert "initial_capital: expected a number above 0, got inf" in capsys.readouterr().err
