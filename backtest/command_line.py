@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from backtest.errors import RunInterruptedError
 from core.errors import NjordError
 
 EXIT_OK: Final = 0
@@ -46,7 +47,7 @@ def ended_by(
         return EXIT_FAILED
     except NjordError as error:
         print(f"{name}: {error}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_INTERRUPTED if isinstance(error, RunInterruptedError) else EXIT_FAILED
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -1,9 +1,13 @@
-"""What ends a backtest: a strategy that fails, or strategies that answer each other without end."""
+"""What ends a backtest: a strategy that fails, strategies that answer each other without end, or its user."""
 
 from __future__ import annotations
 
-from core.contracts import Contract
-from core.errors import FatalError
+from typing import TYPE_CHECKING
+
+from core.errors import FatalError, NjordError
+
+if TYPE_CHECKING:
+    from core.contracts import Contract
 
 
 class StrategyFailedError(FatalError):
@@ -19,3 +23,7 @@ class StrategyFailedError(FatalError):
 
 class EndlessAnswersError(FatalError):
     """One moment led to more messages than any sound strategy sends."""
+
+
+class RunInterruptedError(NjordError):
+    """The user ended it; the text says what there is so far. A command line ends with the status of an interruption."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from backtest.lint_search import Search
     from backtest.series import BarSeries
 
-__all__ = ["Finding", "Severity", "lint", "lint_lines", "lint_search", "main", "read_result"]
+__all__ = ["Finding", "Severity", "lint", "lint_lines", "lint_search", "main"]
 
 _NARROWEST: Final = 40  # columns that a folded line has at least
 _WORDS: Final = {Severity.SERIOUS: "serious", Severity.WARNING: "warning", Severity.INFO: "note"}
@@ -151,15 +151,16 @@ def parser() -> argparse.ArgumentParser:
 
 def _run(chosen: argparse.Namespace) -> list[Finding]:
     from backtest.lint_search_file import is_search, read_search, search_of
+    from backtest.result_file import EXPECTED, read_json, result_of
 
-    plain = _plain(chosen.result)
+    plain = read_json(chosen.result, f"{EXPECTED}, or a sweep's sweep_results.json")
     if is_search(plain):
         if chosen.sweep is not None or chosen.trials is not None:
             raise ConfigError(
                 f"--sweep, --trials: expected with the result of a backtest, got {chosen.result}, a sweep"
             )
         return lint_search(search_of(plain, chosen.result, _series(chosen, plain["summary"]["config"])))
-    result = _result(plain, chosen.result)
+    result = result_of(plain, chosen.result)
     series = _series(chosen, plain.get("config") or {"symbol": result.symbol})
     names = list(result.config.params) if result.config else []
     return lint(
@@ -169,31 +170,6 @@ def _run(chosen: argparse.Namespace) -> list[Finding]:
         trials=chosen.trials,
         warm_up=chosen.warm_up,
     )
-
-
-def read_result(path: Path) -> BacktestResult:
-    """A saved result. Raises ConfigError."""
-    return _result(_plain(path), path)
-
-
-def _plain(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: expected the result of a backtest: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: expected the result of a backtest as JSON: {error}") from None
-
-
-def _result(plain: Any, path: Path) -> BacktestResult:
-    from backtest.contracts import BacktestResult
-
-    try:
-        return BacktestResult.from_dict(plain)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{path}: expected a result as backtest.runner saves it, got something else: {error}"
-        ) from None
 
 
 def _series(chosen: argparse.Namespace, config: Mapping[str, Any]) -> list[BarSeries]:

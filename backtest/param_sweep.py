@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from backtest.contracts import BacktestConfig
+    from backtest.metrics_returns import Ints
     from backtest.run_request import RunRequest
     from backtest.series import BarSeries
     from backtest.sweep_checkpoint import Checkpoint
@@ -51,7 +52,8 @@ class SweepOutcome:
         trials: how many sets were ever tried on this data, this sweep's included.
         overfitting: of the kept returns, where they were kept.
         notes: how it began and in which engine.
-        files: what was written, by kind.
+        files: what was written, by kind; ``returns`` only where they were kept.
+        ends_ns: where the kept returns end, each where the next one begins; None where none were kept.
     """
 
     table: pd.DataFrame
@@ -64,6 +66,7 @@ class SweepOutcome:
     overfitting: OverfittingProbability | None
     notes: tuple[str, ...]
     files: dict[str, Path]
+    ends_ns: Ints | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -264,6 +267,8 @@ class ParameterSweep:
             "checkpoint": checkpoint.path,
             "trials": ledger.path,
         }
+        if job.block_ends is not None:
+            files["returns"] = checkpoint.returns_path
         outcome = SweepOutcome(
             table=table,
             space=space,
@@ -275,6 +280,7 @@ class ParameterSweep:
             overfitting=odds,
             notes=notes,
             files=files,
+            ends_ns=job.block_ends,
         )
         _write(files["csv"], lambda part: table.to_csv(part, index=False, chunksize=_ROWS))
         _write(files["json"], lambda part: write_json(outcome, part))

@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backtest.command_line import EXIT_OK, ended_by
 from backtest.contracts import BacktestResult
+from backtest.result_file import read_result
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -172,17 +173,6 @@ def _version() -> str:
         return version_of("njord")
     except PackageNotFoundError:
         return "not installed"
-
-
-def read_result(path: Path) -> BacktestResult:
-    """A result out of its JSON file. Raises ConfigError."""
-    try:
-        plain: Mapping[str, Any] = json.loads(path.read_bytes())
-        return BacktestResult.from_dict(plain)
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a backtest result: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path}: expected a backtest result as JSON, got {type(error).__name__}: {error}") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

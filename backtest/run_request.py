@@ -27,7 +27,13 @@ from strategies.registry import StrategyRegistry, UnknownStrategyError
 
 @dataclass(frozen=True)
 class RunRequest:
-    """All that a run takes. ``name`` is what its files are called by, ``folder`` where they go."""
+    """All that a run takes.
+
+    Attributes:
+        name: what its files are called by.
+        folder: where they go.
+        journals: where the data was read from; None when it came otherwise.
+    """
 
     config: BacktestConfig
     data: tuple[BarSeries | TradeTape, ...]
@@ -36,6 +42,7 @@ class RunRequest:
     limits: RiskLimits
     name: str
     folder: Path
+    journals: Path | None = None
 
     @classmethod
     def of(cls, chosen: argparse.Namespace) -> RunRequest:
@@ -74,6 +81,7 @@ class RunRequest:
             limits=RiskLimits.of(installation.risk),
             name=f"{chosen.strategy}_{'-'.join(file_symbol(symbol) for symbol in symbols)}".replace(":", ""),
             folder=chosen.out or installation.data_dir / "backtest",
+            journals=None if chosen.data else chosen.journals or installation.log_dir,
         )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from backtest.command_line import EXIT_OK, ended_by
+from backtest.result_file import write_result
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files["equity"].write_text(curve)
-        files["result"].write_text(json.dumps(result.to_dict()) + "\n")
+        write_result(result, files["result"])
     except OSError as error:
         raise ConfigError(f"{folder}: expected a folder that can be written to: {error.strerror or error}") from None
     if report:

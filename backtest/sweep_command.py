@@ -4,44 +4,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from backtest import runner
+from backtest.command_line import EXIT_OK, ended_by
 from backtest.sweep_settings import DIRECTIONS, ENGINES, SEARCHES, SweepSettings
-from core.errors import ConfigError, NjordError
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from backtest.param_sweep import SweepOutcome
+    from backtest.run_request import RunRequest
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_INTERRUPTED: Final = 130
 _RANGE_MARKS: Final = (",", "..")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep. Returns 0, 1 with a sentence on stderr, or 130 when interrupted; wrong usage ends with 2."""
-    chosen = parser().parse_args(arguments)
-    try:
-        outcome = _swept(chosen)
-        files = _report(outcome, chosen) if chosen.report else {}
-    except KeyboardInterrupt:
-        return _interrupted("interrupted before the first set")
-    except NjordError as error:
-        if type(error).__name__ == "SweepInterruptedError":  # not imported before a sweep is under way
-            return _interrupted(str(error))
-        print(f"sweep: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    outcome.files.update(files)
+    return ended_by("sweep", parser(), _answer, arguments)
+
+
+def _answer(chosen: argparse.Namespace) -> int:
     from backtest.sweep_summary import plain_of, print_summary
 
+    request, outcome = _swept(chosen)
+    if chosen.report:
+        outcome.files.update(_report(outcome, chosen))
     if chosen.as_json:
         print(json.dumps(plain_of(outcome, chosen.best)))
     else:
         print_summary(outcome, chosen.best)
+        print(f"\nIs it luck?  {shlex.join(_what_comes_next(outcome, request, chosen.data or ()))}")
     return EXIT_OK
 
 
@@ -50,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m backtest.param_sweep",
         description="Run a strategy over many sets of parameters. A sweep that was ended goes on when started again.",
-        epilog="Example: python -m backtest.param_sweep --strategy sma_cross_kernel_v1 --symbol BTC/USDT --no-risk "
+        epilog="Example: %(prog)s --strategy sma_cross_kernel_v1 --symbol BTC/USDT --no-risk "
         "--param fast=5..60..5 --param slow=20..200..20 --where 'fast < slow' --pbo",
         parents=[runner.parser()],
         conflict_handler="resolve",
@@ -87,14 +82,13 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _swept(chosen: argparse.Namespace) -> SweepOutcome:
+def _swept(chosen: argparse.Namespace) -> tuple[RunRequest, SweepOutcome]:
     from contextlib import ExitStack
 
     from backtest.param_sweep import ParameterSweep
     from backtest.run_request import RunRequest
     from backtest.sweep_memory import bytes_of
     from backtest.sweep_progress import say, shown
-    from backtest.sweep_request import with_class
     from backtest.sweep_space import axis_of, plain
 
     varied = [(name, text) for name, text in chosen.param if any(mark in text for mark in _RANGE_MARKS)]
@@ -113,8 +107,7 @@ def _swept(chosen: argparse.Namespace) -> SweepOutcome:
         block=chosen.block if chosen.pbo else None,
         fresh=chosen.fresh,
     )
-    run_arguments = argparse.Namespace(**{**vars(chosen), "param": fixed})
-    request = RunRequest.of(with_class(run_arguments))
+    request = RunRequest.of(argparse.Namespace(**{**vars(chosen), "param": fixed}))
     with ExitStack() as stack:
         watch = stack.enter_context(shown(quiet=chosen.quiet))
         executor = None if chosen.cluster is None else stack.enter_context(_cluster(chosen.cluster))
@@ -124,7 +117,7 @@ def _swept(chosen: argparse.Namespace) -> SweepOutcome:
             sweep.add_axis(axis_of(name, text))
         if chosen.where is not None:
             sweep.where(chosen.where)
-        return sweep.run_here()
+        return request, sweep.run_here()
 
 
 def _cluster(address: str) -> Any:
@@ -154,11 +147,10 @@ def _report(outcome: SweepOutcome, chosen: argparse.Namespace) -> dict[str, Path
     from backtest.report import generate_report
     from backtest.run_request import RunRequest
     from backtest.series import BarSeries
-    from backtest.sweep_request import with_class
 
     best = outcome.table.iloc[0]
     params = {**outcome.config.params, **{name: _item(best[name]) for name in outcome.names}}
-    request = RunRequest.of(with_class(argparse.Namespace(**{**vars(chosen), "param": list(params.items())})))
+    request = RunRequest.of(argparse.Namespace(**{**vars(chosen), "param": list(params.items())}))
     result = run_backtest(
         request.config, request.data, request.entrants, instruments=request.instruments, limits=request.limits
     )
@@ -172,9 +164,14 @@ def _item(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _interrupted(text: str) -> int:
-    print(f"sweep: {text}", file=sys.stderr)
-    return EXIT_INTERRUPTED
+def _what_comes_next(outcome: SweepOutcome, request: RunRequest, files: Sequence[Path]) -> list[str]:
+    """The command that looks for luck, with the bars where it would compare the sets with holding the market."""
+    command = ["njord-ctl", "lint-backtest", str(outcome.files["json"])]
+    if outcome.ends_ns is None or len(outcome.config.traded) > 1 or outcome.config.fill_timing.value == "next_trade":
+        return command
+    if request.journals is not None:
+        return [*command, "--journals", str(request.journals)]
+    return [*command, *(word for file in files for word in ("--bars", str(file)))]
 
 
 def _parameter(text: str) -> tuple[str, str]:

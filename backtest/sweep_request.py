@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -62,7 +61,7 @@ def _installed(
     if config is not None:
         chosen.symbol, chosen.timeframe = list(config.traded), ",".join(config.timeframes)
         chosen.start, chosen.end, chosen.fill = config.start_ts, config.end_ts, config.fill_timing.value
-    request = RunRequest.of(with_class(chosen))
+    request = RunRequest.of(chosen)
     shared = request.config if config is None else config
     entrants = (replace(request.entrants[0], params=shared.params),)
     return replace(
@@ -72,20 +71,3 @@ def _installed(
         instruments=instruments or request.instruments,
         limits=limits or request.limits,
     )
-
-
-def with_class(chosen: Any) -> Any:
-    """The arguments with the path of the class, where the id is a kernel's: a run looks among the samples only."""
-    from strategies.registry import StrategyRegistry, UnknownStrategyError
-
-    if chosen.class_path is not None:
-        return chosen
-    registry = StrategyRegistry()
-    registry.discover()
-    with suppress(UnknownStrategyError):
-        registry.get(chosen.strategy)
-        return chosen
-    registry.discover("strategies.kernels")  # loads the compiler
-    with suppress(UnknownStrategyError):
-        chosen.class_path = path_of(registry.get(chosen.strategy))
-    return chosen

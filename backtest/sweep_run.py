@@ -14,11 +14,12 @@ from itertools import islice
 from math import ceil
 from typing import Any, Final
 
+from backtest.errors import RunInterruptedError
 from backtest.sweep_checkpoint import Checkpoint
 from backtest.sweep_job import Numbered, Outcome, run_sets
 from backtest.sweep_results import Results
 from backtest.sweep_search import Search
-from core.errors import FatalError, NjordError
+from core.errors import FatalError
 
 _CHUNK_S: Final = 1.0  # how long a chunk should take: little is lost when killed, little is spent on handing over
 _LEAST_S: Final = 0.1  # near the end chunks get smaller, so that all workers end together, but not below this
@@ -27,7 +28,7 @@ _QUEUED: Final = 1  # chunks that wait for a worker, so that none is idle
 _LOOK_S: Final = 0.25  # how often it looks up while nothing comes back
 
 
-class SweepInterruptedError(NjordError):
+class SweepInterruptedError(RunInterruptedError):
     """The sweep was ended before it was through. ``done`` of ``total`` sets are in the checkpoint."""
 
     def __init__(self, done: int, total: int) -> None:

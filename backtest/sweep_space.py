@@ -206,6 +206,7 @@ class ParameterSpace:
 def places(column: Iterable[Value]) -> dict[Value, int]:
     """Each value's place among all that occur: the order of numbers, else the order of appearance."""
     values = list(dict.fromkeys(column))
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        values.sort(key=float)
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) == len(values):
+        return {value: place for place, value in enumerate(sorted(numbers))}
     return {value: place for place, value in enumerate(values)}

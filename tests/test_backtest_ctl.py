@@ -50,6 +50,7 @@ def test_help_is_that_of_the_module_under_the_name_that_was_typed(
     said = capsys.readouterr().out
     assert said.startswith(f"usage: njord-ctl {name} ")
     assert all(option in said for option in options)
+    assert "python -m" not in said
 
 
 @pytest.mark.parametrize("name", MODULES)

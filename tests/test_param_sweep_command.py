@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -11,9 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from backtest import lint
 from backtest.sweep_command import main, parser
 from backtest.sweep_progress import said
-from backtest.sweep_run import Progress
+from backtest.sweep_run import Progress, SweepRun
 from tests.backtest_runs import ATOM, walk
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -158,6 +160,41 @@ def test_a_sweep_needs_something_to_vary(tmp_path: Path, capsys: pytest.CaptureF
     arguments = ["--strategy", "sma_cross_v1", "--symbol", ATOM, "--data", str(csv_of(tmp_path)), "--param", "fast=3"]
     assert main(arguments) == 1
     assert "--param: expected at least one with several values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "bars"), [((), ""), (("--pbo", "--block", "1h"), " --bars {folder}/bars.csv")], ids=["plain", "kept"]
+)
+def test_the_summary_leads_on_to_the_lint_with_the_options_of_this_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], bars: str
+) -> None:
+    assert main(command(tmp_path, "--quiet", *more)) == 0
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    results = tmp_path / "out" / "sweep_results.json"
+    assert last == f"Is it luck?  njord-ctl lint-backtest {results}{bars.format(folder=tmp_path)}"
+    assert lint.main(shlex.split(last)[5:]) == 0
+
+
+def test_an_interrupted_sweep_ends_with_130_and_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SweepRun, "_evaluate", interrupted)
+    assert main(command(tmp_path, "--quiet")) == 130
+    told = "sweep: interrupted after 0 of 7 sets; the same command goes on from there\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_sweep_of_a_sample_does_not_load_the_compiler(tmp_path: Path) -> None:
+    probe = f"import sys; from backtest.sweep_command import main; main({command(tmp_path, '--quiet', '--json')!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{probe}; print('numba' in sys.modules)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_options_of_a_run_are_options_of_a_sweep() -> None:

@@ -297,7 +297,7 @@ def test_the_command_says_which_file_is_no_result(
     if content is not None:
         path.write_text(content)
     assert main([str(path)]) == 1
-    assert f"report: {path}: expected a backtest result" in capsys.readouterr().err
+    assert f"report: {path}: expected a backtest's result, as `njord-ctl backtest` saves it" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
