@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backtest.metrics_returns import Floats, changes
+from backtest.metrics_returns import Floats, Ints, changes
 from backtest.series import BarSeries
 from backtest.sweep_setup import period_ends
 from core.bars import TIMEFRAMES
@@ -74,21 +74,34 @@ class Search:
         return None if kept is None or kept.shape[1] < 2 or len(kept) < _FEWEST else kept
 
 
-def market_returns(series: Sequence[BarSeries], periods: int) -> Floats | None:
-    """What holding returned in each of the periods that a sweep kept returns for; None where these are not known.
+def market_returns(series: Sequence[BarSeries], ends: Ints) -> Floats | None:
+    """What holding returned in each of the periods that a sweep kept returns for.
 
-    A sweep says how many it kept, not of what length; lengths of different number of periods are told apart by it.
+    Args:
+        ends: of the periods, UTC epoch ns; each begins where the one before ends, the first one with the bars.
+
+    Returns:
+        Of shape ``(periods,)``; None where these bars cannot tell: none, of several symbols, or of another time.
     """
     if not series or len({each.symbol for each in series}) > 1:
         return None
-    longest = max(series, key=len)
-    for block in _BLOCKS:
-        ends = period_ends(series, block)
-        if len(ends) == periods:
-            at = np.searchsorted(longest.ts_close, ends, side="right") - 1
-            closes = np.where(at < 0, longest.open[0], longest.close[at])
-            return changes(np.insert(closes, 0, longest.open[0]))
-    return None
+    finest = max(series, key=len)
+    if not _cover(finest.ts_close, ends):
+        return None
+    at = np.searchsorted(finest.ts_close, ends, side="right") - 1
+    return changes(np.insert(finest.close[at], 0, finest.open[0]))
+
+
+def ends_told_by(series: Sequence[BarSeries], periods: int) -> Ints | None:
+    """Where periods end, by how many there are: a sweep's file of an earlier version says no more than that."""
+    candidates = (period_ends(series, block) for block in _BLOCKS if series)
+    return next((ends for ends in candidates if len(ends) == periods), None)
+
+
+def _cover(ts_close: Ints, ends: Ints) -> bool:
+    """Whether bars begin in the first of these periods and end in the last one or later."""
+    longest = np.diff(ends).max() if len(ends) > 1 else np.inf
+    return bool(len(ends) and 0 <= ends[0] - ts_close[0] <= longest and ts_close[-1] > (*ends[-2:-1], 0)[0])
 
 
 def _varied(table: pd.DataFrame, names: Sequence[str]) -> list[str]:

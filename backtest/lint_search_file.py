@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from backtest.lint_search import Search, market_returns
-from backtest.metrics_returns import Floats
+from backtest.lint_search import Search, ends_told_by, market_returns
+from backtest.metrics_returns import Floats, Ints
+from backtest.result_file import read_json, shape_of
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from backtest.series import BarSeries
 
-_KEPT: Final = ".f32"  # beside the checkpoint: float32, a row per set, NaN for sets that failed
+_KEPT: Final = ".f32"
+"""Beside the checkpoint, for summaries that do not name the file: float32, a row per set, NaN where it failed."""
+_EXPECTED: Final = "the results of a sweep, as `njord-ctl sweep` saves them (sweep_results.json)"
 
 
 def is_search(plain: object) -> bool:
@@ -36,14 +38,9 @@ def read_search(path: Path, names: Sequence[str], series: Sequence[BarSeries] = 
     """
     if path.suffix != ".json":
         return Search.of_table(_table(path), names)
-    try:
-        plain = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path}: expected the results of a sweep: {error.strerror or error}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: expected the results of a sweep as JSON: {error}") from None
+    plain = read_json(path, _EXPECTED)
     if not is_search(plain):
-        raise ConfigError(f"{path}: expected the results of a sweep, with a summary and results in it")
+        raise ConfigError(f"{path}: expected {_EXPECTED}, got {shape_of(plain)}; name a sweep's file")
     return search_of(plain, path, series)
 
 
@@ -54,25 +51,29 @@ def search_of(plain: Mapping[str, Any], path: Path, series: Sequence[BarSeries] 
     try:
         summary, table = plain["summary"], pd.DataFrame(plain["results"])
         odds = summary["overfitting"] or {}
-        returns = _returns(path, summary["files"]["checkpoint"], len(table)) if odds else None
+        files, told = summary["files"], summary.get("ends_ns")
+        named = Path(files["returns"]) if "returns" in files else Path(files["checkpoint"]).with_suffix(_KEPT)
+        returns = _returns(path, named, len(table)) if odds or told else None
+        ends = None if returns is None else _ends(told, series, len(returns))
         return Search(
             table=table,
             names=[axis["name"] for axis in summary["parameters"] if table[axis["name"]].nunique() > 1],
             trials=summary["trials_ever"],
             returns=returns,
-            market=None if returns is None else market_returns(series, len(returns)),
+            market=None if ends is None else market_returns(series, ends),
             strategy_id=summary["strategy_id"],
             symbol=summary["symbol"],
             pbo=odds.get("pbo"),
             loss=odds.get("probability_of_loss"),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: expected what backtest.param_sweep writes, got something else: {error!r}") from None
+        raise ConfigError(
+            f"{path}: expected {_EXPECTED}, got {type(error).__name__}: {error}; run the sweep again"
+        ) from None
 
 
-def _returns(path: Path, checkpoint: str, sets: int) -> Floats | None:
+def _returns(path: Path, named: Path, sets: int) -> Floats | None:
     """The kept returns, a column for every set that came out; None where the file is gone or another sweep's."""
-    named = Path(checkpoint).with_suffix(_KEPT)
     found = next((each for each in (named, path.parent / named.parent.name / named.name) if each.is_file()), None)
     if found is None:
         return None
@@ -82,6 +83,13 @@ def _returns(path: Path, checkpoint: str, sets: int) -> Floats | None:
     rows = kept.reshape(sets, -1)
     whole: Floats = rows[np.isfinite(rows).all(axis=1)].T.astype(np.float64)
     return whole
+
+
+def _ends(told: Sequence[int] | None, series: Sequence[BarSeries], periods: int) -> Ints | None:
+    """Where the kept returns end; None where nobody knows."""
+    if told is None:
+        return ends_told_by(series, periods)
+    return np.array(told, np.int64) if len(told) == periods else None
 
 
 def _table(path: Path) -> pd.DataFrame:

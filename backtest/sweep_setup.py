@@ -49,7 +49,11 @@ def job_of(
     settings: SweepSettings,
     sets: int,
 ) -> tuple[SweepJob, str]:
-    """The job, and in which engine it runs, why, and what would make it faster. Raises ConfigError."""
+    """The job; and in which engine it runs, why, what would make it faster, what is less than asked for.
+
+    Raises:
+        ConfigError: a run or settings that do not fit.
+    """
     tapes, series = prepared(config, data)
     given: tuple[BarSeries | TradeTape, ...] = tapes or tuple(map(_bare, series))
     config = replace(config, params=entrant.params)
@@ -57,7 +61,12 @@ def job_of(
     compiled = _chosen(settings.engine, obstacles)
     note = _COMPILED if compiled else _why_events(settings.engine, entrant, obstacles)
     ends = period_ends(series, "auto")
-    blocks = None if settings.block is None else _coarse(period_ends(series, settings.block), sets, settings.memory)
+    blocks = None
+    if settings.block is not None:
+        asked = period_ends(series, settings.block)
+        blocks = _coarse(asked, sets, settings.memory)
+        if len(blocks) < len(asked):
+            note += f"; {len(blocks):,} returns a set are kept instead of {len(asked):,}, so that the memory holds them"
     job = SweepJob(config, entrant, given, instruments, limits, compiled, names, ends, blocks)
     return job, note
 

@@ -70,10 +70,11 @@ def plain_of(outcome: SweepOutcome, count: int) -> dict[str, Any]:
 
 
 def write_json(outcome: SweepOutcome, path: Path, count: int = 10) -> None:
-    """The summary and every row, a part of the table at a time."""
+    """The summary, with the times of the kept returns, and every row, a part of the table at a time."""
     encode = msgspec.json.encode
+    summary = {**plain_of(outcome, count), "ends_ns": None if outcome.ends_ns is None else outcome.ends_ns.tolist()}
     with path.open("wb") as file:
-        file.write(b'{"summary":' + encode(plain_of(outcome, count)) + b',"results":[')
+        file.write(b'{"summary":' + encode(summary) + b',"results":[')
         for first in range(0, len(outcome.table), _ROWS):
             rows = _records(outcome.table.iloc[first : first + _ROWS])
             file.write((b",\n" if first else b"\n") + b",\n".join(map(encode, rows)))
@@ -142,10 +143,10 @@ def summary_lines(outcome: SweepOutcome, count: int, width: int) -> list[str]:
 def print_summary(outcome: SweepOutcome, count: int) -> None:
     """On stdout."""
     print("\n".join(summary_lines(outcome, count, shutil.get_terminal_size((120, 24)).columns)))
-    names = {"csv": "Results", "json": "Summary", "checkpoint": "Checkpoint", "trials": "Trials", "report": "Report"}
+    names = {"csv": "Results", "json": "Summary"}
     print()
     for name, path in outcome.files.items():
-        print(f"{names[name] + ' saved to:':<21}{path}")
+        print(f"{names.get(name, name.capitalize()) + ' saved to:':<21}{path}")
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from backtest import sweep_command
+from backtest import sweep_command, sweep_setup
 from backtest.contracts import BacktestConfig, BacktestResult
 from backtest.lint import lint, lint_search, main
 from backtest.lint_finding import Finding, Severity
 from backtest.lint_rules import RULES, SEARCH_RULES
-from backtest.lint_search import Search, market_returns
+from backtest.lint_search import Search, ends_told_by, market_returns
 from backtest.lint_search_file import read_search
-from backtest.series import BarSeries
+from backtest.series import BarSeries, from_file
 from core.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
@@ -153,20 +153,50 @@ def test_without_returns_it_is_said_how_to_get_them() -> None:
     assert "--block" in short.advice
 
 
-def test_the_market_is_measured_where_the_sweep_measured() -> None:
+def five_days() -> BarSeries:
+    """Hours of which each closes 1 higher."""
     ts_open = START + np.arange(5 * 24, dtype=np.int64) * HOUR
     close = 100.0 + np.arange(5 * 24).astype(np.float64)
-    series = BarSeries("BTC/USD", "1h", ts_open, ts_open + HOUR, close - 1, close + 1, close - 2, close, close)
-    daily, hourly = market_returns([series], 5), market_returns([series], 120)
+    return BarSeries("BTC/USD", "1h", ts_open, ts_open + HOUR, close - 1, close + 1, close - 2, close, close)
+
+
+def test_the_market_is_measured_where_the_sweep_measured() -> None:
+    series, days = [five_days()], START + DAY * np.arange(1, 6, dtype=np.int64)
+    daily = market_returns(series, days)
+    coarse = market_returns(series, days[::2])
+    assert daily is not None
+    assert coarse is not None
+    assert (1 + daily).tolist() == pytest.approx([123 / 99, 147 / 123, 171 / 147, 195 / 171, 219 / 195])
+    assert (1 + coarse).tolist() == pytest.approx([123 / 99, 171 / 123, 219 / 171])
+
+
+def test_a_market_of_another_time_is_none() -> None:
+    series, days = five_days(), START + DAY * np.arange(1, 6, dtype=np.int64)
+    assert market_returns([], days) is None
+    assert market_returns([series], days[:0]) is None
+    assert market_returns([series.between(START + DAY + HOUR, 0)], days) is None
+    assert market_returns([series.between(0, START + 4 * DAY)], days) is None
+    assert market_returns([series], days[2:]) is None
+    assert market_returns([series.between(START + 2 * HOUR, START + 4 * DAY + HOUR)], days) is not None
+
+
+def test_an_older_file_tells_where_its_returns_end_by_how_many_there_are() -> None:
+    daily, hourly = ends_told_by([five_days()], 5), ends_told_by([five_days()], 120)
     assert daily is not None
     assert hourly is not None
-    assert (1 + daily).tolist() == pytest.approx([123 / 99, 147 / 123, 171 / 147, 195 / 171, 219 / 195])
-    assert (1 + hourly).prod() == pytest.approx(219 / 99)
-    assert market_returns([series], 6) is None
-    assert market_returns([], 5) is None
+    assert (int(daily[0]), int(hourly[0])) == (START + DAY, START + HOUR)
+    assert ends_told_by([five_days()], 6) is None
+    assert ends_told_by([], 5) is None
 
 
 # -- the files of a sweep -------------------------------------------------------------------------------------
+
+
+def sweep_of(bars: Path, out: Path) -> list[str]:
+    """The options of a sweep of nine sets, of which three fail."""
+    return ["--strategy", "sma_cross_v1", "--symbol", "BTC/USD", "--data", str(bars), "--param", "fast=2,3,4",
+            "--param", "slow=6,8,x", "--fill", "next_open", "--no-risk", "--pbo", "--workers", "0", "--quiet",
+            "--commission", "0", "--out", str(out)]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -179,11 +209,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     frame = frame.assign(low=close - 1, close=close, volume=5.0)
     bars = folder / "bars.csv"
     frame.to_csv(bars, index=False)
-    assert sweep_command.main(
-        ["--strategy", "sma_cross_v1", "--symbol", "BTC/USD", "--data", str(bars), "--param", "fast=2,3,4",
-         "--param", "slow=6,8,x", "--fill", "next_open", "--no-risk", "--pbo", "--workers", "0", "--quiet",
-         "--commission", "0", "--out", str(folder / "out")]
-    ) == 0  # fmt: skip
+    assert sweep_command.main(sweep_of(bars, folder / "out")) == 0
     return folder / "out" / "sweep_results.json", bars
 
 
@@ -195,6 +221,37 @@ def test_a_sweep_is_read_with_its_kept_returns_and_without_the_sets_that_failed(
     moved = swept[0].rename(swept[0].with_name("another.json"))
     assert read_search(moved, ()).returns is not None
     moved.rename(swept[0])
+
+
+def test_a_sweep_tells_where_its_returns_are_and_end(swept: tuple[Path, Path]) -> None:
+    summary = json.loads(swept[0].read_text())["summary"]
+    assert summary["ends_ns"] == [START + MINUTE * minute for minute in range(1, 601)]
+    assert Path(summary["files"]["returns"]).stat().st_size == 4 * 9 * 600
+
+
+def test_the_file_of_an_earlier_version_is_read_as_well(swept: tuple[Path, Path], tmp_path: Path) -> None:
+    plain = json.loads(swept[0].read_text())
+    del plain["summary"]["ends_ns"], plain["summary"]["files"]["returns"]
+    file = tmp_path / "sweep_results.json"
+    file.write_text(json.dumps(plain))
+    bars = [from_file(swept[1], "BTC/USD", "1m")]
+    old, new = read_search(file, (), bars), read_search(swept[0], (), bars)
+    assert old.market is not None
+    assert new.market is not None
+    assert old.market.tolist() == new.market.tolist()
+
+
+def test_holding_is_compared_also_where_a_memory_budget_made_blocks_coarser(
+    swept: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sweep_setup, "_PER_RETURN", 10**9)  # as many sets would have it
+    assert sweep_command.main([*sweep_of(swept[1], tmp_path), "--memory", "1GB"]) == 0
+    assert "; 32 returns a set are kept instead of 600, so that the memory holds them" in capsys.readouterr().out
+    read = read_search(tmp_path / "sweep_results.json", (), [from_file(swept[1], "BTC/USD", "1m")])
+    assert read.returns is not None
+    assert read.market is not None
+    assert read.returns.shape == (32, 6)
+    assert read.market.shape == (32,)
 
 
 def test_a_sweep_is_linted_from_the_command_line(swept: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,7 +297,7 @@ def test_a_search_that_never_tried_the_set_says_nothing_about_it() -> None:
 def test_returns_of_another_sweep_and_none_are_not_taken(swept: tuple[Path, Path], tmp_path: Path) -> None:
     plain = json.loads(swept[0].read_text())
     kept = tmp_path / "kept.ndjson"
-    plain["summary"]["files"]["checkpoint"] = str(kept)
+    plain["summary"]["files"]["returns"] = str(kept.with_suffix(".f32"))
     file = tmp_path / "sweep.json"
     file.write_text(json.dumps(plain))
     assert read_search(file, ()).returns is None
