@@ -16,7 +16,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
-from backtest.metrics_format import counted
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,6 +76,8 @@ class HonestyReport:
         return [*lines, f"{'Verdict:':<16}{self._verdict()}"]
 
     def _verdict(self) -> str:
+        from backtest.metrics_format import counted
+
         seen = self.truncated.decisions
         if not self.clean:
             return "NOT TO BE TRUSTED"

@@ -76,7 +76,7 @@ class RunRequest:
         return cls(
             config=config,
             data=data,
-            entrants=(Entrant(chosen.strategy, make, symbols, params, _heard(config, entry)),),
+            entrants=(Entrant(chosen.strategy, make, symbols, params, _heard(chosen, config, entry)),),
             instruments=_instruments(chosen, installation, data),
             limits=RiskLimits.of(installation.risk),
             name=f"{chosen.strategy}_{'-'.join(file_symbol(symbol) for symbol in symbols)}".replace(":", ""),
@@ -113,18 +113,26 @@ def _strategy_class(chosen: argparse.Namespace, entry: StrategyConfig | None) ->
         return strategy_class(chosen.strategy)  # among the kernels as well, which loads the compiler
 
 
-def _heard(config: BacktestConfig, entry: StrategyConfig | None) -> tuple[str, ...]:
-    """The topics of a run: with trades as input those of the strategy's entry, so that it hears what it hears live."""
-    if config.fill_timing is not FillTiming.NEXT_TRADE or entry is None:
-        return EVERYTHING
+def _heard(chosen: argparse.Namespace, config: BacktestConfig, entry: StrategyConfig | None) -> tuple[str, ...]:
+    """The topics that the strategy hears: those of ``--events``, else its bars. Where trades are the input, those of
+    its entry come before, so that it hears what it hears live. Raises ConfigError when the run has none of them."""
+    on_trades = config.fill_timing is FillTiming.NEXT_TRADE
+    globs: tuple[str, ...] = ()
+    if chosen.events is not None:
+        globs, named = chosen.events, "--events"
+    elif on_trades and entry is not None:
+        globs, named = tuple(entry.events), f"strategy {entry.id!r}: its `events`"
+    if not globs:
+        return (*(f"md.ohlcv.{name}.*" for name in config.timeframes), CLOCK) if on_trades else EVERYTHING
     topics = [f"md.ohlcv.{name}.{symbol}" for symbol in config.traded for name in config.timeframes]
-    topics += [*(f"md.trades.{symbol}" for symbol in config.traded), CLOCK]
-    if not any(fnmatchcase(topic, glob) for topic in topics for glob in entry.events):
+    if on_trades:
+        topics += [*(f"md.trades.{symbol}" for symbol in config.traded), CLOCK]
+    if not any(fnmatchcase(topic, glob) for topic in topics for glob in globs):
+        others = "--timeframe names other bars" + ("" if on_trades else ", trades come with --fill next_trade")
         raise ConfigError(
-            f"strategy {entry.id!r}: its `events` are {', '.join(entry.events)}, expected one that this run gives: "
-            f"trades, the clock, bars of {', '.join(config.timeframes)}; --timeframe names others"
+            f"{named} are {', '.join(globs)}, expected one that this run gives: {', '.join(topics)}; {others}"
         )
-    return tuple(entry.events)
+    return globs
 
 
 def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Config) -> list[BarSeries | TradeTape]:
@@ -135,7 +143,8 @@ def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Conf
         raise ConfigError(f"--data: expected one file for each --symbol, got {len(files)} for {len(config.traded)}")
     if files:
         return [
-            from_file(file, symbol, config.timeframes[0]) for file, symbol in zip(files, config.traded, strict=True)
+            from_file(file, symbol, config.timeframes[0], stamp=chosen.stamp)
+            for file, symbol in zip(files, config.traded, strict=True)
         ]
     folder = chosen.journals or installation.log_dir
     span = config.start_ts, config.end_ts

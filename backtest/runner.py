@@ -62,10 +62,19 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--param", action="append", default=[], type=_parameter, metavar="NAME=VALUE", help="repeatable")
     what.add_argument("--symbol", action="append", required=True, metavar="BASE/QUOTE", help="repeatable")
     what.add_argument("--timeframe", default="1m", metavar="1m[,5m…]", help="bars the strategy gets (default 1m)")
+    what.add_argument(
+        "--events", type=_globs, metavar="GLOB[,GLOB…]", help="topics the strategy hears, such as md.ohlcv.5m.*"
+    )
     what.add_argument("--seed", type=int, default=0, help="recorded with the result")
     data = p.add_argument_group("data")
     data.add_argument(
         "--data", action="append", type=Path, metavar="FILE", help="CSV, Feather or Parquet, one a symbol"
+    )
+    data.add_argument(
+        "--stamp",
+        choices=("auto", "open", "close"),
+        default="auto",
+        help="what times in --data are (default: by name)",
     )
     data.add_argument("--journals", type=Path, metavar="DIR", help="journals to read (default: app.log_dir)")
     data.add_argument("--start", type=_start, default=0, metavar="DATE", help="first day, or a time (default: all)")
@@ -141,6 +150,7 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
 def _taken_from(request: RunRequest) -> list[str]:
     """The bars that were read and when they were, so that a misread time column is seen; and the parameters given."""
     from backtest.metrics_format import minute
+    from backtest.seats import EVERYTHING
     from backtest.series import BarSeries
 
     lines = [
@@ -150,6 +160,9 @@ def _taken_from(request: RunRequest) -> list[str]:
         for each in request.data
         if isinstance(each, BarSeries)
     ]
+    heard = sorted({topic for each in request.entrants for topic in each.events})
+    if heard != sorted(EVERYTHING):
+        lines.append(f"Hears:          {', '.join(heard)}")
     given = ", ".join(f"{name} {value}" for name, value in sorted(request.config.params.items()))
     return [*lines, f"Parameters:     {given or 'as the strategy has them'}"]
 
@@ -165,6 +178,10 @@ def _details(result: BacktestResult) -> list[str]:
         f"Fingerprints:   data {prints.data[:_SHOWN]}, config {prints.config[:_SHOWN]}, code {prints.code[:_SHOWN]}, "
         f"orders {prints.orders[:_SHOWN]}",
     ]
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -20,6 +20,7 @@ from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
 from strategies.kernel_cache import Floats, compiled_with_cache
+from strategies.sampling import one_timeframe
 from strategies.target_orders import TargetOrders, TargetParams
 
 _NOTHING: Final = ()
@@ -107,12 +108,15 @@ class KernelStrategy(StrategyBase):
         params = params_of(context, self.Params)
         self._orders = TargetOrders(context, params)
         self._vector = params.vector()
+        self._timeframe = ""
         self._lanes = {symbol: _Lane(np.zeros(self.state_size(params))) for symbol in context.symbols}
 
     def on_event(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
         """At most one order under way per symbol, sent when the step's answer changes."""
         if type(event) is not OHLCVBar:
             return self._orders.settle(event)
+        if event.timeframe != self._timeframe:
+            self._timeframe = one_timeframe(self._timeframe, event)
         lane = self._lanes[event.symbol]
         exposure = self._call(
             lane.state, self._vector, event.ts_close, event.open, event.high, event.low, event.close, event.volume

@@ -106,12 +106,21 @@ def test_steps_can_be_given_instead_of_an_instrument(data: Path, capsys: pytest.
     assert "no instrument configured" not in capsys.readouterr().out
 
 
-def test_bars_come_from_journals_and_longer_ones_are_made_of_them(tmp_path: Path) -> None:
+def test_bars_come_from_journals_and_longer_ones_are_made_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     journal = tmp_path / "ohlcv.1m.ATOMUSDT.ndjson"
     journal.write_bytes(b"".join(codec.encode(bar) + b"\n" for bar in walk(8, 120, gap=0.0).events))
 
     arguments = [*BASE, "--journals", str(tmp_path), "--out", str(tmp_path / "out"), "--timeframe", "5m,1m"]
-    assert main(arguments) == 0
+    assert main(arguments) == 1
+    assert "expected one timeframe, 1m as before, got 5m as well" in capsys.readouterr().err
+    assert main([*arguments, "--events", "md.ohlcv.15m.*"]) == 1
+    assert "--events are md.ohlcv.15m.*, expected one that this run gives: md.ohlcv.1m.ATOM/USDT" in (
+        capsys.readouterr().err
+    )
+    assert main([*arguments, "--events", "md.ohlcv.5m.*"]) == 0
+    assert "Hears:          md.ohlcv.5m.*" in capsys.readouterr().out
 
     plain = json.loads((tmp_path / "out" / "result_sma_cross_v1_ATOMUSDT.json").read_text())
     assert plain["config"]["timeframes"] == ["1m", "5m"]

@@ -14,6 +14,7 @@ import pytest
 from backtest.contracts import BacktestConfig, FillTiming
 from backtest.honesty import FromData, check_honesty, decisions_of, main
 from backtest.honesty_data import Data, data_slicing
+from backtest.seats import Entrant
 from backtest.series import BarSeries
 from backtest.trade_tape import TradeTape, longer_bars
 from core.contracts import OHLCVBar, OrderCancel, OrderIntent, TradeEvent
@@ -150,7 +151,8 @@ def test_several_timeframes_out_of_minutes_do_not_leak() -> None:
     config = BacktestConfig(
         ATOM, "clean", 0, 0, 100_000.0, 0.001, 0.0, params={"fast": 2, "slow": 5}, timeframes=("1m", "5m")
     )
-    assert check_honesty(config, SmaCross, walk(6, 600, gap=0.0), INSTRUMENTS, WIDE, most_cuts=12).clean
+    slow = [Entrant("clean", SmaCross, (ATOM,), config.params, ("md.ohlcv.5m.*",))]
+    assert check_honesty(config, slow, walk(6, 600, gap=0.0), INSTRUMENTS, WIDE, most_cuts=12).clean
 
 
 def test_a_strategy_that_remembers_the_run_before_is_found() -> None:

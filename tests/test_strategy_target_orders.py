@@ -299,3 +299,23 @@ def test_trades_are_sampled_once_a_period_and_bars_each_time() -> None:
     assert sampler.price(bar) == sampler.price(bar) == 6.0
     assert [every.price(trade(n)) for n in (1, 2)] == [7.0, 7.0]
     assert every.price(RiskDecision("i", True, "", {})) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "strategies.samples.sma_cross.SmaCross",
+        "strategies.samples.trendline_break.TrendlineBreak",
+        "strategies.samples.rsi_tema_bb.RsiTemaBb",
+        "strategies.kernels.sma_cross.SmaCross",
+    ],
+)
+def test_bars_of_two_timeframes_are_refused_by_all_that_look_at_prices_alone(path: str) -> None:
+    strategy = strategy_in(manager_of(entry(path, id="s", params={})), "s")
+    minute, hour = (OHLCVBar(SYMBOL, each, 0, 1, 6.0, 6.0, 6.0, 6.0, 1.0) for each in ("1m", "1h"))
+
+    strategy.on_event(minute)
+
+    with pytest.raises(ConfigError, match=r"expected one timeframe, 1m as before, got 1h as well; .* md\.ohlcv\.1m"):
+        strategy.on_event(hour)
+    strategy.on_event(minute)

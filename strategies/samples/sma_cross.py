@@ -14,7 +14,7 @@ from core.errors import ConfigError
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
-from strategies.sampling import PriceSampler
+from strategies.sampling import PriceSampler, one_timeframe
 from strategies.target_orders import TargetOrders, TargetParams
 
 Period = Annotated[int, msgspec.Meta(ge=1)]
@@ -61,12 +61,15 @@ class SmaCross(StrategyBase):
             )
         self._fast, self._slow = params.fast, params.slow
         self._sampler = PriceSampler(params.period_s)
+        self._timeframe = ""
         self._orders = TargetOrders(context, params)
         self._averages = {symbol: _Averages() for symbol in context.symbols}
 
     def on_event(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
         """At most one order under way per symbol, sent when the averages have crossed."""
         if type(event) is OHLCVBar:
+            if event.timeframe != self._timeframe:
+                self._timeframe = one_timeframe(self._timeframe, event)
             price = event.close
             symbol = event.symbol
         elif isinstance(event, TradeEvent):
