@@ -18,7 +18,7 @@ from core.contracts import Contract
 from core.host import ComponentHost
 from core.ledger import Cause, Ledger
 
-LATE_S: Final = 0.05
+LATE_S: Final = 0.5
 
 
 def relays_before_it_journals() -> None:
