@@ -160,7 +160,7 @@ def _peers(grid: Grid, sets: list[tuple[int, int]]) -> Iterator[tuple[str, str, 
 def _figures(found: dict[str, Swept], sets: int) -> Iterator[Figure]:
     same = [each for each in found.values() if each.what.startswith(SAME)]
     beside = min(same, key=lambda each: each.wall_s, default=None)
-    least = min(same, key=lambda each: each.peak_mib, default=None)
+    memory = [(each, MEMORY if str(WIDE) in each.what else None) for each in same]
     for name, each in found.items():
         ours = name in ("compiled", "event")
         floor = beside.sets / beside.wall_s if ours and beside is not None else None
@@ -168,10 +168,11 @@ def _figures(found: dict[str, Swept], sets: int) -> Iterator[Figure]:
         held = SPEED if floor and name == "compiled" else None
         yield Figure(f"{sets:,} sets, {each.what}", sets / each.wall_s, "sets/s", floor, held, note, each.details())
         if name == "compiled":
-            yield Figure(
-                f"{sets:,} sets, {each.what}, memory", each.peak_mib, "MiB", least.peak_mib if least else None,
-                MEMORY if least else None, f"floor: {least.what}" if least else "",
-            )  # fmt: skip
+            for peer, budget in memory:
+                yield Figure(
+                    f"{sets:,} sets, {each.what}, memory", each.peak_mib, "MiB", peer.peak_mib, budget,
+                    f"floor: {peer.what}",
+                )  # fmt: skip
 
 
 def _told(periods: range) -> str:

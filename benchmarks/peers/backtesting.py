@@ -29,7 +29,9 @@ def make(bars: Bars, job: Job) -> Backtesting:
         def init(self) -> None:
             self.quick = self.I(sma, self.data.Close, self.fast)
             self.calm = self.I(sma, self.data.Close, self.slow)
-            self.above: bool | None = None
+            first = self.slow - 1  # where both exist: ``next`` is called from the bar after it on
+            quick, calm = self.quick[first], self.calm[first]
+            self.above: bool | None = None if quick == calm else quick > calm
 
         def next(self) -> None:
             quick, calm = self.quick[-1], self.calm[-1]

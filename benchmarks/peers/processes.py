@@ -64,9 +64,7 @@ class EngineProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         self._process.stdin.flush()
-        answer = self._answer()
-        self.peak_mib = max(self.peak_mib, answer["peak_mib"])
-        return answer
+        return self._answer()
 
     def close(self) -> None:
         """End it."""
@@ -103,6 +101,7 @@ class EngineProcess:
             said = self._log.read_text(errors="replace")[-2_000:]
             raise ProcessError(f"{self.name} gave no answer, exit status {self._process.returncode}; it said:\n{said}")
         answer: dict[str, Any] = json.loads(line)
+        self.peak_mib = max(self.peak_mib, answer["peak_mib"])
         return answer
 
 

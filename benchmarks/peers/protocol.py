@@ -96,6 +96,7 @@ def serve(imports: Sequence[str], package: str, make: Callable[[Bars, Job], Engi
         "prepare_s": (prepared - imported) / NS_PER_S,
         "version": _version(package),
         **first,
+        "peak_mib": _peak_mib(),
     }
     _tell(answers, ready)
     for line in sys.stdin:
