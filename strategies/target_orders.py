@@ -84,6 +84,7 @@ class TargetOrders:
         self._lots = {symbol: self._size(symbol, params.qty) for symbol in context.symbols}
         self._instruments = {symbol: context.instruments[symbol] for symbol in context.symbols}
         self._aims: dict[str, Aim] = {}
+        self._unanswered: set[str] = set()  # symbols whose aim nothing was answered to yet; never iterated
 
     def aim(self, cause: Contract, symbol: str, direction: float, price: float) -> list[OrderIntent | OrderCancel]:
         """Aim at ``direction`` times the quantity in ``symbol``: the order that is missing, or the cancel before it.
@@ -101,7 +102,11 @@ class TargetOrders:
 
     def settle(self, event: Contract) -> list[OrderIntent | OrderCancel]:
         """What the aim takes now that an order has changed. To be called with every event, before ``aim``."""
-        if not isinstance(event, _TELLING) or _tells_nothing_new(event):
+        if not isinstance(event, _TELLING):
+            return []
+        if event.symbol in self._unanswered:
+            self._unanswered.remove(event.symbol)
+        elif _tells_nothing_new(event):
             return []
         aim = self._aims.get(event.symbol)
         if aim is None:
@@ -120,6 +125,7 @@ class TargetOrders:
     def load_state(self, state: Mapping[str, tuple[Any, ...]]) -> None:
         """Take over the aims in the symbols that are still traded."""
         self._aims = {symbol: Aim(*plain) for symbol, plain in state.items() if symbol in self._lots}
+        self._unanswered = set(self._aims)  # under other parameters, orders under way may lead elsewhere now
 
     def _approach(self, cause: Contract, symbol: str) -> list[OrderIntent | OrderCancel]:
         aim = self._aims[symbol]
@@ -129,6 +135,7 @@ class TargetOrders:
             return []  # as mostly: what follows is only for an order that is missing or one too many
         name = identity_of(cause)
         if aim.answered == name:
+            self._unanswered.add(symbol)
             return []
         answers: list[OrderIntent | OrderCancel]
         if not under_way:

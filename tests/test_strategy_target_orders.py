@@ -246,6 +246,16 @@ def test_a_trade_that_is_delivered_twice_is_answered_once() -> None:
     assert desk.tell(trade(desk.number)) == []
 
 
+def test_a_second_aim_on_what_looks_like_the_same_trade_is_made_good_at_the_next_word_of_the_order() -> None:
+    desk = Desk(order_type="limit")
+    resting = desk.open(1)
+    strategy_in(desk.manager, "s").wanted = (-1, 7.0)
+    desk.tell(trade(desk.number))  # as two trades of one price and time without ids look
+
+    assert sent(desk.tell(update_of(resting, "open"))) == [update_of(resting).order_id]
+    assert sent(desk.tell(update_of(resting, "open"))) == []
+
+
 def test_orders_of_before_a_restart_are_canceled_before_anything_is_added() -> None:
     desk, later = Desk(order_type="limit"), Desk(order_type="limit")
     resting = desk.open(1)
@@ -268,6 +278,16 @@ async def test_a_hot_reload_keeps_the_aim_that_waits() -> None:
     assert strategy_in(desk.manager, "s") is not before
     assert isinstance(order, OrderIntent)
     assert (order.side, order.limit_price) == ("sell", 8.0)
+
+
+async def test_an_order_that_leads_elsewhere_after_a_reload_is_canceled_at_the_next_word_of_it() -> None:
+    desk = Desk(order_type="limit")
+    resting = desk.open(1)
+
+    desk.manager.install({"strategies": [entry(Aims, id="s", params={"qty": 2.0, "order_type": "limit"})]})
+
+    assert sent(desk.tell(update_of(resting, "open"))) == [update_of(resting).order_id]
+    assert sent(desk.tell(update_of(resting, "canceled"))) == [2.0]
 
 
 def test_a_quantity_below_one_lot_cannot_be_configured() -> None:
