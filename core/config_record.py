@@ -49,7 +49,8 @@ def record_config(config: Config, now_ns: int) -> Path | None:
     path = config.log_dir / _PATTERN.replace("*", name)
     started = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).isoformat()
     text = json.dumps({"started": started, "config": shown}, indent=1) + "\n"
-    part = path.with_name(f".{path.name}.{os.getpid()}")  # ambient: a name that no other start uses
+    # A name that no other start uses, also where daemons in containers share the folder and all are process 1.
+    part = path.with_name(f".{path.name}.{os.getpid()}.{now_ns}")  # ambient: likewise
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("w") as file:

@@ -123,6 +123,24 @@ def test_a_start_that_dies_while_writing_leaves_no_record_that_is_cut(
     assert recorded_configs(tmp_path / "session" / "journals") == ()
 
 
+def test_starts_of_one_process_number_in_several_containers_do_not_get_in_each_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = installation(tmp_path, {}, {"qty": 0.1})
+    sync, meanwhile = os.fsync, []
+
+    def other_start(file: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        meanwhile.append(record_config(config, MONDAY + NS))
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", other_start)
+
+    assert record_config(config, MONDAY) is not None
+    assert meanwhile[0] is not None
+    assert len(recorded_configs(tmp_path / "session" / "journals")) == 1
+
+
 def test_a_record_of_another_shape_is_refused_in_words(tmp_path: Path) -> None:
     config = installation(tmp_path, {}, {"qty": 0.1})
     path = record_config(config, MONDAY)
