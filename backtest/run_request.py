@@ -146,6 +146,10 @@ def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Conf
             from_file(file, symbol, config.timeframes[0], stamp=chosen.stamp)
             for file, symbol in zip(files, config.traded, strict=True)
         ]
+    if chosen.stamp != "auto":
+        raise ConfigError(
+            f"--stamp {chosen.stamp}: expected --data with it; journals say when their bars begin and end"
+        )
     folder = chosen.journals or installation.log_dir
     span = config.start_ts, config.end_ts
     if config.fill_timing is FillTiming.NEXT_TRADE:

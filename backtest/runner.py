@@ -181,7 +181,10 @@ def _details(result: BacktestResult) -> list[str]:
 
 
 def _globs(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    globs = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not globs:
+        raise argparse.ArgumentTypeError(f"expected topics such as md.ohlcv.5m.*, got {text!r}")
+    return globs
 
 
 def _parameter(text: str) -> tuple[str, Any]:

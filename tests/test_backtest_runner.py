@@ -228,6 +228,20 @@ def test_what_only_trades_know_is_not_asked_of_bars_in_vain(
     assert f"{option[0]}: expected --fill next_trade with it" in capsys.readouterr().err
 
 
+def test_journals_need_no_word_on_what_their_times_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*BASE, "--journals", str(tmp_path), "--stamp", "open"]) == 1
+    assert "--stamp open: expected --data with it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", " ,"])
+def test_a_strategy_that_is_to_hear_nothing_is_refused(
+    data: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(run(data, f"--events={text}"))
+    assert "expected topics such as md.ohlcv.5m.*" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "soon"])
 def test_a_latency_is_a_number_of_milliseconds(data: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     with pytest.raises(SystemExit):
