@@ -10,6 +10,7 @@ import numpy as np
 
 from backtest.compiled import KernelRuns, run_kernels
 from backtest.compiled_market import KernelMarket
+from backtest.contracts import BacktestConfig
 from backtest.metrics_returns import UNBOUNDED, Floats, Ints, changes
 from backtest.sweep_memory import SAMPLES
 from backtest.sweep_returns import RETURN_COLUMNS, figures_of_rows
@@ -42,11 +43,13 @@ class CompiledSweep:
     """What all chunks share.
 
     Attributes:
+        config: of a run over the job's bars, which are cut to its time already.
         market: its marks are where any curve is read.
         periods, blocks: the columns of samples that ``RETURN_COLUMNS`` and the kept returns are taken from.
     """
 
     job: SweepJob
+    config: BacktestConfig
     market: KernelMarket
     periods: Ints
     blocks: Ints | None
@@ -58,7 +61,8 @@ class CompiledSweep:
         periods = _bars_at(job.series.ts_close, job.period_ends)
         blocks = None if job.block_ends is None else _bars_at(job.series.ts_close, job.block_ends)
         market = marked(plain, periods if blocks is None else np.concatenate([periods, blocks]))
-        return cls(job, market, _column(market, periods), None if blocks is None else _column(market, blocks))
+        config = replace(job.config, start_ts=0, end_ts=0)
+        return cls(job, config, market, _column(market, periods), None if blocks is None else _column(market, blocks))
 
     def chunk(self, sets: Sequence[dict[str, Any]]) -> Chunk:
         """Run them, as many at a time as ``SAMPLES`` bytes hold the curves of."""
@@ -77,14 +81,14 @@ class CompiledSweep:
         job = self.job
         try:
             two = KernelMarket.of(job.series.rows(0, 2), job.instrument)
-            runs = run_kernels(job.entrant.make, [job.entrant.params], two, job.config, job.instrument)  # type: ignore[arg-type]  # as below
+            runs = run_kernels(job.entrant.make, [job.entrant.params], two, self.config, job.instrument)  # type: ignore[arg-type]  # as below
         except Exception:  # noqa: BLE001 — foreign code: what is wrong with it, each set will tell in its row
             return False
         return not runs.errors
 
     def _part(self, sets: Sequence[dict[str, Any]]) -> Chunk:
         job = self.job
-        runs = run_kernels(job.entrant.make, sets, self.market, job.config, job.instrument, samples=True)  # type: ignore[arg-type]  # a kernel's class, see job_of
+        runs = run_kernels(job.entrant.make, sets, self.market, self.config, job.instrument, samples=True)  # type: ignore[arg-type]  # a kernel's class, see job_of
         kept = None if self.blocks is None else self._returns(runs, self.blocks).astype(np.float32)
         if not runs.columns:
             return Chunk((), np.zeros((len(sets), 0)), kept, dict(runs.errors))

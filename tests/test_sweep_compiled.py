@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,21 @@ def _figures(returns: Any) -> list[float]:
     variance = np.float64(deviation) ** 2
     mean = float(returns.mean()) if len(returns) else 0.0
     return [sharpe, float(len(returns)), mean, float(variance), skew(returns), excess_kurtosis(returns)]
+
+
+def test_a_sweep_over_a_part_of_the_time_gives_what_single_runs_over_it_give() -> None:
+    bars = bars_of(WALK, minutes=30)
+    config = replace(config_of({}), start_ts=int(bars.ts_open[700]), end_ts=int(bars.ts_open[2_500]))
+    sweep, _ = job_of(
+        config, Entrant("sma_cross_kernel_v1", SmaCross, (SYMBOL,), {"qty": 2.0}), [bars], Instruments([SMALL]),
+        RiskLimits.of(RiskConfig()), NAMES, SweepSettings(), len(SETS),
+    )  # fmt: skip
+
+    assert sweep.kernel.warm()
+    for _, values, metrics, error, _ in outcomes(sweep, 7):
+        run = run_kernel(SmaCross, {"qty": 2.0, **dict(zip(NAMES, values, strict=True))}, bars, config, SMALL)
+        assert (error, len(run.market)) == ("", 1_800)
+        assert run.metrics.items() <= metrics.items()
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 11])
