@@ -21,7 +21,7 @@ from core.quick_build import trusted
 from execution.bar_fills import BarFills
 from execution.decision_check import refusal
 from execution.fees import FeeSchedule
-from execution.fill_models import FillModel, WorkingOrder
+from execution.fill_models import WorkingOrder
 from execution.matching import Execution, MatchingCore
 from execution.order_registry import OpenOrder, OrderRegistry, order_update
 from execution.slippage import Slippage
@@ -70,17 +70,12 @@ class _Market:
     def __init__(self, grid: PriceGrid, config: BacktestConfig) -> None:
         self.grid = grid
         self.instrument = grid.instrument
-        self.tick, self.lot = float(grid.instrument.tick_size), float(grid.instrument.lot_size)
         slippage = Slippage(config.slippage_model, config.slippage_bps)
         self.model = BarFills(slippage, at_open=config.fill_timing is FillTiming.NEXT_OPEN)
         self.core = MatchingCore(self.model)
         self.fees = FeeSchedule(with_fees(grid.instrument, config))
         self.waiting: list[_Waiting] = []
         self._needs_bar = slippage.ppm > 0 and slippage.model != "fixed"
-
-    def take_model(self, model: FillModel) -> None:
-        """Match by another model from the start."""
-        self.core = MatchingCore(model)
 
     def stand_at(self, ticks: int, ts_ns: int, closed: int) -> None:
         """The price is this now, and ``closed`` is the latest closed bar."""
