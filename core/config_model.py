@@ -103,7 +103,8 @@ class Config(Section):
 
     def shown(self) -> dict[str, Any]:
         """The configuration as plain JSON values that may be printed, logged or compared: secrets are masked."""
-        plain: dict[str, Any] = KnownSecrets(self.secret_values()).redact(self.model_dump(mode="json", by_alias=True))
+        secrets, whole = KnownSecrets(self.secret_values()), self.model_dump(mode="json", by_alias=True)
+        plain: dict[str, Any] = secrets.redact(whole, whole=True)  # a session is run again from its record
         return plain
 
 

@@ -6,6 +6,7 @@ Used by the log pipeline and by error messages. A masked value shows ``***`` and
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -79,20 +80,24 @@ class KnownSecrets:
             text = self._inside.sub(MASK, text)
         return redact_text(text)
 
-    def redact(self, value: Any) -> Any:
+    def redact(self, value: Any, *, whole: bool = False) -> Any:
         """The value as plain JSON values with secrets masked, by the name of their key or by what they look like.
 
         Takes any object and never raises: what cannot be shown is named by its type.
+
+        Args:
+            whole: show all of it, however much that is; only for what is known to have an end.
         """
-        return _Walk(self).plain(value, 0)
+        return _Walk(self, *((sys.maxsize, sys.maxsize) if whole else (MAX_DEPTH, MAX_VALUES))).plain(value, 0)
 
 
 class _Walk:
     """One passage through a value, which may be endless: it stops at a depth and at a number of values."""
 
-    def __init__(self, secrets: KnownSecrets) -> None:
+    def __init__(self, secrets: KnownSecrets, depth: int, values: int) -> None:
         self._text = secrets.redact_text
-        self._left = MAX_VALUES
+        self._depth = depth
+        self._left = values
 
     def plain(self, value: Any, depth: int) -> Any:
         self._left -= 1
@@ -102,7 +107,7 @@ class _Walk:
             return value
         if type(value) in (int, float):
             return value if -_JSON_INT <= value <= _JSON_INT else repr(value)  # nan and the infinities too
-        if depth >= MAX_DEPTH or self._left <= 0:
+        if depth >= self._depth or self._left <= 0:
             return f"<{type(value).__name__}, too much to show>"
         if isinstance(value, Mapping):
             return self._mapping(value, depth)

@@ -98,6 +98,20 @@ def test_no_secret_reaches_the_record_and_a_replay_takes_it_from_today(tmp_path:
     assert not changes(found, config)
 
 
+def test_nothing_is_left_out_of_a_record_however_much_or_deep(tmp_path: Path) -> None:
+    listed = {f"C{n}/USDT": {"tick_size": "0.01", "lot_size": "0.001"} for n in range(2_000)}
+    listed["BTC/USDT"] = {"tick_size": "0.01", "lot_size": "0.00001"}
+    levels = {"a": {"b": {"c": {"d": {"e": {"f": 1, "api_key": "key-of-the-venue-1234"}}}}}}
+    config = installation(tmp_path, {"instruments": listed}, {"levels": levels})
+
+    path = record_config(config, MONDAY)
+
+    assert path is not None
+    assert "key-of" not in path.read_text()
+    found = session_config(tmp_path / "session", config).config
+    assert (found.instruments, found.strategies) == (config.instruments, config.strategies)
+
+
 def test_a_folder_that_cannot_be_written_to_does_not_keep_a_session_from_starting(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
