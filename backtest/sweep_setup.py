@@ -57,7 +57,7 @@ def job_of(
     tapes, series = prepared(config, data)
     given: tuple[BarSeries | TradeTape, ...] = tapes or tuple(map(_bare, series))
     config = replace(config, params=entrant.params)
-    obstacles = _against_compiled(config, entrant, series)
+    obstacles = _against_compiled(config, entrant, series, names)
     compiled = _chosen(settings.engine, obstacles)
     note = _COMPILED if compiled else _why_events(settings.engine, entrant, obstacles)
     ends = period_ends(series, "auto")
@@ -134,8 +134,10 @@ def _is_kernel(make: Any) -> bool:
     return module is not None and isinstance(make, type) and issubclass(make, module.KernelStrategy)
 
 
-def _against_compiled(config: BacktestConfig, entrant: Entrant, series: Sequence[BarSeries]) -> list[Obstacle]:
-    """What speaks against the compiled engine."""
+def _against_compiled(
+    config: BacktestConfig, entrant: Entrant, series: Sequence[BarSeries], names: Sequence[str]
+) -> list[Obstacle]:
+    """What speaks against the compiled engine; ``names`` are the parameters that vary."""
     found = (
         (not _is_kernel(entrant.make), f"{entrant.strategy_id} is no kernel strategy", _A_KERNEL),
         (config.risk, "the risk engine is on", "add --no-risk (risk=False); no order is denied then"),
@@ -146,7 +148,7 @@ def _against_compiled(config: BacktestConfig, entrant: Entrant, series: Sequence
         ),
         (len(config.traded) > 1 or len(series) > 1, "it has several series of bars", "give one symbol and timeframe"),
         (
-            entrant.params.get("order_type", "market") != "market",
+            "order_type" in names or entrant.params.get("order_type", "market") != "market",
             "its orders are no market orders",
             "leave order_type at market",
         ),

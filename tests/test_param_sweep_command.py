@@ -120,6 +120,10 @@ def test_the_engine_and_what_would_make_it_faster_are_told_before_the_first_set(
     )
     assert told[1].startswith("sweep: 0 of 7 sets")
 
+    limits = command(tmp_path, "--no-risk", "--param", "order_type=market,limit", strategy="sma_cross_kernel_v1")
+    assert main(limits) == 0
+    assert "because its orders are no market orders" in capsys.readouterr().err
+
     assert main(command(tmp_path)) == 0
     assert "sweep: event engine, one set after the other: sma_cross_v1 is no kernel" in capsys.readouterr().err
 
