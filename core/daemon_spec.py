@@ -28,7 +28,8 @@ class DaemonSpec:
 
     ``build`` makes its component; ``ledgered`` daemons keep a ledger; ``guarded`` ones ask the kill switch
     before every intent and order; ``catch_up`` lets a component without a ledger learn what it missed from
-    the journals and returns what it has to tell; ``reload`` puts a changed configuration in force (SIGHUP).
+    the journals and returns what it has to tell; ``reload`` puts the sections ``reloads`` of a changed configuration in
+    force (SIGHUP).
     """
 
     name: str
@@ -38,11 +39,16 @@ class DaemonSpec:
     guarded: bool = False
     catch_up: Callable[[Any, Config], Sequence[Contract]] | None = None
     reload: Callable[[Any, Config], None] | None = None
+    reloads: tuple[str, ...] = ()
 
     @property
     def port_offset(self) -> int:
         """Where the daemon's health port lies above ``services.base_port``."""
         return FLEET.index(self.name)
+
+    def renewed(self, in_force: Config, fresh: Config) -> Config:
+        """What is in force after a reload: the old configuration with the sections that ``reload`` puts in force."""
+        return in_force.model_copy(update={section: getattr(fresh, section) for section in self.reloads})
 
 
 def assemble(

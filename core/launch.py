@@ -102,7 +102,7 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
         fresh = read()
         if spec.reload is not None:
             spec.reload(host.component, fresh)
-        in_force = fresh.model_copy(update={"app": config.app})  # the files of a running daemon stay where they are
+        in_force = spec.renewed(in_force, fresh)
         record_config(in_force, SystemClock().now_ns())  # ambient: likewise
 
     await Supervisor(spec.name, begin, settings).run()

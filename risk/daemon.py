@@ -42,4 +42,5 @@ SPEC: Final = DaemonSpec(
     "Decides on every order intent, over Redis.",
     guarded=True,
     reload=reload,
+    reloads=("risk",),
 )

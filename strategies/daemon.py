@@ -69,4 +69,5 @@ SPEC: Final = DaemonSpec(
     build,
     "Runs the strategies of config/strategies.yaml over Redis.",
     reload=reload,
+    reloads=("strategies",),
 )

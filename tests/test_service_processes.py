@@ -17,6 +17,7 @@ import pytest
 
 from core import codec, ledger
 from core.codec import Meta
+from core.config_record import recorded_configs
 from core.contracts import ClockTick, OrderIntent, TradeEvent
 from core.journal_reader import JournalReader
 from core.ledger import Cause, Ledger
@@ -199,9 +200,12 @@ def test_a_good_configuration_is_taken_over_on_sighup_and_a_bad_one_is_refused(d
 
     assert ask_for(1)["allowed"]
     daemon.edit("per_order_usd_cap: 5_000", "per_order_usd_cap: 500")
+    daemon.edit("participation: 0.5", "participation: 0.25")  # which this daemon does not put in force
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: "configuration reloaded" in daemon.said())
     assert ask_for(2)["code"] == "PER_ORDER_CAP"
+    *_, record = recorded_configs(daemon.processes.journals)
+    assert (record.shown["risk"]["per_order_usd_cap"], record.shown["paper"]["participation"]) == (500.0, 0.5)
     daemon.edit("per_order_usd_cap: 500", "per_order_usd_cap: -1")
     process.send_signal(signal.SIGHUP)
     wait_until(lambda: "not reloaded" in daemon.said())
