@@ -6,7 +6,7 @@ live in ``backtest.desk`` and ``backtest.fill_simulator``.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -41,6 +41,7 @@ from risk.limits import RiskLimits
 from strategies.books import StrategyBooks
 from strategies.open_orders import OpenOrders
 from strategies.prices import LastPrices
+from strategies.registry import registered
 
 _HASHED: Final = frozenset({OrderEvent, FillEvent})
 Seats = tuple[Seat, ...]
@@ -177,7 +178,7 @@ class BacktestEngine:
         metrics = measure(times, equity, trades_of(trips), initial_capital=config.initial_capital)
         said = _by_kind(trail)
         denials = [each for each in said[RiskDecision] if not each.allowed]
-        refused = _counted(
+        refused = Counter(
             [
                 *(str(each.code) for each in denials),
                 *(_code(each.reason) for each in said[OrderUpdate] if each.status == "rejected"),
@@ -205,7 +206,7 @@ class BacktestEngine:
             orders=PlainForms(said[OrderEvent]),
             fees_paid=sum(trip.fees for trip in trips),
             denied=len(denials),
-            refused=refused,
+            refused=dict(sorted(refused.items())),
             bars=len(self._stream),
             warnings=(*self.warnings, *self._remarks(desk, refusals)),
             fingerprints=self._fingerprints(trail),
@@ -262,19 +263,6 @@ def run_backtest(
     return BacktestEngine(config, strategies or registered(config.strategy_id), data, instruments, limits).run()
 
 
-def registered(strategy_id: str) -> Callable[..., Any]:
-    """The strategy class of that id among the samples and the kernels. Raises UnknownStrategyError."""
-    from strategies.registry import StrategyRegistry, UnknownStrategyError
-
-    registry = StrategyRegistry()
-    registry.discover()
-    try:
-        return registry.get(strategy_id)
-    except UnknownStrategyError:
-        registry.discover("strategies.kernels")  # only now: they bring a compiler
-        return registry.get(strategy_id)
-
-
 def _by_kind(trail: Iterable[Contract]) -> dict[type[Contract], list[Any]]:
     """The messages of a run by what they are."""
     found: dict[type[Contract], list[Any]] = defaultdict(list)
@@ -285,10 +273,3 @@ def _by_kind(trail: Iterable[Contract]) -> dict[type[Contract], list[Any]]:
 
 def _code(reason: str) -> str:
     return reason.partition(":")[0]
-
-
-def _counted(reasons: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for reason in reasons:
-        counts[reason] = counts.get(reason, 0) + 1
-    return dict(sorted(counts.items()))

@@ -1,6 +1,6 @@
 """Cash and position value after every bar, exact: integers until the last division.
 
-``EquityTracker`` goes along bar by bar, as the specification has it; ``equity_curve`` computes the same points for a
+``EquityTracker`` goes along bar by bar, as the specification has it; ``equity_columns`` computes the same points for a
 whole run at once, from the fills alone.
 """
 
@@ -88,14 +88,6 @@ class EquityTracker:
     def _value(self) -> int:
         money = self._scale.money
         return sum(lots * self._ticks[symbol] * money[symbol] for symbol, lots in self._lots.items())
-
-
-def equity_curve(
-    initial_capital: float, grids: Mapping[str, PriceGrid], moments: Sequence[int], booked: Sequence[Booked]
-) -> list[tuple[int, float]]:
-    """(ts_ns, equity) after every moment; see ``equity_columns``."""
-    times, equity = equity_columns(initial_capital, grids, moments, booked)
-    return list(zip(times.tolist(), equity.tolist(), strict=True))
 
 
 def equity_columns(

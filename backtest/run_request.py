@@ -22,7 +22,7 @@ from core.config_schema import StrategyConfig
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments, file_symbol
 from risk.limits import RiskLimits
-from strategies.registry import StrategyRegistry, UnknownStrategyError
+from strategies.registry import StrategyRegistry, registered
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,8 @@ def _timeframes(text: str) -> tuple[str, ...]:
 
 
 def _strategy_class(chosen: argparse.Namespace, entry: StrategyConfig | None) -> Any:
-    registry = StrategyRegistry()
     path = chosen.class_path or (entry.class_path if entry is not None else None)
-    if path is not None:
-        return registry.resolve(path)
-    registry.discover()
-    try:
-        return registry.get(chosen.strategy)
-    except UnknownStrategyError:
-        from backtest.sweep_setup import strategy_class
-
-        return strategy_class(chosen.strategy)  # among the kernels as well, which loads the compiler
+    return registered(chosen.strategy) if path is None else StrategyRegistry().resolve(path)
 
 
 def _heard(chosen: argparse.Namespace, config: BacktestConfig, entry: StrategyConfig | None) -> tuple[str, ...]:

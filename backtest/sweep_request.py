@@ -12,12 +12,12 @@ from backtest.run_request import RunRequest
 from backtest.runner import parser
 from backtest.seats import Entrant
 from backtest.series import BarSeries
-from backtest.sweep_setup import strategy_class
 from backtest.trade_tape import TradeTape
 from core.config_schema import RiskConfig
 from core.instruments import Instruments, file_symbol
 from risk.limits import RiskLimits
 from strategies.modules import path_of
+from strategies.registry import registered
 
 _FOLDER: Final = Path("var", "backtest")
 
@@ -34,7 +34,7 @@ def request_of(
     """The run. Without data, that of the installation's journals. Raises ConfigError."""
     if data is None:
         return _installed(strategy_id, symbol, config, strategy, instruments, limits)
-    make = strategy or strategy_class(strategy_id)
+    make = strategy or registered(strategy_id)
     config = config or BacktestConfig(symbol, strategy_id, 0, 0, 10_000.0, 0.001, 0.0)
     return RunRequest(
         config=config,

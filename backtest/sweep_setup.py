@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -173,16 +173,3 @@ def _why_events(engine: EngineChoice, entrant: Entrant, obstacles: Sequence[Obst
     asked = [Obstacle("it was asked for", "leave --engine at auto")] if engine == "event" else []
     why, remedies = zip(*asked, *obstacles, strict=True)
     return f"{how}, because {' and '.join(why)}; for the compiled engine, {_FASTER}: {'; '.join(remedies)}"
-
-
-def strategy_class(strategy_id: str) -> Any:
-    """The strategy of that id among the samples and the kernels. Raises UnknownStrategyError."""
-    from strategies.registry import StrategyRegistry, UnknownStrategyError
-
-    registry = StrategyRegistry()
-    registry.discover()
-    try:
-        return registry.get(strategy_id)
-    except UnknownStrategyError:
-        registry.discover("strategies.kernels")
-        return cast(Any, registry.get(strategy_id))

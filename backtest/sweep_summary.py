@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from backtest.metrics_format import number
+from backtest.metrics_format import counted, number
 from backtest.summary import FILL_TIMING
 from backtest.sweep_neighbours import edges, heat_map, neighbours_median
 
@@ -109,7 +109,7 @@ def cautions(outcome: SweepOutcome, best: dict[str, Any]) -> Iterator[str]:
     count = failed(outcome)
     if count:
         first = outcome.table.loc[outcome.table["error"] != "", "error"].iloc[0]
-        yield f"{count:,} {'set' if count == 1 else 'sets'} failed, see the column error; the first: {first}"
+        yield f"{counted(count, 'set')} failed, see the column error; the first: {first}"
     if outcome.config.fill_timing.value == "bar_close":
         yield "Fills at the close of the deciding bar are kind; compare with --fill next_open."
 

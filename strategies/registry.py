@@ -111,6 +111,18 @@ class StrategyRegistry:
         return "".join(f". Skipped: {reason}" for reason in self.failures.values())
 
 
+def registered(strategy_id: str) -> type[StrategyBase]:
+    """The strategy class of that id among the samples, else among the kernels, which bring a compiler. Raises
+    UnknownStrategyError."""
+    registry = StrategyRegistry()
+    registry.discover()
+    try:
+        return registry.get(strategy_id)
+    except UnknownStrategyError:
+        registry.discover("strategies.kernels")
+        return registry.get(strategy_id)
+
+
 def _unknown(what: str, name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""

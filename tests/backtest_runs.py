@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -206,3 +207,13 @@ def lines_of(run: BacktestEngine) -> list[bytes]:
 def erratic(names: Iterable[str], symbols: tuple[str, ...], seed: int, eagerness: float) -> list[Entrant]:
     """As many erratic strategies as there are names."""
     return [Entrant(name, lambda context: Erratic(context, seed, eagerness), symbols) for name in names]
+
+
+def csv_of(folder: Path, bars: int = 400) -> Path:
+    """A CSV of a walk's bars; its time stamps are the closes."""
+    series = walk(8, bars, gap=0.0)
+    rows = zip(series.ts_close, series.open, series.high, series.low, series.close, series.volume, strict=True)
+    lines = ["timestamp,open,high,low,close,volume", *(",".join(str(each) for each in row) for row in rows)]
+    file = folder / "bars.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file

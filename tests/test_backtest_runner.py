@@ -15,7 +15,7 @@ from backtest.contracts import BacktestResult, FillTiming
 from backtest.runner import main, parser
 from core import codec
 from core.contracts import TradeEvent
-from tests.backtest_runs import ATOM, T0, walk
+from tests.backtest_runs import ATOM, T0, csv_of, walk
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = ["--strategy", "sma_cross_v1", "--symbol", ATOM, "--param", "fast=3", "--param", "slow=9"]
@@ -24,12 +24,7 @@ BASE = ["--strategy", "sma_cross_v1", "--symbol", ATOM, "--param", "fast=3", "--
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A CSV of 400 bars; its time stamps are the closes."""
-    series = walk(8, 400, gap=0.0)
-    rows = zip(series.ts_close, series.open, series.high, series.low, series.close, series.volume, strict=True)
-    lines = ["timestamp,open,high,low,close,volume", *(",".join(str(each) for each in row) for row in rows)]
-    file = tmp_path / "bars.csv"
-    file.write_text("\n".join(lines) + "\n")
-    return file
+    return csv_of(tmp_path)
 
 
 def run(data: Path, *more: str) -> list[str]:

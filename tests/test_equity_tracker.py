@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtest.equity_tracker import EquityTracker, equity_curve
+from backtest.contracts import EquityCurve
+from backtest.equity_tracker import EquityTracker, equity_columns
 from backtest.fill_simulator import Booked
 from backtest.price_grid import PriceGrid
 from core.instruments import Instrument
@@ -96,4 +97,4 @@ def test_the_curve_computed_at_once_is_the_tracked_one_to_the_last_bit(
         tracker.on_price(ATOM, int(grid.close[index]))
         tracker.on_bar(ts_ns)
 
-    assert equity_curve(capital, {ATOM: grid}, grid.closes_at, booked) == tracker.curve
+    assert EquityCurve(*equity_columns(capital, {ATOM: grid}, grid.closes_at, booked)) == tracker.curve

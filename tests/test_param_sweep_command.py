@@ -16,19 +16,9 @@ from backtest import lint
 from backtest.sweep_command import main, parser
 from backtest.sweep_progress import said
 from backtest.sweep_run import Progress, SweepRun
-from tests.backtest_runs import ATOM, walk
+from tests.backtest_runs import ATOM, csv_of
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def csv_of(folder: Path, bars: int = 400) -> Path:
-    """A CSV of bars."""
-    series = walk(8, bars, gap=0.0)
-    rows = zip(series.ts_close, series.open, series.high, series.low, series.close, series.volume, strict=True)
-    lines = ["timestamp,open,high,low,close,volume", *(",".join(str(each) for each in row) for row in rows)]
-    file = folder / "bars.csv"
-    file.write_text("\n".join(lines) + "\n")
-    return file
 
 
 def command(folder: Path, *more: str, strategy: str = "sma_cross_v1") -> list[str]:

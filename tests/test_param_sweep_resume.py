@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backtest_runs import ATOM, walk
+from tests.backtest_runs import ATOM, csv_of
 from tests.sweep_strategies import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,12 +23,7 @@ LONG_S = 60.0
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """A CSV of 400 bars."""
-    series = walk(8, 400, gap=0.0)
-    rows = zip(series.ts_close, series.open, series.high, series.low, series.close, series.volume, strict=True)
-    lines = ["timestamp,open,high,low,close,volume", *(",".join(str(each) for each in row) for row in rows)]
-    file = tmp_path / "bars.csv"
-    file.write_text("\n".join(lines) + "\n")
-    return file
+    return csv_of(tmp_path)
 
 
 def start(data: Path, folder: Path, strategy: str, *more: str) -> subprocess.Popen[str]:
