@@ -6,7 +6,6 @@ is not ``complete``, and what it cannot tell is not compared.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -15,13 +14,15 @@ from typing import Final
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
 from backtest.parity_market import LEDGERS, RecordedMarket, SessionFiles
+from backtest.result_file import read_json, result_of
 from core import ids, ledger
 from core.clock import NS_PER_MS
 from core.config_model import Config
 from core.contracts import Contract, FillEvent, OrderCancel, OrderEvent, OrderIntent, OrderUpdate, RiskDecision
 from core.errors import ConfigError, RejectedError
 
-_UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, RejectedError)  # of a file that is no result
+_EXPECTED: Final = "the folder of a session or a result of `python -m backtest.runner` (result_….json)"
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, RejectedError)  # of orders and fills that are none
 
 
 @dataclass(slots=True)
@@ -153,16 +154,11 @@ def read_trail(path: Path, config: Config) -> Trail:
     """The trail of a session's folder or a result's JSON file. Raises as ``trail_of_session``."""
     if path.is_dir():
         return trail_of_session(path, config)
+    result = result_of(read_json(path, _EXPECTED), path, _EXPECTED)
     try:
-        plain = dict(json.loads(path.read_bytes()))
-        plain.pop("files", None)  # of `--json`
-        result = BacktestResult.from_dict(plain)
         return trail_of_result(result, str(path))
     except _UNREADABLE as error:
-        raise ConfigError(
-            f"{path}: expected the folder of a session or a result of `python -m backtest.runner` "
-            f"(result_….json), got {type(error).__name__}: {error}"
-        ) from None
+        raise ConfigError(f"{path}: expected {_EXPECTED}, got {type(error).__name__}: {error}") from None
 
 
 def _messages(files: SessionFiles) -> Iterator[Contract]:

@@ -29,17 +29,17 @@ def read_result(path: Path) -> BacktestResult:
     return result_of(read_json(path, EXPECTED), path)
 
 
-def result_of(plain: Any, path: Path) -> BacktestResult:
-    """The content of a result's file at that path. Raises ConfigError."""
+def result_of(plain: Any, path: Path, expected: str = EXPECTED) -> BacktestResult:
+    """The content of a result's file at that path. Raises ConfigError, which says what was expected."""
     from backtest.contracts import BacktestResult
 
     if not isinstance(plain, Mapping) or "equity_curve" not in plain:
-        raise ConfigError(f"{path}: expected {EXPECTED}, got {shape_of(plain)}; name a result's file")
+        raise ConfigError(f"{path}: expected {expected}, got {shape_of(plain)}; name a result's file")
     try:
         return BacktestResult.from_dict({name: value for name, value in plain.items() if name != "files"})  # of --json
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"{path}: expected {EXPECTED}, got {type(error).__name__}: {error}; run the backtest again"
+            f"{path}: expected {expected}, got {type(error).__name__}: {error}; run the backtest again"
         ) from None
 
 
