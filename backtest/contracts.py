@@ -13,8 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from core.contracts import Contract, Side
+from core.contracts.fast_init import quickly_built
 from core.errors import ConfigError
-from core.quick_build import quickly_built
 
 if TYPE_CHECKING:
     import numpy as np

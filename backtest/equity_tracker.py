@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from backtest.data.price_grid import PriceGrid
+from backtest.data.series import Floats, Ints
 from backtest.fill_simulator import Booked
-from backtest.price_grid import PriceGrid
-from backtest.series import Floats, Ints
 from core.errors import ConfigError
 from core.instruments import Instrument
 from core.position_ledger import FEE_UNIT

@@ -11,13 +11,13 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from backtest.contracts import BacktestConfig, FillTiming
-from backtest.price_grid import PriceGrid
+from backtest.data.price_grid import PriceGrid
 from core import ids
 from core.contracts import Contract, DenialCode, FillEvent, OrderCancel, OrderEvent, OrderUpdate
+from core.contracts.fast_init import trusted
 from core.errors import ContractError, RejectedError
 from core.instruments import Instrument
 from core.position_ledger import fee_of_units
-from core.quick_build import trusted
 from execution.bar_fills import BarFills
 from execution.decision_check import refusal
 from execution.fees import FeeSchedule

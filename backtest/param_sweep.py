@@ -1,6 +1,6 @@
 """Parameter sweeps: a strategy over many sets of parameters, resumable, in parallel, and honest about chance.
 
-``python -m backtest.param_sweep`` is the command line, see ``backtest.sweep_command``. Nothing heavy is imported
+``python -m backtest.param_sweep`` is the command line, see ``backtest.sweep.command``. Nothing heavy is imported
 before a sweep runs.
 """
 
@@ -16,26 +16,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from backtest.sweep_settings import SweepSettings
+from backtest.sweep.settings import SweepSettings
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from backtest.contracts import BacktestConfig
-    from backtest.metrics_returns import Ints
+    from backtest.data.series import BarSeries
+    from backtest.data.trade_tape import TradeTape
+    from backtest.metrics.returns import Ints
     from backtest.run_request import RunRequest
-    from backtest.series import BarSeries
-    from backtest.sweep_checkpoint import Checkpoint
-    from backtest.sweep_job import Outcome, SweepJob
-    from backtest.sweep_results import Results
-    from backtest.sweep_run import Progress
-    from backtest.sweep_search import Search
-    from backtest.sweep_space import Axis, Constraint, ParameterSpace
-    from backtest.trade_tape import TradeTape
-    from backtest.trials import TrialLedger
+    from backtest.sweep.checkpoint import Checkpoint
+    from backtest.sweep.job import Outcome, SweepJob
+    from backtest.sweep.results import Results
+    from backtest.sweep.run import Progress
+    from backtest.sweep.search import Search
+    from backtest.sweep.space import Axis, Constraint, ParameterSpace
+    from backtest.sweep.trials import TrialLedger
     from core.instruments import Instruments
-    from research.overfitting_cscv import OverfittingProbability
+    from research.overfitting import OverfittingProbability
     from risk.limits import RiskLimits
 
 _ROWS: Final = 1_000  # of the table made into text at a time
@@ -127,7 +127,7 @@ class ParameterSweep:
 
     def add_param_range(self, name: str, values: Sequence[Any]) -> None:
         """Add a parameter and the values it takes, such as ``"lookback_periods", [10, 20, 30]``. Raises ConfigError."""
-        from backtest.sweep_space import choice
+        from backtest.sweep.space import choice
 
         self.add_axis(choice(name, values))
 
@@ -140,7 +140,7 @@ class ParameterSweep:
     def where(self, constraint: Constraint | str) -> None:
         """Only sets for which this holds: a function of a set by name, or text such as ``fast < slow``."""
         if isinstance(constraint, str):
-            from backtest.sweep_constraint import Where
+            from backtest.sweep.constraint import Where
 
             constraint = Where(constraint, [axis.name for axis in self._axes])
         self._constraint = constraint
@@ -169,12 +169,12 @@ class ParameterSweep:
             SweepInterruptedError: Ctrl-C, or ``stop`` was set from another thread.
             ConfigError, SweepWorkerError: as ``run``.
         """
-        from backtest.sweep_checkpoint import Checkpoint
-        from backtest.sweep_results import LESS_IS_BETTER, Results
-        from backtest.sweep_search import search_of
-        from backtest.sweep_setup import fingerprint_of, job_of
-        from backtest.sweep_space import ParameterSpace
-        from backtest.trials import TrialLedger
+        from backtest.sweep.checkpoint import Checkpoint
+        from backtest.sweep.results import LESS_IS_BETTER, Results
+        from backtest.sweep.search import search_of
+        from backtest.sweep.setup import fingerprint_of, job_of
+        from backtest.sweep.space import ParameterSpace
+        from backtest.sweep.trials import TrialLedger
 
         settings, request = self.settings, self._requested()
         space = ParameterSpace(tuple(self._axes), self._constraint)
@@ -211,11 +211,11 @@ class ParameterSweep:
     ) -> None:
         from contextlib import nullcontext
 
-        from backtest.sweep_job import JobFile
-        from backtest.sweep_memory import Load, planned, resident_bytes
-        from backtest.sweep_run import SweepRun
-        from backtest.sweep_setup import bars_of, marks_of
-        from backtest.sweep_workers import lanes_of, placed, processes, threads
+        from backtest.sweep.job import JobFile
+        from backtest.sweep.memory import Load, planned, resident_bytes
+        from backtest.sweep.run import SweepRun
+        from backtest.sweep.setup import bars_of, marks_of
+        from backtest.sweep.workers import lanes_of, placed, processes, threads
         from core.clock import SystemClock
 
         settings, clock = self.settings, SystemClock()
@@ -252,9 +252,9 @@ class ParameterSweep:
         notes: tuple[str, ...],
         folder: Path,
     ) -> SweepOutcome:
-        from backtest.sweep_overfitting import deflated_sharpes, overfitting
-        from backtest.sweep_results import ranked
-        from backtest.sweep_summary import write_json
+        from backtest.sweep.overfitting import deflated_sharpes, overfitting
+        from backtest.sweep.results import ranked
+        from backtest.sweep.summary import write_json
 
         if len(results.errors) == len(results.sets):
             raise ConfigError(f"all {len(results.sets):,} sets failed, the first one with {results.errors[0]}")
@@ -288,7 +288,7 @@ class ParameterSweep:
 
     def _requested(self) -> RunRequest:
         """The run that every set shares."""
-        from backtest.sweep_request import request_of
+        from backtest.sweep.request import request_of
 
         request = self._request or request_of(self.strategy_id, self.symbol, *self._given)
         return request if self.settings.folder is None else replace(request, folder=self.settings.folder)
@@ -296,7 +296,7 @@ class ParameterSweep:
 
 def trial_of(job: SweepJob, outcome: Outcome, ts_ns: int, fingerprint: str) -> Any:
     """A set that came out, as the ledger of trials keeps it."""
-    from backtest.trials import Trial
+    from backtest.sweep.trials import Trial
 
     figures = outcome.metrics
     return Trial(
@@ -324,6 +324,6 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
 
 
 if __name__ == "__main__":
-    from backtest.sweep_command import main
+    from backtest.sweep.command import main
 
     sys.exit(main())

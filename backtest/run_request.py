@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from backtest.contracts import BacktestConfig, FillTiming
-from backtest.price_grid import derived_instrument
-from backtest.seats import CLOCK, EVERYTHING, Entrant
-from backtest.series import BarSeries, from_file, from_journals
-from backtest.trade_tape import TradeTape, from_trade_journals
-from core.bars import timeframe_ns
+from backtest.data.price_grid import derived_instrument
+from backtest.data.series import BarSeries, from_file, from_journals
+from backtest.data.trade_tape import TradeTape, from_trade_journals
+from backtest.engine.seats import CLOCK, EVERYTHING, Entrant
 from core.clock import NS_PER_MS
 from core.config import Config, load_config
-from core.config_schema import StrategyConfig
+from core.config.schema import StrategyConfig
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments, file_symbol
+from core.timeframes import timeframe_ns
 from risk.limits import RiskLimits
 from strategies.registry import StrategyRegistry, registered
 
@@ -154,7 +154,7 @@ def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Conf
 
 
 def _journaled(folder: Path, symbol: str, timeframe: str) -> bool:
-    from core.journal_reader import JournalReader
+    from core.journal import JournalReader
 
     return f"ohlcv.{timeframe}.{file_symbol(symbol)}" in JournalReader(folder).streams()
 

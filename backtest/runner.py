@@ -139,8 +139,8 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
     except OSError as error:
         raise ConfigError(f"{folder}: expected a folder that can be written to: {error.strerror or error}") from None
     if report:
+        from backtest.data.series import BarSeries
         from backtest.report import generate_report
-        from backtest.series import BarSeries
 
         bars = [each for each in request.data if isinstance(each, BarSeries)]
         files["report"] = generate_report(result, folder / f"report_{name}.html", series=bars or None)
@@ -149,9 +149,9 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
 
 def _taken_from(request: RunRequest) -> list[str]:
     """The bars that were read and when they were, so that a misread time column is seen; and the parameters given."""
-    from backtest.metrics_format import minute
-    from backtest.seats import EVERYTHING
-    from backtest.series import BarSeries
+    from backtest.data.series import BarSeries
+    from backtest.engine.seats import EVERYTHING
+    from backtest.metrics.formatting import minute
 
     lines = [
         f"Data:           {each.symbol} {each.timeframe}, {len(each):,} bars, the first from "

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
-from backtest.metrics_format import counted, minute, money, number, percent, period, quote_of
-from backtest.metrics_returns import DAY_NS
-from backtest.metrics_trades import MUCH, largest_position
+from backtest.metrics.formatting import counted, minute, money, number, percent, period, quote_of
+from backtest.metrics.returns import DAY_NS
+from backtest.metrics.trades import MUCH, largest_position
 from core.clock import NS_PER_MS
 from core.contracts import DenialCode
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from backtest.series import BarSeries, from_file
+from backtest.data.series import BarSeries, from_file
 from benchmarks.peers.environments import PEERS, PeerMissingError, python_of
 from benchmarks.peers.processes import EngineProcess
 from benchmarks.peers.protocol import COLUMNS, Bars

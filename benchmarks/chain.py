@@ -21,7 +21,7 @@ from benchmarks.processes import Processes, Role, turn
 from benchmarks.result import Budget, Figure, Result, verify
 from benchmarks.timing import Spread, latencies_of, spread
 from benchmarks.workload import Workload
-from core import ledger
+from core.ledger import ledger
 
 P50: Final = Budget("at most", 2.0, "ratio")
 P99: Final = Budget("at most", 3.0, "ratio")

@@ -23,14 +23,14 @@ from benchmarks.result import Budget, Figure, Result, verify
 from benchmarks.timing import settled
 from benchmarks.workload import SYMBOL, Workload, bench_config, trade_capture, unpacked_capture
 from core import codec, topics
+from core.bus import RedisBus
 from core.config import Config
 from core.contracts import Contract, TradeEvent
-from core.feed_source import Source
-from core.host import ComponentHost
-from core.launch import open_journals
-from core.redis_bus import RedisBus
-from core.service import Service
-from core.service_settings import ServiceSettings
+from core.service.daemon import Service
+from core.service.feed_source import Source
+from core.service.host import ComponentHost
+from core.service.launch import open_journals
+from core.service.settings import ServiceSettings
 
 BARE_BATCH: Final = 100
 TRADES_PER_S: Final = Budget("at least", 50_000)

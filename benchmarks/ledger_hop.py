@@ -21,7 +21,7 @@ from benchmarks.processes import Processes, Role, turn
 from benchmarks.result import Figure, Result, verify
 from benchmarks.timing import NS_PER_S, Spread, latencies_of, spread
 from benchmarks.workload import Workload
-from core import ledger
+from core.ledger import ledger
 
 GAP_US: Final = 4_000  # between two intents
 _TURN: Final = 50  # intents a turn

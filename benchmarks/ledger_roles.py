@@ -18,7 +18,8 @@ from redis.asyncio import Redis
 from benchmarks.roles import Arrivals, answer, bare_arrivals, now, orders, paced, serve_arrivals, trade
 from benchmarks.workload import SYMBOL
 from core import codec
-from core.bus_protocol import Subscription, wire_bytes
+from core.bus import Subscription
+from core.bus.protocol import wire_bytes
 from core.component import Message
 from core.contracts import Contract, OrderIntent, TradeEvent
 
@@ -82,8 +83,8 @@ async def batches(count: int, gap_us: int) -> AsyncIterator[int]:
 
 
 def _host(component: Any, folder: Path) -> Any:
-    from core.host import ComponentHost, JournalSet
     from core.ledger import Ledger
+    from core.service.host import ComponentHost, JournalSet
 
     book = Ledger(folder / "ledgers" / f"{component.name}.ndjson")
     return ComponentHost(component, JournalSet(folder / "journals" / component.name), book)
@@ -91,10 +92,10 @@ def _host(component: Any, folder: Path) -> Any:
 
 async def ledger_source(url: str, folder: str, prefix: str) -> None:
     """Trades into a service whose component answers each with an intent: commit with fdatasync, then relay."""
-    from core.feed_source import Source
-    from core.redis_bus import RedisBus
-    from core.service import Service
-    from core.service_settings import ServiceSettings
+    from core.bus import RedisBus
+    from core.service.daemon import Service
+    from core.service.feed_source import Source
+    from core.service.settings import ServiceSettings
 
     async def events() -> AsyncIterator[Contract]:
         answer("ready")
@@ -118,9 +119,9 @@ async def ledger_source(url: str, folder: str, prefix: str) -> None:
 
 async def ledger_sink(url: str, folder: str, prefix: str) -> None:
     """``take COUNT``: when the intents reached the component behind the consumer's service."""
-    from core.redis_bus import RedisBus
-    from core.service import Service
-    from core.service_settings import ServiceSettings
+    from core.bus import RedisBus
+    from core.service.daemon import Service
+    from core.service.settings import ServiceSettings
 
     arrivals = Arrivals()
     bus = RedisBus(url, prefix=prefix)
@@ -136,7 +137,7 @@ async def ledger_sink(url: str, folder: str, prefix: str) -> None:
 
 async def bus_source(url: str) -> None:
     """Entries by ``RedisBus.publish``: the transport without a ledger."""
-    from core.redis_bus import RedisBus
+    from core.bus import RedisBus
 
     bus = RedisBus(url, prefix=_BUS_PREFIX)
     await bus.ping()
@@ -147,7 +148,7 @@ async def bus_source(url: str) -> None:
 
 async def bus_sink(url: str) -> None:
     """``take COUNT``: when ``RedisBus.consume`` handed the intents over, typed."""
-    from core.redis_bus import RedisBus
+    from core.bus import RedisBus
 
     arrivals = Arrivals()
     bus = RedisBus(url, prefix=_BUS_PREFIX)

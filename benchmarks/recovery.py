@@ -27,15 +27,15 @@ from benchmarks.processes import Processes
 from benchmarks.result import Figure, Result, verify
 from benchmarks.timing import alternating, settled
 from benchmarks.workload import SYMBOL, Workload
-from core import ledger
 from core.clock import NS_PER_DAY
 from core.component import Durable
 from core.config import Config, load_config
 from core.contracts import Side, TradeEvent
-from core.daemon_spec import DaemonSpec, assemble, open_journals
-from core.embedded import EmbeddedFleet
+from core.ledger import ledger
+from core.ledger.snapshot import SnapshotFile
 from core.market.synthetic import START_NS
-from core.snapshot import SnapshotFile
+from core.service.embedded import EmbeddedFleet
+from core.service.spec import DaemonSpec, assemble, open_journals
 
 TRADES_PER_INTENT: Final = 4  # of benchmarks.strategy.EveryFourthTrade
 _MS: Final = 1_000.0

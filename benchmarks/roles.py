@@ -19,7 +19,8 @@ from redis.asyncio import Redis
 
 from benchmarks.workload import SYMBOL
 from core import codec
-from core.bus_protocol import Subscription, wire_bytes
+from core.bus import Subscription
+from core.bus.protocol import wire_bytes
 from core.component import Message
 from core.contracts import Contract, OrderEvent, TradeEvent
 
@@ -116,7 +117,7 @@ async def bare_arrivals(
 
 async def hop_sender(url: str) -> None:
     """``go COUNT GAP_US``: each trade once through our bus and once bare, taking turns."""
-    from core.redis_bus import RedisBus
+    from core.bus import RedisBus
 
     bus, client = RedisBus(url), Redis.from_url(url)
     await asyncio.gather(bus.ping(), client.ping())
@@ -140,7 +141,7 @@ async def hop_sender(url: str) -> None:
 
 async def hop_receiver(url: str) -> None:
     """``take COUNT``: when the trades came, through our bus and bare."""
-    from core.redis_bus import RedisBus
+    from core.bus import RedisBus
 
     bus, client = RedisBus(url), Redis.from_url(url)
     ours, bare = Arrivals(), Arrivals()
@@ -209,12 +210,12 @@ async def md_source(url: str, folder: str) -> None:
     """``go COUNT GAP_US``: trades into the market data daemon's own service."""
     from apps.md_ingest.main import build
     from benchmarks.workload import bench_config
-    from core.feed_source import Source
-    from core.host import ComponentHost
-    from core.launch import open_journals
-    from core.redis_bus import RedisBus
-    from core.service import Service
-    from core.service_settings import ServiceSettings
+    from core.bus import RedisBus
+    from core.service.daemon import Service
+    from core.service.feed_source import Source
+    from core.service.host import ComponentHost
+    from core.service.launch import open_journals
+    from core.service.settings import ServiceSettings
 
     config = bench_config(Path(folder))
 
@@ -238,7 +239,7 @@ async def md_source(url: str, folder: str) -> None:
 
 async def order_sink(url: str) -> None:
     """``take COUNT``: when accepted orders came off the risk engine's stream, as the paper trader gets them."""
-    from core.redis_bus import RedisBus
+    from core.bus import RedisBus
 
     arrivals = Arrivals()
     bus = RedisBus(url)

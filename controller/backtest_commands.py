@@ -28,17 +28,17 @@ def backtest(context: typer.Context) -> None:
 
 def sweep(context: typer.Context) -> None:
     """Run a strategy over many sets of parameters."""
-    _hand_over(context, "backtest.sweep_command")
+    _hand_over(context, "backtest.sweep.command")
 
 
 def lint_backtest(context: typer.Context) -> None:
     """Say what speaks against a backtest or a sweep."""
-    _hand_over(context, "backtest.lint")
+    _hand_over(context, "backtest.lint.command")
 
 
 def honesty(context: typer.Context) -> None:
     """Look for decisions that knew the future."""
-    _hand_over(context, "backtest.honesty")
+    _hand_over(context, "backtest.lookahead.command")
 
 
 def _hand_over(context: typer.Context, module: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import typer
 
 from controller import backtest_commands
-from controller.diff_commands import diff
+from controller.diff.commands import diff
 from controller.kill_commands import kill
-from controller.ledger_commands import ledger
+from controller.ledger.commands import ledger
 from controller.options import AsJson, Root
 from controller.terminal import CommandError, Exit, print_json, print_line, print_table, print_warning
 

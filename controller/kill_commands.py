@@ -135,7 +135,7 @@ def _switches(root: Path, file: str | None, url: str | None, key: str | None) ->
     """What is given, else what is configured, else the defaults with a warning."""
     if file and url and key:
         return Switches(file, url, key)
-    from core.config import load_config  # here: with everything given, a broken configuration does not matter
+    from core.config import load_config
 
     try:
         config = load_config(root)

@@ -15,9 +15,9 @@ from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from core.contracts import FillEvent
+from core.contracts.fast_init import quickly_built
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
-from core.quick_build import quickly_built
 
 Method = Literal["fifo", "average"]
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from core.config_model import Config
-from core.daemon_spec import DaemonSpec
+from core.config.model import Config
+from core.service.spec import DaemonSpec
 from execution.paper_venue import PaperVenue
 
 

@@ -10,8 +10,8 @@ from bisect import insort
 from dataclasses import dataclass
 
 from core.contracts import Liquidity, Side
+from core.contracts.fast_init import quickly_built
 from core.errors import ContractError
-from core.quick_build import quickly_built
 from execution.fill_models import BarRange, FillModel, Match, Print, WorkingOrder
 
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from core import ids
 from core.contracts import OrderEvent, OrderStatus, OrderUpdate
+from core.contracts.fast_init import trusted
 from core.errors import ContractError
 from core.instruments import Instrument
-from core.quick_build import trusted
 
 _order_update: Final = trusted(OrderUpdate)  # of a checked order and our own counts
 REMEMBERED: Final = 10_000  # finished orders, and early cancels, whose ids are kept

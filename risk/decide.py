@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from core import ids
 from core.contracts import OrderIntent, RiskDecision
-from core.quick_build import trusted
+from core.contracts.fast_init import trusted
 from risk import halt, price, rate, size
 from risk.denial import Denial
 from risk.inputs import RiskInputs

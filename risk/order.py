@@ -6,7 +6,7 @@ from typing import Final
 
 from core import ids
 from core.contracts import OrderEvent, OrderIntent, RiskDecision
-from core.quick_build import trusted
+from core.contracts.fast_init import trusted
 
 _order_event: Final = trusted(OrderEvent)  # out of a checked intent and our own decision
 

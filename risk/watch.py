@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from core.quick_build import quickly_built
+from core.contracts.fast_init import quickly_built
 from risk.book import RiskBook
 from risk.restrictions import Restriction
 

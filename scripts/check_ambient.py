@@ -25,13 +25,13 @@ DECISION_CODE: Final = ("core", "strategies", "risk", "execution", "portfolio")
 # The modules of these packages that are hosts rather than deciders, and what each has to touch.
 EXEMPT: Final = {
     "core/clock.py": "the machine's clock, injected from here",
-    "core/config.py": "files and the environment",
+    "core/config/load.py": "files and the environment",
     "core/kill_switch.py": "a file and a Redis key, switched by people",
-    "core/logging.py": "log lines carry the machine's time",
-    "core/rotation.py": "closed files, by their age",
-    "core/secrets.py": "key files, and random initialisation vectors",
-    "core/service.py": "the host of a daemon: clock, process, service manager",
-    "core/supervisor.py": "the host of a daemon while it has no service",
+    "core/logging/setup.py": "log lines carry the machine's time",
+    "core/journal/rotation.py": "closed files, by their age",
+    "core/config/secrets.py": "key files, and random initialisation vectors",
+    "core/service/daemon.py": "the host of a daemon: clock, process, service manager",
+    "core/service/supervisor.py": "the host of a daemon while it has no service",
     "strategies/time_budget.py": "a watcher that takes the processor back from a strategy; decides nothing",
 }
 

@@ -13,7 +13,7 @@ import typer
 
 from core.codec import encode_plain
 from core.errors import NjordError
-from core.rotation import compress_closed, corrupt_files, rotate_idle
+from core.journal.rotation import compress_closed, corrupt_files, rotate_idle
 
 
 def main(

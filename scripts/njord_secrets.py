@@ -16,9 +16,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 import yaml
 
-from core import secrets
+from core.config import secrets
+from core.config.yaml import parse_yaml
 from core.errors import ConfigError
-from core.yaml_source import parse_yaml
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__

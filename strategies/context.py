@@ -10,7 +10,7 @@ from typing import Any, Final
 from core.bus import BusProto
 from core.contracts import PositionSnapshot
 from core.instruments import Instrument, Instruments
-from strategies.open_orders import OpenOrder
+from strategies.orders.open_orders import OpenOrder
 
 OPEN_STEP: Final = Decimal("1E-8")  # tick and lot of a symbol nobody configured
 

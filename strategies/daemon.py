@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from core.bus import BusProto, MemoryBus
-from core.config_model import Config
-from core.daemon_spec import DaemonSpec
+from core.config.model import Config
+from core.service.spec import DaemonSpec
 from strategies.manager import BUDGET_S, StrategyManager
 from strategies.registry import StrategyRegistry
 

@@ -11,7 +11,7 @@ import msgspec
 from pydantic import ValidationError
 
 from core import topics
-from core.config_schema import StrategyConfig
+from core.config.schema import StrategyConfig
 from core.errors import ConfigError
 from strategies.context import StrategyContext
 

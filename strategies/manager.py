@@ -12,17 +12,17 @@ from typing import Any, Final
 
 from core import topics
 from core.bus import BusProto
-from core.config_schema import StrategyConfig
+from core.config.schema import StrategyConfig
 from core.contracts import Contract, FillEvent, OrderIntent, OrderUpdate, RiskDecision
 from core.errors import ConfigError, RejectedError
 from core.instruments import Instruments
-from strategies.books import StrategyBooks
 from strategies.context import AnyInstruments
 from strategies.entries import RUNNER, entries_in, wants
-from strategies.factory import StrategyFactory
-from strategies.hosted import REMEDY, HostedStrategy, StrategyStatus
-from strategies.open_orders import OpenOrders
-from strategies.prices import LastPrices
+from strategies.hosting.factory import StrategyFactory
+from strategies.hosting.hosted import REMEDY, HostedStrategy, StrategyStatus
+from strategies.hosting.prices import LastPrices
+from strategies.orders.books import StrategyBooks
+from strategies.orders.open_orders import OpenOrders
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
 

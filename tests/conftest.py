@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from scripts.run_redis import Flavour, server_binary
-from tests.redis_server import FLAVOURS, RedisServer
+from tests.support.redis_server import FLAVOURS, RedisServer
 
 # Times are never asserted: a loaded machine is no failure. Continuous integration draws the same examples each
 # time, so that it judges the change and not the luck of the draw; everybody else draws new ones.

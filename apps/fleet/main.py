@@ -25,7 +25,7 @@ from core import codec
 from core.config import Config
 from core.contracts import FeedStatus
 from core.errors import ConfigError
-from core.launch import read_config, run_command, start_logging
+from core.service.launch import read_config, run_command, start_logging
 
 NAME: Final = "fleet"
 DEFAULT_FEED: Final = "synthetic:42"

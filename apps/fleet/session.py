@@ -17,12 +17,12 @@ from apps.md_ingest.source import MarketSource
 from apps.registry import BEHIND_THE_FEED
 from core.clock import SystemClock
 from core.config import Config
-from core.config_record import record_config
+from core.config.record import record_config
 from core.contracts import Contract
-from core.embedded import EmbeddedFleet, Observer
 from core.errors import NjordError
-from core.kill_watch import KillSwitchWatch
-from core.launch import assemble
+from core.service.embedded import EmbeddedFleet, Observer
+from core.service.kill_watch import KillSwitchWatch
+from core.service.launch import assemble
 from execution import PaperVenue
 from risk import RiskEngine
 from strategies.manager import StrategyManager

@@ -13,10 +13,10 @@ from apps.fleet.feed_health import FeedHealth, in_words
 from apps.fleet.session import APP_LOG, Session, fingerprint, in_folder, run_session
 from apps.fleet.view import clock
 from apps.md_ingest.source import MarketSource
-from core import ledger
 from core.config import Config
 from core.contracts import FillEvent
 from core.errors import LedgerCorruptError
+from core.ledger import ledger
 
 Verdict = Literal["PASS", "FAIL", "SKIP"]
 VERIFY_FOLDER: Final = ".second-run"

@@ -17,7 +17,7 @@ from rich.text import Text
 from apps.fleet.feed_health import in_words
 from apps.fleet.session import Session
 from apps.fleet.tracker import Tracker
-from controller.event_words import number
+from controller.event_formatting import number
 from core.clock import NS_PER_S
 from core.contracts import OrderUpdate, RiskDecision, TradingState
 from core.instruments import Instruments

@@ -28,10 +28,10 @@ from apps.md_ingest.ccxt_recovery import Recovery
 from apps.md_ingest.ccxt_trades import TradeHistory
 from apps.md_ingest.feed_queue import FeedQueue
 from apps.md_ingest.feed_state import CHANNELS, Channel, ChannelKind, FeedCounters, FeedLimits, Lane, new_lane
-from core.backoff import Backoff, BackoffPolicy
 from core.clock import NS_PER_S, Clock
 from core.contracts import ClockTick, Contract, FeedState, FeedStatus, TradeEvent
 from core.market.sequence import BackfillRequest, numeric_id
+from core.retry import Backoff, BackoffPolicy
 
 BEHIND_LIMIT: Final = 2  # quiet checks in a row that find trades which the stream did not bring
 CLOSE_TIMEOUT_S: Final = 5.0  # for the venue to answer the closing of a socket

@@ -23,10 +23,10 @@ from apps.md_ingest.ccxt_client import (
     shown,
 )
 from apps.md_ingest.ccxt_events import Unreadable, trade_event
-from core.backoff import Backoff, BackoffPolicy
 from core.clock import Clock
 from core.contracts import TradeEvent
 from core.market.sequence import BackfillDone, BackfillRequest, numeric_id
+from core.retry import Backoff, BackoffPolicy
 
 PAGE: Final = 1_000  # trades in one answer: the most that Binance gives
 MAX_PAGES: Final = 50  # of one request: what is older than 50,000 trades is a gap

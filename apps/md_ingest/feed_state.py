@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from core.backoff import Backoff
 from core.contracts import FeedState
 from core.market.sequence import BackfillRequest
+from core.retry import Backoff
 
 ChannelKind = Literal["trade", "orderbook"]
 CHANNELS: Final[tuple[ChannelKind, ...]] = ("trade", "orderbook")

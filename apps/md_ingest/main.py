@@ -25,12 +25,12 @@ from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.resume import last_journaled, trade_ids
 from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core.config import Config
-from core.crash_points import from_environment
 from core.errors import ConfigError
-from core.host import ComponentHost, JournalSet
-from core.launch import DaemonSpec, open_journals, read_config, run_command, service_settings, start_logging
 from core.market.capture import CHANNELS
 from core.market.ingest import MarketDataIngest
+from core.service.crash_points import from_environment
+from core.service.host import ComponentHost, JournalSet
+from core.service.launch import DaemonSpec, open_journals, read_config, run_command, service_settings, start_logging
 from core.topics import FLEET
 
 NAME: Final = "md_ingest"
@@ -93,9 +93,9 @@ def _refuse_live(lockstep: bool, speed: str | None, channels: str | None) -> Non
 async def _serve(
     config: Config, source: MarketSource, journals: JournalSet, port: int | None, followers: Sequence[str]
 ) -> None:
-    from core.feed_source import Source
-    from core.redis_bus import RedisBus
-    from core.service import Service
+    from core.bus import RedisBus
+    from core.service.daemon import Service
+    from core.service.feed_source import Source
 
     host = ComponentHost(source.ingest, journals)
     bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)

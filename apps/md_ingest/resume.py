@@ -11,9 +11,9 @@ from typing import Final
 from core import codec
 from core.contracts import BookEvent, Contract, TickerEvent, TradeEvent
 from core.errors import RejectedError
-from core.host import JournalSet
 from core.instruments import file_symbol
 from core.market.sequence import numeric_id
+from core.service.host import JournalSet
 from core.topics import BY_CONTRACT
 
 MarketEvent = TradeEvent | BookEvent | TickerEvent

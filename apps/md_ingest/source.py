@@ -84,7 +84,7 @@ def open_live(
     """A venue through ccxt.pro. Raises ConfigError, UnknownSymbolError."""
     from apps.md_ingest.ccxt_client import make_exchange
     from apps.md_ingest.ccxt_feed import CcxtFeed
-    from core.backoff import BackoffPolicy
+    from core.retry import BackoffPolicy
 
     exchange, instruments = config.exchange, config.instruments_table()
     key = exchange.api_key  # Binance wants one for trades older than the last thousand

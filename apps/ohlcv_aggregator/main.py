@@ -1,9 +1,9 @@
-"""The bar aggregation daemon: ``core.bars_daemon`` behind a command line."""
+"""The bar aggregation daemon: ``core.market.bars_daemon`` behind a command line."""
 
 from __future__ import annotations
 
-from core.bars_daemon import SPEC, build
-from core.launch import launch
+from core.market.bars_daemon import SPEC, build
+from core.service.launch import launch
 
 __all__ = ["SPEC", "build", "main"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.launch import launch
+from core.service.launch import launch
 from risk.daemon import SPEC, build
 
 __all__ = ["SPEC", "build", "main"]

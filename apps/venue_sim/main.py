@@ -16,7 +16,7 @@ from apps.venue_sim.market import VenueMarket, VenueSymbol
 from core.clock import Clock, SystemClock
 from core.errors import ConfigError
 from core.instruments import Instruments
-from core.launch import read_config, run_command
+from core.service.launch import read_config, run_command
 
 if TYPE_CHECKING:
     from apps.venue_sim.drive import Drive

@@ -1,4 +1,4 @@
-"""The fleet rehearsal: the real daemons in one process, on a virtual clock, under seeded faults.
+"""Simulations of a whole fleet: ``rehearsal`` runs the real daemons through seeded faults, in ``world``.
 
-``python -m backtest.simulation.rehearsal --seed 17`` runs one; ``rehearsal.rehearse`` is the same from Python.
+May import: the domain packages, ``core``.
 """

@@ -16,7 +16,7 @@ import typer
 from core.errors import ConfigError, NjordError
 
 if TYPE_CHECKING:
-    from backtest.simulation.session import Report
+    from backtest.simulation.world.session import Report
 
 PROGRAM: Final = "python -m backtest.simulation.rehearsal"
 EXIT_BROKEN: Final = 1
@@ -39,7 +39,7 @@ def command(
     list_faults: Annotated[bool, typer.Option("--list-faults", help="Say what can be done to the fleet")] = False,
 ) -> None:
     """Run the seeds, say what came of them; exit status 1 when an invariant broke."""
-    from backtest.simulation.faults import KINDS, named
+    from backtest.simulation.world.faults import KINDS, named
 
     if list_faults:
         for kind in KINDS.values():
@@ -103,7 +103,7 @@ def broken_in_words(report: Report) -> str:
 
 def summary(reports: Sequence[Report], wall_s: float) -> str:
     """All runs together."""
-    from backtest.simulation.session import total
+    from backtest.simulation.world.session import total
 
     virtual_s = sum(report.virtual_s for report in reports)
     counts = _sum(report.counts for report in reports)

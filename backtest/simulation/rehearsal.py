@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backtest.simulation.session import Report
+    from backtest.simulation.world.session import Report
 
 ALL = "all"
 
@@ -29,8 +29,8 @@ def rehearse(seed: int, *, minutes: float = 1.0, faults: str | Sequence[str] = A
     Raises:
         ConfigError: an unknown kind of fault, or ``keep`` is not empty.
     """
-    from backtest.simulation.faults import named
-    from backtest.simulation.session import run
+    from backtest.simulation.world.faults import named
+    from backtest.simulation.world.session import run
 
     names = named(faults) if isinstance(faults, str) else named(",".join(faults) or "none")
     return run(seed, minutes, names, keep)

@@ -15,12 +15,12 @@ import numpy as np
 from benchmarks.peers.protocol import CAPITAL, COMMISSION, Answer, Bars, Engine, Job, serve
 
 SYMBOL: Final = "BTC/USD"
-_EVENT: Final = ("backtest.engine", "strategies.samples.sma_cross")
+_EVENT: Final = ("backtest.engine.event_engine", "strategies.samples.sma_cross")
 IMPORTS: Final = {
     "event": _EVENT,
     "risk": _EVENT,
-    "kernel": ("backtest.engine", "strategies.kernels.sma_cross"),
-    "compiled": ("backtest.compiled", "strategies.kernels.sma_cross"),
+    "kernel": ("backtest.engine.event_engine", "strategies.kernels.sma_cross"),
+    "compiled": ("backtest.compiled.engine", "strategies.kernels.sma_cross"),
     "strategy": _EVENT,
     "bare": ("core.contracts",),
     "call": ("core.contracts",),
@@ -42,7 +42,7 @@ def make(bars: Bars, job: Job) -> Engine:
 
 def series_of(bars: Bars) -> Any:
     """The bars as our engines take them."""
-    from backtest.series import BarSeries
+    from backtest.data.series import BarSeries
 
     columns = (bars.ts_open, bars.ts_close, bars.open, bars.high, bars.low, bars.close, bars.volume)
     return BarSeries(SYMBOL, "1m", *columns)
@@ -110,7 +110,7 @@ class Compiled:
 
     def run(self, arranged: Any) -> Any:
         """One backtest."""
-        from backtest.compiled import run_kernel
+        from backtest.compiled.engine import run_kernel
         from strategies.kernels.sma_cross import SmaCross
 
         config, market = arranged
@@ -123,8 +123,8 @@ class Compiled:
 
 def market_of(bars: Bars) -> Any:
     """The bars in steps of their own prices."""
-    from backtest.compiled_market import KernelMarket
-    from backtest.price_grid import derived_instrument
+    from backtest.compiled.market import KernelMarket
+    from backtest.data.price_grid import derived_instrument
 
     series = series_of(bars)
     return KernelMarket.of(series, derived_instrument([series]))
@@ -138,7 +138,7 @@ class Strategy:
 
     def arrange(self, job: Job) -> Any:
         """A strategy on empty books."""
-        from core.memory_bus import MemoryBus
+        from core.bus import MemoryBus
         from strategies.context import StrategyContext
         from strategies.samples.sma_cross import SmaCross
 
@@ -238,8 +238,8 @@ class Step:
     def __init__(self, bars: Bars) -> None:
         import numba
 
-        from strategies.kernel import KernelBar
         from strategies.kernels.sma_cross import SmaCross
+        from strategies.kernels.strategy import KernelBar
 
         step = SmaCross.step
 

@@ -13,8 +13,8 @@ from benchmarks.peers.njord import config_of, market_of, series_of
 from benchmarks.peers.protocol import Answer, Bars, Engine, Job, serve
 
 IMPORTS: Final = {
-    "compiled": ("backtest.compiled", "strategies.kernels.sma_cross"),
-    "event": ("backtest.engine", "strategies.samples.sma_cross"),
+    "compiled": ("backtest.compiled.engine", "strategies.kernels.sma_cross"),
+    "event": ("backtest.engine.event_engine", "strategies.samples.sma_cross"),
 }
 
 
@@ -35,7 +35,7 @@ class CompiledSweep:
 
     def run(self, arranged: Any) -> Any:
         """All sets."""
-        from backtest.compiled import sweep_kernel
+        from backtest.compiled.engine import sweep_kernel
         from strategies.kernels.sma_cross import SmaCross
 
         config, grid = arranged

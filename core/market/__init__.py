@@ -1,3 +1,4 @@
-"""Market data without I/O: the venue's messages, the order book, trades in order, captures, synthetic markets.
-Imports core only; feeds, daemons, research and compliance build on it.
+"""Market data: venue messages, order books, trade sequences, recordings, synthetic markets, bars.
+
+Entered by its modules. May import: every other room of ``core``.
 """

@@ -1,3 +1,5 @@
-"""Kernel strategies: the samples again, and a cross of averages, compiled for sweeps. Found by the registry.
-May import core and strategies only.
+"""Kernel strategies: the compiled step, its cache, and the shipped ones.
+
+Entered by its modules. May import: ``strategies.indicators``, ``strategies.orders``, the flat modules of
+``strategies``.
 """

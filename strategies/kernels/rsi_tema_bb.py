@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from strategies.kernel import KernelBar, KernelParams, KernelStrategy
+from strategies.indicators.kernel import mean_and_spread, rsi, rsi_size, spread_size, tema, tema_size
 from strategies.kernel_cache import Floats, kernel_function
-from strategies.kernel_indicators import mean_and_spread, rsi, rsi_size, spread_size, tema, tema_size
+from strategies.kernels.strategy import KernelBar, KernelParams, KernelStrategy
 
 Period = Annotated[int, msgspec.Meta(ge=2)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from strategies.kernel import KernelBar, KernelParams, KernelStrategy
+from strategies.indicators.kernel import sma, sma_size
 from strategies.kernel_cache import Floats, kernel_function
-from strategies.kernel_indicators import sma, sma_size
+from strategies.kernels.strategy import KernelBar, KernelParams, KernelStrategy
 
 ROUNDING: Final = 1e-12  # two averages this close are equal: what parts them is the adding up
 Period = Annotated[int, msgspec.Meta(ge=1)]

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from strategies.kernel import KernelBar, KernelParams, KernelStrategy
+from strategies.indicators.kernel import regression, regression_size
 from strategies.kernel_cache import Floats, kernel_function
-from strategies.kernel_indicators import regression, regression_size
+from strategies.kernels.strategy import KernelBar, KernelParams, KernelStrategy
 
 
 class TrendlineBreakParams(KernelParams, frozen=True, kw_only=True):

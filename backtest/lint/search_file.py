@@ -1,0 +1,100 @@
+"""The files of a sweep as the lint rules want them: its summary with the kept returns beside it, or a bare table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from backtest.lint.search import Search, ends_told_by, market_returns
+from backtest.metrics.returns import Floats, Ints
+from backtest.result_file import read_json, shape_of
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backtest.data.series import BarSeries
+
+_KEPT: Final = ".f32"
+"""Beside the checkpoint, for summaries that do not name the file: float32, a row per set, NaN where it failed."""
+_EXPECTED: Final = "the results of a sweep, as `njord-ctl sweep` saves them (sweep_results.json)"
+
+
+def is_search(plain: object) -> bool:
+    """Whether that is a sweep's ``sweep_results.json``."""
+    summary = plain.get("summary") if isinstance(plain, Mapping) else None
+    return isinstance(summary, Mapping) and isinstance(summary.get("config"), Mapping) and "symbol" in summary["config"]
+
+
+def read_search(path: Path, names: Sequence[str], series: Sequence[BarSeries] = ()) -> Search:
+    """A sweep's ``sweep_results.json``, with the returns it kept, or any table in CSV or Parquet. Raises ConfigError.
+
+    Args:
+        names: the parameters, which a bare table does not tell.
+        series: the bars that the sweep ran on.
+    """
+    if path.suffix != ".json":
+        return Search.of_table(_table(path), names)
+    plain = read_json(path, _EXPECTED)
+    if not is_search(plain):
+        raise ConfigError(f"{path}: expected {_EXPECTED}, got {shape_of(plain)}; name a sweep's file")
+    return search_of(plain, path, series)
+
+
+def search_of(plain: Mapping[str, Any], path: Path, series: Sequence[BarSeries] = ()) -> Search:
+    """Of the content of a ``sweep_results.json`` at that path; its best set was chosen. Raises ConfigError."""
+    import pandas as pd
+
+    try:
+        summary, table = plain["summary"], pd.DataFrame(plain["results"])
+        odds = summary["overfitting"] or {}
+        files, told = summary["files"], summary.get("ends_ns")
+        named = Path(files["returns"]) if "returns" in files else Path(files["checkpoint"]).with_suffix(_KEPT)
+        returns = _returns(path, named, len(table)) if odds or told else None
+        ends = None if returns is None else _ends(told, series, len(returns))
+        return Search(
+            table=table,
+            names=[axis["name"] for axis in summary["parameters"] if table[axis["name"]].nunique() > 1],
+            trials=summary["trials_ever"],
+            returns=returns,
+            market=None if ends is None else market_returns(series, ends),
+            strategy_id=summary["strategy_id"],
+            symbol=summary["symbol"],
+            pbo=odds.get("pbo"),
+            loss=odds.get("probability_of_loss"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: expected {_EXPECTED}, got {type(error).__name__}: {error}; run the sweep again"
+        ) from None
+
+
+def _returns(path: Path, named: Path, sets: int) -> Floats | None:
+    """The kept returns, a column for every set that came out; None where the file is gone or another sweep's."""
+    found = next((each for each in (named, path.parent / named.parent.name / named.name) if each.is_file()), None)
+    if found is None:
+        return None
+    kept = np.fromfile(found, np.float32)
+    if not sets or not len(kept) or len(kept) % sets:
+        return None
+    rows = kept.reshape(sets, -1)
+    whole: Floats = rows[np.isfinite(rows).all(axis=1)].T.astype(np.float64)
+    return whole
+
+
+def _ends(told: Sequence[int] | None, series: Sequence[BarSeries], periods: int) -> Ints | None:
+    """Where the kept returns end; None where nobody knows."""
+    if told is None:
+        return ends_told_by(series, periods)
+    return np.array(told, np.int64) if len(told) == periods else None
+
+
+def _table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if not path.is_file():
+        raise ConfigError(f"{path}: expected a sweep's results: JSON, or a CSV or Parquet table with a row per set")
+    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)

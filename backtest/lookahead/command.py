@@ -1,0 +1,317 @@
+"""Is a backtest honest: ``python -m backtest.lookahead`` runs a strategy on cut, changed and later-begun data.
+
+Binds the detectors of ``research.lookahead`` to the engine: what a strategy answers is written down as it answers
+it, kernels included, with the position that each answer leads to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from backtest.contracts import BacktestConfig
+    from backtest.data.series import BarSeries
+    from backtest.data.trade_tape import TradeTape
+    from backtest.engine.seats import Entrant, MakeStrategy
+    from backtest.lookahead.data import Data
+    from core.instruments import Instruments
+    from research.lookahead import Decision, LookaheadReport, OutsideReport, WarmUpReport
+    from risk.limits import RiskLimits
+
+_FEW_DECISIONS: Final = 10
+_ANOTHER_YEAR_NS: Final = 52 * 7 * 86_400 * 10**9
+_PLACEHOLDER: Final = "strategies.samples.buy_hold.BuyHold"
+
+
+@dataclass(frozen=True)
+class FromData:
+    """A strategy that is made out of the data, such as one that computes its signals beforehand.
+
+    ``build`` takes the series and tapes of a run and gives a class, a function from context to strategy, or entrants.
+    Only what is made this way can be seen to leak through it: a file that a strategy opens by itself is never cut.
+    """
+
+    build: Callable[[Data], MakeStrategy | Sequence[Entrant]]
+
+
+@dataclass(frozen=True)
+class HonestyReport:
+    """The answers of the detectors. ``clean``: no decision was seen to know the future; a short warm-up is no leak."""
+
+    truncated: LookaheadReport
+    disturbed: LookaheadReport
+    warm_up: WarmUpReport
+    outside: OutsideReport
+
+    @property
+    def clean(self) -> bool:
+        """Whether neither of the look-ahead detectors found anything."""
+        return self.truncated.clean and self.disturbed.clean
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        parts = (
+            ("Cut data", self.truncated),
+            ("Another future", self.disturbed),
+            ("Other prices", self.outside),
+            ("Warm-up", self.warm_up),
+        )
+        lines = []
+        for name, report in parts:
+            head, *rest = report.lines()
+            lines += [f"{name + ':':<16}{head}", *(f"{'':<16}{line}" for line in rest)]
+        return [*lines, f"{'Verdict:':<16}{self._verdict()}"]
+
+    def _verdict(self) -> str:
+        from backtest.metrics.formatting import counted
+
+        seen = self.truncated.decisions
+        if not self.clean:
+            return "NOT TO BE TRUSTED"
+        if not seen:
+            return "unknown: it decided nothing on this data"
+        if self.outside.elsewhere:
+            return "unknown: it does not decide by the prices that it is given"
+        if seen < _FEW_DECISIONS:
+            return f"honest, as far as {counted(seen, 'decision')} can tell"
+        return "honest"
+
+
+def check_honesty(
+    config: BacktestConfig,
+    strategy: MakeStrategy | Sequence[Entrant] | FromData,
+    data: BarSeries | TradeTape | Iterable[BarSeries | TradeTape],
+    instruments: Instruments | None = None,
+    limits: RiskLimits | None = None,
+    *,
+    most_cuts: int | None = None,
+    most_starts: int | None = None,
+    warm_up: int | None = None,
+) -> HonestyReport:
+    """Search a strategy for decisions that know the future, and measure its warm-up.
+
+    Args:
+        config, strategy, data, instruments, limits: as for ``BacktestEngine``; the seed of ``config`` is that of the
+            made-up futures as well.
+        most_cuts: runs on cut data; a third as many futures are tried.
+        most_starts: runs from later beginnings.
+        warm_up: bars that the strategy is said to need, instead of what it declares.
+
+    Raises:
+        ConfigError: data and configuration do not fit together.
+        StrategyFailedError: the strategy fails on the whole data; on cut data that is part of the answer.
+    """
+    import numpy as np
+
+    from backtest.data.series import BarSeries
+    from backtest.data.trade_tape import TradeTape
+    from backtest.lookahead.data import data_slicing, moved
+    from research.lookahead import detector as lookahead
+    from research.lookahead import outside as lookahead_outside
+    from research.lookahead import warm_up as lookahead_warm_up
+
+    given = (data,) if isinstance(data, BarSeries | TradeTape) else tuple(data)
+    whole: Data = tuple(_within(each, config) for each in given if each.symbol in config.traded)
+    config = replace(config, start_ts=0, end_ts=0)
+    table = _with_grids(whole, instruments)
+    slicing = data_slicing(table)
+    cuts = lookahead.MOST_CUTS if most_cuts is None else most_cuts
+
+    def run(part: Data) -> list[Decision]:
+        return decisions_of(config, strategy, part, table, limits)
+
+    def run_freely(part: Data) -> list[Decision]:  # a risk engine's day has a memory of its own
+        return decisions_of(replace(config, risk=False), strategy, part, table, limits)
+
+    return HonestyReport(
+        lookahead.find_lookahead(run, whole, slicing, most_cuts=cuts),
+        lookahead.find_future_dependence(
+            run, whole, slicing, np.random.default_rng(config.seed), most_cuts=max(cuts // 3, 1)
+        ),
+        lookahead_warm_up.find_warm_up(
+            run_freely,
+            whole,
+            slicing,
+            declared=declared_warm_up(strategy, config.params) if warm_up is None else warm_up,
+            most_starts=lookahead_warm_up.MOST_STARTS if most_starts is None else most_starts,
+        ),
+        lookahead_outside.find_outside_knowledge(
+            run_freely, whole, slicing, np.random.default_rng(config.seed), moved, _ANOTHER_YEAR_NS
+        ),
+    )
+
+
+def decisions_of(
+    config: BacktestConfig,
+    strategy: MakeStrategy | Sequence[Entrant] | FromData,
+    data: Data,
+    instruments: Instruments | None = None,
+    limits: RiskLimits | None = None,
+) -> list[Decision]:
+    """What the strategies answered in one run, in order, whatever became of it. Raises as ``BacktestEngine`` does."""
+    from backtest.engine import BacktestEngine
+
+    log: list[Decision] = []
+    watched = [replace(each, make=_watched(each.make, log)) for each in _entrants(config, strategy, data)]
+    BacktestEngine(config, watched, data, instruments, limits).run()
+    return log
+
+
+def declared_warm_up(strategy: MakeStrategy | Sequence[Entrant] | FromData, params: Mapping[str, Any]) -> int | None:
+    """The bars that a kernel, or any class with a ``warm_up`` of its parameters, says it needs; None without."""
+    import msgspec
+
+    maker: object = strategy
+    if isinstance(strategy, Sequence) and len(strategy) == 1:
+        maker, params = strategy[0].make, strategy[0].params
+    says, model = getattr(maker, "warm_up", None), getattr(maker, "Params", None)
+    if says is None or model is None:
+        return None
+    try:
+        return int(says(msgspec.convert(dict(params), model)))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"params: {error}") from None
+
+
+def _entrants(
+    config: BacktestConfig, strategy: MakeStrategy | Sequence[Entrant] | FromData, data: Data
+) -> Sequence[Entrant]:
+    from backtest.engine.seats import Entrant
+
+    made = strategy.build(data) if isinstance(strategy, FromData) else strategy
+    return [Entrant(config.strategy_id, made, config.traded, config.params)] if callable(made) else made
+
+
+def _within(one: BarSeries | TradeTape, config: BacktestConfig) -> BarSeries | TradeTape:
+    return one.between(config.start_ts, config.end_ts) if config.start_ts or config.end_ts else one
+
+
+def _with_grids(data: Data, instruments: Instruments | None) -> Instruments:
+    """The price steps of the whole data for every part of it: derived from a part, they could be others."""
+    from backtest.data.price_grid import derived_instrument
+    from backtest.data.series import BarSeries
+    from core.instruments import Instrument, Instruments
+
+    known: dict[str, Instrument] = dict(instruments.items()) if instruments is not None else {}
+    for symbol in sorted({each.symbol for each in data} - set(known)):
+        bars: list[BarSeries] = []
+        for each in data:
+            if each.symbol == symbol:
+                bars += [each] if isinstance(each, BarSeries) else each.bars(("1m",))
+        known[symbol] = derived_instrument(bars)
+    return Instruments(known[symbol] for symbol in sorted(known))
+
+
+def _watched(make: MakeStrategy, log: list[Decision]) -> MakeStrategy:
+    """The same strategy, whose answers are written down."""
+    from core.contracts import OHLCVBar, OrderCancel, OrderIntent, TradeEvent
+    from research.lookahead import Decision
+    from strategies.base import StrategyBase
+    from strategies.context import StrategyContext
+    from strategies.hosting.admission import ANSWER_LIMIT
+
+    class Watched(StrategyBase):
+        def __init__(self, context: StrategyContext) -> None:
+            super().__init__(context)
+            self._inner = make(context)
+
+        def on_event(self, event: Any) -> Iterable[OrderIntent | OrderCancel]:
+            answered = self._inner.on_event(event)
+            if not answered or not isinstance(answered, Iterable):
+                return answered
+            answers = list(islice(answered, ANSWER_LIMIT + 1))
+            # an open may fall on the very time of a cut: what its fills lead to comes after the data up to there
+            ts_ns = event.ts_ns + (0 if isinstance(event, OHLCVBar | TradeEvent) else 1)
+            orders = self.context.orders
+            dropped = {each.order_id for each in answers if isinstance(each, OrderCancel)}
+            aims: dict[str, float] = {}
+            for each in answers:
+                if isinstance(each, OrderCancel):
+                    log.append(Decision(ts_ns, each.symbol, "cancel"))
+                elif isinstance(each, OrderIntent):
+                    lot = float(self.context.instruments[each.symbol].lot_size)
+                    if each.symbol not in aims:
+                        held = self.context.positions.get(each.symbol)
+                        under_way = sum(
+                            order.signed_lots
+                            for order in orders.values()
+                            if order.symbol == each.symbol and order.order_id not in dropped
+                        )
+                        aims[each.symbol] = (0.0 if held is None else held.qty) + lot * under_way
+                    aims[each.symbol] += each.qty if each.side == "buy" else -each.qty
+                    target = lot * round(aims[each.symbol] / lot)
+                    amounts = (each.qty,) if each.limit_price is None else (each.qty, each.limit_price)
+                    log.append(Decision(ts_ns, each.symbol, f"{each.side} {each.type}", amounts, target))
+            return answers
+
+    return Watched
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 0, 1 with a sentence on stderr, or 4 when a decision knew the future; wrong usage ends with 2."""
+    return ended_by("honesty", parser(), _answer, arguments)
+
+
+def _answer(chosen: argparse.Namespace) -> int:
+    report = _run(chosen)
+    if chosen.as_json:
+        print(json.dumps({"clean": report.clean, **asdict(report)}))
+    else:
+        print("\n".join(report.lines()))
+    return EXIT_OK if report.clean and not report.outside.elsewhere else EXIT_BAD
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar: the runner's, and how long to search."""
+    from backtest import runner
+
+    p = runner.parser()
+    p.prog = "python -m backtest.lookahead"
+    p.description = "Run a strategy on cut, changed and later-begun data, and name every decision that knew the future."
+    p.epilog = (
+        "Ends with 0 when nothing leaks, 4 when something does or cannot be seen. Writes no files: --out and --report "
+        "do nothing."
+    )
+    search = p.add_argument_group("search")
+    search.add_argument("--build", metavar="DOTTED.PATH", help="a function from series to strategy, instead of a class")
+    search.add_argument("--cuts", type=_count, metavar="N", help="runs on cut data (default 40)")
+    search.add_argument("--starts", type=_count, metavar="N", help="runs from later beginnings (default 24)")
+    search.add_argument("--warm-up", type=_count, metavar="BARS", help="what the strategy is said to need")
+    return p
+
+
+def _run(chosen: argparse.Namespace) -> HonestyReport:
+    from backtest.run_request import RunRequest
+
+    build = None if chosen.build is None else FromData(_function(chosen.build))
+    if build is not None:
+        chosen.class_path = _PLACEHOLDER  # a request names a class; what is built takes its place
+    request = RunRequest.of(chosen)
+    return check_honesty(
+        request.config, build or request.entrants, request.data, request.instruments, request.limits,
+        most_cuts=chosen.cuts, most_starts=chosen.starts, warm_up=chosen.warm_up,
+    )  # fmt: skip
+
+
+def _function(path: str) -> Callable[..., Any]:
+    module, _, name = path.rpartition(".")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"--build: expected the dotted path of a function, got {path!r}: {error}") from None
+    return found
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)

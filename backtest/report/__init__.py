@@ -1,0 +1,10 @@
+"""A backtest as one HTML file. ``python -m backtest.report RESULT.json``.
+
+Entered by its face. May import: ``backtest.metrics``, ``backtest.data``, ``core``.
+"""
+
+from __future__ import annotations
+
+from backtest.report.generate import generate_report, main, parser, render
+
+__all__ = ["generate_report", "main", "parser", "render"]

@@ -1,0 +1,41 @@
+"""What a sweep keeps of the returns of its sets: their moments for the ledger of trials, row by row in one go.
+
+A row's figures depend on that row alone, to the last bit, however many others are worked out beside it: what a sweep
+finds must not depend on how it was cut into chunks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from backtest.metrics.returns import NOISE, UNBOUNDED, Floats
+
+RETURN_COLUMNS: Final = (
+    "sharpe_per_period", "returns_count", "returns_mean", "returns_variance", "returns_skew", "returns_kurtosis",
+)  # fmt: skip
+"""Of the periodic returns; the kurtosis is the excess over a normal distribution's."""
+
+
+def figures_of_rows(returns: Floats) -> Floats:
+    """``RETURN_COLUMNS`` of the returns in each row, by the definitions of ``backtest.metrics.returns``.
+
+    Args:
+        returns: of shape (sets, periods).
+
+    Returns:
+        Of shape (sets, len(RETURN_COLUMNS)), finite.
+    """
+    sets, count = returns.shape
+    found = np.zeros((sets, len(RETURN_COLUMNS)))
+    if count:
+        found[:, 1], found[:, 2] = count, returns.mean(axis=1)
+    if count > 1:
+        deviation = returns.std(axis=1, ddof=1)
+        moves = deviation > NOISE * np.abs(returns).max(axis=1)
+        moving, deviation, mean = returns[moves], deviation[moves], found[moves, 2]
+        standard = (moving - mean[:, None]) / moving.std(axis=1)[:, None]
+        found[moves, 0], found[moves, 3] = mean / deviation, deviation**2
+        found[moves, 4], found[moves, 5] = (standard**3).mean(axis=1), (standard**4).mean(axis=1) - 3.0
+    return np.clip(found, -UNBOUNDED, UNBOUNDED, out=found)

@@ -1,0 +1,4 @@
+"""``njord-ctl diff``: a session beside its replay, as tables.
+
+May import: ``backtest.parity``, ``core``.
+"""

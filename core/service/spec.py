@@ -1,0 +1,105 @@
+"""What makes a component a daemon of the fleet: its name, how it is built, what it keeps; and its host on disk.
+
+Apart from ``core.service.launch``, so that the packages that hold the components need no command line to name theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.component import Component
+from core.config.model import Config
+from core.contracts import Contract
+from core.disk import OS_DISK, Disk
+from core.errors import JournalWriteError
+from core.ledger import Ledger
+from core.ledger.snapshot import SNAPSHOT_EVERY
+from core.service.host import ComponentHost, JournalSet
+from core.topics import FLEET
+
+RESERVE_BYTES: Final = 4 * 1024 * 1024  # of the disk, for each ledger
+
+
+@dataclass(frozen=True)
+class DaemonSpec:
+    """One daemon of the fleet.
+
+    ``build`` makes its component; ``ledgered`` daemons keep a ledger; ``guarded`` ones ask the kill switch
+    before every intent and order; ``catch_up`` lets a component without a ledger learn what it missed from
+    the journals and returns what it has to tell; ``reload`` puts the sections ``reloads`` of a changed configuration in
+    force (SIGHUP).
+    """
+
+    name: str
+    build: Callable[[Config], Component]
+    summary: str
+    ledgered: bool = True
+    guarded: bool = False
+    catch_up: Callable[[Any, Config], Sequence[Contract]] | None = None
+    reload: Callable[[Any, Config], None] | None = None
+    reloads: tuple[str, ...] = ()
+
+    @property
+    def port_offset(self) -> int:
+        """Where the daemon's health port lies above ``services.base_port``."""
+        return FLEET.index(self.name)
+
+    def renewed(self, in_force: Config, fresh: Config) -> Config:
+        """What is in force after a reload: the old configuration with the sections that ``reload`` puts in force."""
+        return in_force.model_copy(update={section: getattr(fresh, section) for section in self.reloads})
+
+
+def assemble(
+    spec: DaemonSpec,
+    config: Config,
+    component: Component | None = None,
+    *,
+    durable: bool = True,
+    disk: Disk = OS_DISK,
+    trouble: JournalWriteError | None = None,
+    current: Callable[[], Config] | None = None,
+    reserve_bytes: int = RESERVE_BYTES,
+    snapshot_every: int = SNAPSHOT_EVERY,
+) -> ComponentHost:
+    """The daemon's component with its ledger and journals, under the folders of the configuration.
+
+    Args:
+        durable: whether the ledger waits for the disk.
+        disk: what the files are written through.
+        trouble: what a start before this one could not write.
+        current: the configuration to build the component anew from, after a reload; ``config`` when left out.
+        reserve_bytes: what the ledger keeps of the disk for the day it is full.
+        snapshot_every: transactions between two snapshots; 0 for none.
+
+    Raises:
+        JournalWriteError: the ledger cannot be opened.
+    """
+
+    def latest() -> Config:
+        return current() if current is not None else config
+
+    def healed() -> tuple[Component, Sequence[Contract]]:
+        made = spec.build(latest())
+        return made, spec.catch_up(made, latest()) if spec.catch_up is not None else ()
+
+    journals = open_journals(config, disk)
+    book = None
+    if spec.ledgered:
+        path = config.ledger_dir / f"{spec.name}.ndjson"
+        book = Ledger(path, durable=durable, disk=disk, reserve_bytes=reserve_bytes if durable else 0)
+    return ComponentHost(
+        component or spec.build(config),
+        journals,
+        book,
+        rebuild=lambda: spec.build(latest()),
+        heal=healed if spec.catch_up is not None else None,
+        trouble=trouble,
+        snapshot_every=snapshot_every,
+    )
+
+
+def open_journals(config: Config, disk: Disk = OS_DISK) -> JournalSet:
+    """The journals under the configuration's folder."""
+    return JournalSet(config.log_dir, rotate_bytes=config.logging.journal_rotate_mb * 1024 * 1024, disk=disk)

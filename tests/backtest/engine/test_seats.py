@@ -1,0 +1,70 @@
+"""A strategy's answers pass the same door as live, also where the door is not asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backtest.engine.seats import Entrant, seats_of
+from core.contracts import OHLCVBar, OrderIntent
+from core.errors import ConfigError, RejectedError
+from strategies.hosting.admission import Admission
+from strategies.orders.books import StrategyBooks
+from strategies.orders.open_orders import OpenOrders
+from tests.support.backtest_runs import ATOM, INSTRUMENTS, T0, Scripted, at
+
+BAR = OHLCVBar(ATOM, "1m", T0, at(0), 10.0, 10.0, 10.0, 10.0, 1.0)
+
+
+def seats(*entrants: Entrant) -> Any:
+    return seats_of(entrants, StrategyBooks(INSTRUMENTS), OpenOrders(INSTRUMENTS), {}, INSTRUMENTS)
+
+
+def scripted(name: str = "s") -> Entrant:
+    return Entrant(name, lambda context: Scripted(context, {}), (ATOM,))
+
+
+@given(
+    strategy_id=st.sampled_from(["s", "other"]),
+    symbol=st.sampled_from([ATOM, "BTC/USDT"]),
+    qty=st.sampled_from([1.0, 1, 0.1, 0.15, 2.5]),
+    limit=st.sampled_from([None, 10.0, 10, 10.005]),
+    intent_id=st.sampled_from(["", "i-1", "ü"]),
+    ts=st.sampled_from([0, at(0), at(1), at(0) - 1]),
+    meta=st.sampled_from([{}, {"tag": 1}, {"bad": object()}]),
+)
+def test_every_intent_leaves_as_it_would_live(
+    strategy_id: str, symbol: str, qty: float, limit: float | None, intent_id: str, ts: int, meta: dict[str, Any]
+) -> None:
+    kind: Any = "market" if limit is None else "limit"
+    intent = OrderIntent(strategy_id, symbol, "buy", kind, qty, limit, intent_id, ts, meta)
+    (seat,) = seats(scripted())
+    try:
+        expected = [Admission("s", frozenset({ATOM}), INSTRUMENTS).admit(intent, BAR, 0)]
+    except RejectedError as error:
+        expected, reason = [], str(error)
+        assert (seat.admitted([intent], BAR), seat.refused) == ([], [reason])
+        return
+
+    assert seat.admitted([intent], BAR) == expected
+    assert [type(answer.qty) for answer in seat.admitted([intent], BAR)] == [float]
+
+
+def test_strategies_sit_by_id_whatever_the_order_they_came_in() -> None:
+    assert [seat.strategy_id for seat in seats(scripted("b"), scripted("a"))] == ["a", "b"]
+
+
+def test_an_id_is_given_once() -> None:
+    with pytest.raises(ConfigError, match="each under an id of its own, got"):
+        seats(scripted("a"), scripted("a"))
+
+
+def test_a_constructor_that_raises_is_named() -> None:
+    def broken(context: Any) -> Any:
+        raise KeyError("period")
+
+    with pytest.raises(ConfigError, match="strategy 'x' cannot be built: KeyError: 'period'"):
+        seats(Entrant("x", broken, (ATOM,)))
