@@ -1,3 +1,5 @@
-"""Strategies: the base class, the registry, the manager that hosts them, and the samples.
-May import core only.
+"""Strategies: what an author writes against, the host that runs them, and the shipped ones.
+
+Authors import the flat modules (``base``, ``context``, ``entries``, ``sampling``, ``target_orders``) and
+``indicators``. May import: ``core``.
 """

@@ -20,9 +20,9 @@ from strategies.context import AnyInstruments
 from strategies.entries import RUNNER, entries_in, wants
 from strategies.hosting.factory import StrategyFactory
 from strategies.hosting.hosted import REMEDY, HostedStrategy, StrategyStatus
-from strategies.hosting.prices import LastPrices
 from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.prices import LastPrices
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
 

@@ -26,7 +26,7 @@ from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
 from core.position_ledger import fee_of_units
 from strategies.kernels.strategy import KernelParams, KernelStrategy
-from strategies.orders.target_orders import TargetParams
+from strategies.target_orders import TargetParams
 
 _PART: Final = 1_024  # sets that an executor is given at a time
 _HOST: Final = TargetParams.__struct_fields__  # what the rules of a set's orders follow from

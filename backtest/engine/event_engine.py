@@ -38,9 +38,9 @@ from core.instruments import Instrument, Instruments
 from core.market.bars import BarAggregator
 from risk.engine import RiskEngine
 from risk.limits import RiskLimits
-from strategies.hosting.prices import LastPrices
 from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.prices import LastPrices
 from strategies.registry import registered
 
 _HASHED: Final = frozenset({OrderEvent, FillEvent})

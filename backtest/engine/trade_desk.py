@@ -26,9 +26,9 @@ from core.contracts import (
 )
 from core.errors import RejectedError
 from core.market.bars import BarAggregator
-from strategies.hosting.prices import LastPrices
 from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.prices import LastPrices
 
 _KEPT: Final = frozenset({OrderIntent, OrderCancel, RiskDecision, RiskState, OrderEvent, OrderUpdate, FillEvent})
 _PRIVATE: Final = (FillEvent, OrderUpdate, RiskDecision)

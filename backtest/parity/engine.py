@@ -30,9 +30,9 @@ from core.market.ingest import MarketDataIngest
 from core.service.host import ComponentHost
 from core.timeframes import timeframe_ns
 from risk.limits import RiskLimits
-from strategies.hosting.prices import LastPrices
 from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.prices import LastPrices
 from strategies.registry import StrategyRegistry
 
 

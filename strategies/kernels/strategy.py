@@ -20,8 +20,8 @@ from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
 from strategies.kernel_cache import Floats, compiled_with_cache
-from strategies.orders.target_orders import TargetOrders, TargetParams
 from strategies.sampling import one_timeframe
+from strategies.target_orders import TargetOrders, TargetParams
 
 _NOTHING: Final = ()
 _HOST_TYPES: Final = (float64[::1], float64[::1], int64, *(float64,) * 5)

@@ -1,4 +1,4 @@
-"""What a strategy has under way: its books, its open orders, and orders that aim at a position.
+"""Accounts of a strategy's own orders: positions by strategy, open orders, last prices.
 
-May import: ``core``, ``strategies.context``.
+Entered by its modules. May import: ``core``.
 """

@@ -8,8 +8,8 @@ from core.contracts import Contract, OrderCancel, OrderIntent
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
-from strategies.orders.target_orders import TargetOrders, TargetParams
 from strategies.sampling import PriceSampler
+from strategies.target_orders import TargetOrders, TargetParams
 
 
 class BuyHold(StrategyBase):

@@ -12,8 +12,8 @@ from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
 from strategies.indicators.incremental import Bollinger, Rsi, Tema
-from strategies.orders.target_orders import TargetOrders, TargetParams
 from strategies.sampling import PriceSampler
+from strategies.target_orders import TargetOrders, TargetParams
 
 Period = Annotated[int, msgspec.Meta(ge=2)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]

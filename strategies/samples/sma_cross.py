@@ -14,8 +14,8 @@ from core.errors import ConfigError
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
-from strategies.orders.target_orders import TargetOrders, TargetParams
 from strategies.sampling import PriceSampler, one_timeframe
+from strategies.target_orders import TargetOrders, TargetParams
 
 Period = Annotated[int, msgspec.Meta(ge=1)]
 SUM_ANEW: Final = 4096  # prices after which the running sums are taken anew, so that no rounding adds up

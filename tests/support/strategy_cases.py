@@ -23,8 +23,8 @@ from core.instruments import Instrument, Instruments
 from strategies.base import StrategyBase
 from strategies.entries import params_of
 from strategies.manager import StrategyManager
-from strategies.orders.target_orders import Direction, TargetOrders, TargetParams
 from strategies.registry import StrategyRegistry
+from strategies.target_orders import Direction, TargetOrders, TargetParams
 
 SYMBOL = "ATOM/USDT"
 INSTRUMENTS = Instruments(

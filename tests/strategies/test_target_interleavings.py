@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core import ids
 from core.contracts import Contract, DenialCode, OrderCancel, OrderIntent
 from strategies.manager import StrategyManager
-from strategies.orders.target_orders import Direction
+from strategies.target_orders import Direction
 from tests.support.strategy_cases import (
     SYMBOL,
     Aims,

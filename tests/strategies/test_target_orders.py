@@ -10,8 +10,8 @@ import pytest
 from core import ids
 from core.contracts import Contract, DenialCode, FillEvent, OHLCVBar, OrderCancel, OrderIntent, RiskDecision
 from core.errors import ConfigError
-from strategies.orders.target_orders import Direction
 from strategies.sampling import PriceSampler
+from strategies.target_orders import Direction
 from tests.support.strategy_cases import (
     SYMBOL,
     Aims,
