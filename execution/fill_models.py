@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.contracts import Liquidity, Side
 from core.errors import ConfigError
+from core.exact import integer_sum
 
 PPM: Final = 1_000_000  # shares and slippage are counted in millionths, so that all arithmetic is exact
 PPM_PER_BPS: Final = 100
@@ -225,7 +226,7 @@ class TradeFlow:
         """See the class."""
         budget = trade.lots * round(self.participation * PPM) // PPM
         matches = self._taking(queues[trade.taker], trade, budget)
-        used = sum(match.lots for match in matches)
+        used = integer_sum(match.lots for match in matches)
         for order in queues["sell" if trade.taker == "buy" else "buy"]:
             if order.limit_ticks is None or order.aggressive or not order.crossed_by(trade.ticks):
                 continue

@@ -1,4 +1,4 @@
-"""Refuses ambient time, randomness, set iteration and environment reads in decision code.
+"""Refuses ambient time, randomness, set iteration, environment reads and float sums in decision code.
 
 The same events must give the same answers on every machine, so decisions may depend on nothing else. Run as
 ``python -m scripts.check_ambient [PATH…]``; a line that has to be an exception ends in ``# ambient: reason``.
@@ -40,8 +40,9 @@ _RANDOM: Final = "derive identities with `core.ids`; draw from a generator that 
 _ENVIRONMENT: Final = "read it in the host and pass it in as configuration"
 _ADDRESS: Final = "it differs from process to process; use `core.ids.stem` or the value itself"
 _ORDER: Final = "a set has no order; iterate over `sorted(…)`, or keep a dict or a tuple"
+_SUM: Final = "floats add up differently since Python 3.12; use `ordered_sum` or `integer_sum` of `core.exact`"
 
-_BUILTINS: Final = ("hash", "id")
+_BUILTINS: Final = ("hash", "id", "sum")
 _BANNED: Final = {
     **dict.fromkeys(
         [
@@ -65,7 +66,8 @@ _BANNED: Final = {
         ],
         ("environment", _ENVIRONMENT),
     ),
-    **dict.fromkeys(_BUILTINS, ("identity", _ADDRESS)),
+    **dict.fromkeys(("hash", "id"), ("identity", _ADDRESS)),
+    "sum": ("sum", _SUM),
 }
 # Modules of which everything is banned but what is listed; a generator must be given its seed.
 _BANNED_MODULES: Final = {
@@ -120,13 +122,14 @@ def check_source(source: str, path: str) -> list[Finding]:
 
 def _findings(tree: ast.Module, path: str) -> Iterator[Finding]:
     names = _imported_names(tree)
+    integer_sums = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call) and _adds_no_floats(n)}
     calls_with_arguments = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call) and (n.args or n.keywords)}
     in_annotation = set(_annotation_nodes(tree))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
         symbol = _qualified(node, names)
-        if symbol is None or id(node) in in_annotation:
+        if symbol is None or id(node) in in_annotation or (symbol == "sum" and id(node) in integer_sums):
             continue
         reason = _banned(symbol, seeded=id(node) in calls_with_arguments)
         if reason:
@@ -144,6 +147,31 @@ def _banned(symbol: str, *, seeded: bool) -> tuple[str, str] | None:
     if module in _BANNED_MODULES and symbol not in _BANNED_MODULES[module]:
         return ("randomness", _RANDOM)
     return None
+
+
+def _adds_no_floats(call: ast.Call) -> bool:
+    """Whether a call of ``sum`` shows by its text that it adds integers or decimals."""
+    if not call.args:
+        return False
+    terms = call.args[0]
+    if len(call.args) > 1 and isinstance(call.args[1], ast.Call):
+        return ast.unparse(call.args[1].func) == "Decimal"
+    if isinstance(terms, ast.Call) and ast.unparse(terms.func) == "map":
+        return ast.unparse(terms.args[0]) in ("len", "int")
+    return isinstance(terms, ast.GeneratorExp | ast.ListComp) and _is_integer(terms.elt)
+
+
+def _is_integer(term: ast.expr) -> bool:
+    match term:
+        case ast.Constant(value=int()) | ast.Compare() | ast.UnaryOp(op=ast.Not()):
+            return True
+        case ast.BoolOp(values=terms):
+            return all(map(_is_integer, terms))
+        case ast.Call(func=ast.Name(id="len" | "int")):
+            return True
+        case ast.BinOp(op=ast.LShift() | ast.RShift()):
+            return True
+    return False
 
 
 def _imported_names(tree: ast.Module) -> dict[str, str]:

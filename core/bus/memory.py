@@ -12,6 +12,7 @@ from core.bus.link import NOTHING, Entry, entry_text
 from core.bus.protocol import INBOX_LIMIT, Inbox, Subscription
 from core.component import Message
 from core.errors import BusGapError, RejectedError
+from core.exact import integer_sum
 from core.topics import Delivery, row_of
 
 
@@ -28,7 +29,7 @@ class MemoryBus:
     @property
     def shed(self) -> int:
         """Broadcast messages dropped because their consumer was too slow."""
-        return sum(inbox.shed for _, inbox in self._typed)
+        return integer_sum(inbox.shed for _, inbox in self._typed)
 
     async def publish_json(self, topic: str, payload: dict[str, Any]) -> None:
         """Publish a JSON payload to plain subscribers of the topic; typed consumers get it when it is a broadcast."""

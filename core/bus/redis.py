@@ -19,6 +19,7 @@ from core.bus.protocol import INBOX_LIMIT, Inbox, Subscription, broadcast_of, le
 from core.bus.redis_connection import ANSWER_TIMEOUT_S, RedisLink
 from core.component import Message
 from core.errors import BusUnavailableError, CodecError
+from core.exact import integer_sum
 from core.logging.redaction import redact_text
 from core.tasks import end_tasks
 
@@ -83,7 +84,7 @@ class RedisBus:
     @property
     def shed(self) -> int:
         """Broadcast messages dropped because this process was too slow to take them."""
-        return self._shed + sum(inbox.shed for inbox in self._inboxes)
+        return self._shed + integer_sum(inbox.shed for inbox in self._inboxes)
 
     @property
     def client(self) -> Redis:

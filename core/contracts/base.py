@@ -125,7 +125,7 @@ def check_ladder(contract: object, name: str, levels: tuple[Level, ...], *, desc
         return
     prices, quantities = zip(*levels, strict=True)
     if (
-        isfinite(sum(prices) + sum(quantities))  # says no to NaN and infinity anywhere
+        isfinite(sum(prices) + sum(quantities))  # ambient: only asked for NaN and infinity
         and min(prices[0], prices[-1]) > 0
         and min(quantities) > 0
         and all(map(gt if descending else lt, prices, prices[1:]))

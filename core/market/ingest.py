@@ -14,6 +14,7 @@ from typing import Final
 from core.clock import NS_PER_MINUTE, NS_PER_S
 from core.contracts import BookEvent, ClockTick, Contract, FeedStatus, TickerEvent, TradeEvent
 from core.errors import ContractError, RejectedError, UnknownSymbolError
+from core.exact import integer_sum
 from core.instruments import Instrument, Instruments
 from core.market.sequence import (
     MAX_HELD,
@@ -140,12 +141,12 @@ class MarketDataIngest:
         """The counters, those of the sequencers summed up."""
         total = self.counters
         parts = [lane.sequencer.counters for lane in self._lanes.values()]
-        total.accepted = sum(p.accepted for p in parts)
-        total.duplicates = sum(p.duplicates for p in parts)
-        total.late = sum(p.late for p in parts)
-        total.gaps = sum(p.gaps for p in parts)
-        total.missing = sum(p.missing for p in parts)
-        total.restarts = sum(p.restarts for p in parts)
+        total.accepted = integer_sum(p.accepted for p in parts)
+        total.duplicates = integer_sum(p.duplicates for p in parts)
+        total.late = integer_sum(p.late for p in parts)
+        total.gaps = integer_sum(p.gaps for p in parts)
+        total.missing = integer_sum(p.missing for p in parts)
+        total.restarts = integer_sum(p.restarts for p in parts)
         return total
 
     def _on_trade(self, trade: TradeEvent) -> Sequence[Contract]:

@@ -26,6 +26,8 @@ REFUSED = {
     "import os\nx = os.environ['A']": "os.environ",
     "from os import getenv\nx = getenv('A')": "os.getenv",
     "from pathlib import Path\nx = Path.home()": "pathlib.Path.home",
+    "def f(fees):\n    return sum(fee.paid for fee in fees)": "sum",
+    "def f(fees):\n    return sum(fees, 0.0)": "sum",
     "x = hash('a')": "hash",
     "x = sorted([], key=id)": "id",
     "for x in {1, 2}:\n    pass": "{1, 2}",
@@ -44,6 +46,9 @@ REFUSED = {
 }
 
 ALLOWED = [
+    "def f(orders):\n    return sum(1 for o in orders), sum(not o for o in orders)",
+    "def f(parts):\n    return sum(len(p) for p in parts) + sum(map(len, parts)) + sum(p > 1 for p in parts)",
+    "from decimal import Decimal\ndef f(parts):\n    return sum(parts, Decimal(0))",
     "import time\ndef f(event):\n    return event.time",
     "import random\nx = random.Random(7)",
     "import numpy as np\nx = np.random.default_rng(7)",
