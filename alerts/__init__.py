@@ -1,3 +1,4 @@
 """Alert rules and notification channels.
+
 May import core and the domain packages (strategies, risk, execution, portfolio).
 """

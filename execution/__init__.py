@@ -1,4 +1,5 @@
-"""How orders become fills: the matching core, fill models, the paper venue, execution algorithms.
+"""Orders into fills: the matching core, fill models, the paper venue, execution algorithms.
+
 May import core only.
 """
 

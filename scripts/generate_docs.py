@@ -17,6 +17,7 @@ from core.config import catalogue as config_keys
 from core.errors import ConfigError
 from core.topics import TABLE, Delivery, Topic
 from risk.catalogue import catalogue as denials
+from scripts import architecture
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
@@ -94,7 +95,14 @@ def denials_table() -> str:
     )
 
 
+def rooms_table() -> str:
+    """Every package and room, one row each."""
+    return markdown_table(("room", "what lives there", "imports"), architecture.rooms_table())
+
+
 PARTS: Final = (
+    Part("docs/architecture.md", "picture", architecture.picture),
+    Part("docs/architecture.md", "rooms", rooms_table),
     Part("docs/configuration.md", "configuration", config_table),
     Part("docs/denials.md", "denials", denials_table),
     Part("docs/topics.md", "topics", topics_table),

@@ -1,2 +1,4 @@
 """The whole paper fleet in one process: what ``make run`` starts.
-May import every other package; is imported by none."""
+
+May import every other package; is imported by none.
+"""

@@ -1,3 +1,4 @@
 """The market data daemon and its feeds: live venue, replay, synthetic.
+
 May import core; is imported by nobody but apps.
 """

@@ -1,3 +1,4 @@
 """The strategy runner: configured strategies behind the bus.
-May import every other package; is imported by none.
+
+May import ``strategies`` and ``core``; imported by ``apps`` alone.
 """

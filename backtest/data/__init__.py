@@ -1,4 +1,4 @@
-"""What a backtest runs on: series of bars, tapes of trades, the grid of their prices, their fingerprints.
+"""Market data of a backtest: series of bars, tapes of trades, the grid of their prices, their fingerprints.
 
 Entered by its modules. May import: ``backtest.contracts``, ``execution``, ``core``.
 """

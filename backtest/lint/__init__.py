@@ -1,4 +1,4 @@
-"""What speaks against a backtest or a search: rules, each a file of its kind, and the command that applies them.
+"""Lint rules for a backtest or a search: each kind a file, and the command that applies them.
 
 ``python -m backtest.lint``. Entered by its modules. May import: ``backtest.sweep``, ``research``, and what those may.
 """

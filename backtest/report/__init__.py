@@ -1,4 +1,4 @@
-"""A backtest as one HTML file. ``python -m backtest.report RESULT.json``.
+"""The report of a backtest: one HTML file that needs nothing else.
 
 Entered by its face. May import: ``backtest.metrics``, ``backtest.data``, ``core``.
 """

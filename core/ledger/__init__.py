@@ -1,4 +1,4 @@
-"""The hash-chained ledger of a daemon, its snapshots, and the journals that are projected from it.
+"""Hash-chained ledgers, their snapshots, and the journals that are projected from them.
 
 Entered by its face; ``lines`` is the format of a transaction. May import: core's primitives, contracts and journal.
 """

@@ -1,4 +1,4 @@
-"""The host of strategies: built, admitted, timed, contained, reloaded; the strategy runner as a daemon.
+"""The host of strategies: built, admitted, timed, contained, reloaded.
 
 May import: ``strategies.orders``, the flat modules of ``strategies``, ``core``.
 """
