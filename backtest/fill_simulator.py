@@ -195,7 +195,7 @@ class FillSimulator:
         closed_at = market.grid.closes_at[closed] if closed >= 0 else 0
         if closed_at < now.ts_ns and order.event.type == "market":
             # No bar of it closes now: it takes the close of the one that has begun, not a price that is gone.
-            market.core.restore(WorkingOrder(order.event.order_id, order.event.side, order.lots, None, closed_at))
+            market.core.recover(WorkingOrder(order.event.order_id, order.event.side, order.lots, None, closed_at))
             return [accepted]
         if closed >= 0:
             market.stand_at(market.grid.close.item(closed), closed_at, closed)

@@ -64,12 +64,12 @@ class Reporting(Protocol):
 class Durable(Protocol):
     """A component whose state outlives the process: a fold over its ledger."""
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
         """Take back one transaction: what was processed and what was answered then. Decides nothing."""
         ...
 
     def snapshot(self) -> dict[str, Any]:
-        """The durable state as plain JSON values, equal after ``restore`` of all that ``on_event`` answered."""
+        """The durable state as plain JSON values, equal after ``recover`` of all that ``on_event`` answered."""
         ...
 
 

@@ -67,13 +67,13 @@ class MatchingCore:
         self._insert(order)
         return [] if match is None else self._settle([match], max(order.ts_ns, self._last_ts))
 
-    def restore(self, order: WorkingOrder) -> None:
+    def recover(self, order: WorkingOrder) -> None:
         """Put an order back to work after a restart: it fills nothing now and queues anew at its price."""
         self._check(order)
         self._model.on_placed(order, None)
         self._insert(order)
 
-    def restore_execution(self, order_id: str, lots: int, liquidity: Liquidity) -> None:
+    def recover_execution(self, order_id: str, lots: int, liquidity: Liquidity) -> None:
         """Take back an execution from before a restart. Raises ContractError beyond what remains."""
         order = self._orders[order_id]
         if liquidity == "maker":

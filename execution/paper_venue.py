@@ -126,7 +126,7 @@ class PaperVenue:
             return self._on_kill_switch(event)
         return ()
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
         """Take back one transaction of this venue's ledger."""
         if isinstance(cause, KillSwitchEvent):
             self._halted = cause.tripped
@@ -134,9 +134,9 @@ class PaperVenue:
             self._orders.cancel_later(cause.order_id)
         for event in events:
             if isinstance(event, FillEvent):
-                self._restore_fill(event)
+                self._recover_fill(event)
             elif isinstance(event, OrderUpdate) and event.status == "open":
-                self._restore_open(cause, event)
+                self._recover_open(cause, event)
             elif isinstance(event, OrderUpdate) and event.done:
                 self._finish(event.order_id, event.symbol)
 
@@ -160,7 +160,7 @@ class PaperVenue:
         self._used.load(snapshot["used_trades"])
         self._halted = snapshot["halted"]
         for order in self._orders.all_open():
-            self._cores[order.event.symbol].restore(_working(order))
+            self._cores[order.event.symbol].recover(_working(order))
 
     def _on_trade(self, trade: TradeEvent) -> list[Contract]:
         instrument = self._instruments[trade.symbol]
@@ -275,15 +275,15 @@ class PaperVenue:
             raise ContractError(f"order {order_id}: expected it to be open, got a fill of an order that is not")
         return order
 
-    def _restore_open(self, cause: Contract | None, update: OrderUpdate) -> None:
+    def _recover_open(self, cause: Contract | None, update: OrderUpdate) -> None:
         if not isinstance(cause, OrderEvent):
             raise ContractError(f"order {update.order_id}: expected its OrderEvent as the cause, got {cause!r}")
         order = self._orders.open(cause, self._instruments[cause.symbol])
-        self._cores[cause.symbol].restore(_working(order))
+        self._cores[cause.symbol].recover(_working(order))
 
-    def _restore_fill(self, fill: FillEvent) -> None:
+    def _recover_fill(self, fill: FillEvent) -> None:
         order = self._open_order(fill.order_id)
-        self._cores[fill.symbol].restore_execution(fill.order_id, order.instrument.lots(fill.qty), fill.liquidity)
+        self._cores[fill.symbol].recover_execution(fill.order_id, order.instrument.lots(fill.qty), fill.liquidity)
         self._book(order, fill)
 
 

@@ -51,7 +51,7 @@ class Market:
         self.cash = 0.0
         self.opening = 0.0
 
-    def book(self, position: Position, price: float, ts_ns: int) -> None:
+    def apply(self, position: Position, price: float, ts_ns: int) -> None:
         """Take over the position after a fill at ``price``."""
         self.hold(position)
         self.fill_price, self.fill_ts_ns = price, ts_ns
@@ -70,7 +70,7 @@ class Market:
         self.price, self.price_ts_ns = self.recorded_price, self.recorded_ts_ns = price, ts_ns
         self.fill_price, self.fill_ts_ns = fill_price, fill_ts_ns
 
-    def hear(self, price: float, ts_ns: int) -> bool:
+    def set_mark(self, price: float, ts_ns: int) -> bool:
         """Take over the last price from a trade; returns False for one that is late, which changes nothing."""
         if ts_ns < self.trade_ts_ns:
             return False
@@ -113,7 +113,7 @@ def markets_of(instruments: Instruments) -> dict[str, Market]:
     return markets
 
 
-class DayBook:
+class TradingDay:
     """The day's profit and loss over all markets."""
 
     def __init__(self, markets: Sequence[Market]) -> None:

@@ -21,13 +21,13 @@ from core.contracts import (
 from core.errors import RejectedError
 from core.instruments import Instruments
 from core.position_ledger import Position
-from risk.book import RiskBook, what_is_asked
 from risk.decide import decide
 from risk.denial import Denial
+from risk.exposure import Exposure, what_is_asked
 from risk.limits import RiskLimits
 from risk.order import order_of
 from risk.restrictions import Restriction
-from risk.watch import Quiet, quiet
+from risk.watch import WakeUpBounds, wake_up_bounds
 
 _NOTHING: Final = ()
 
@@ -54,8 +54,8 @@ class RiskEngine:
         self.name = "risk_engine"
         self.duplicates = 0
         self._venue = venue
-        self._book = RiskBook(instruments, limits)
-        self._markets = self._book.markets
+        self._exposure = Exposure(instruments, limits)
+        self._markets = self._exposure.markets
         self._takes: dict[type[Contract], Callable[[Any], Iterable[Contract]]] = {
             TradeEvent: self._on_trade,
             ClockTick: self._on_tick,
@@ -70,28 +70,28 @@ class RiskEngine:
     @property
     def state(self) -> TradingState:
         """What is let through now."""
-        return self._book.restrictions.state
+        return self._exposure.restrictions.state
 
     @property
     def limits(self) -> RiskLimits:
         """The caps in force."""
-        return self._book.limits
+        return self._exposure.limits
 
     def set_limits(self, limits: RiskLimits) -> None:
         """Put other caps in force from the next intent on; each decision records those it was taken under."""
-        self._book.set_limits(limits)
+        self._exposure.set_limits(limits)
 
     def position(self, symbol: str) -> Position:
         """The position in a symbol. Raises UnknownSymbolError."""
-        return self._book.positions.position(symbol)
+        return self._exposure.positions.position(symbol)
 
     def day_pnl_usd(self) -> float:
         """The UTC day's profit and loss at the last prices, fees included."""
-        return self._book.day_pnl_usd()
+        return self._exposure.day_pnl_usd()
 
-    def quiet(self) -> Quiet:
+    def wake_up_bounds(self) -> WakeUpBounds:
         """The bounds of time and price within which a trade alone makes this engine say nothing."""
-        return quiet(self._book)
+        return wake_up_bounds(self._exposure)
 
     def on_event(self, event: Contract) -> Iterable[Contract]:
         """Take one event in.
@@ -105,32 +105,32 @@ class RiskEngine:
 
     def restrict(self, restriction: Restriction, source: str, detail: str, ts_ns: int) -> Sequence[Contract]:
         """Put a restriction in force by hand; returns the change, which the host records like any answer."""
-        return self._changed(self._book.restrictions.put(restriction, source, detail), ts_ns)
+        return self._changed(self._exposure.restrictions.put(restriction, source, detail), ts_ns)
 
     def lift(self, restriction: Restriction, source: str, ts_ns: int) -> Sequence[Contract]:
         """Lift a restriction by hand, from every source when ``source`` is empty; returns the change."""
-        return self._changed(self._book.restrictions.lift(restriction, source), ts_ns)
+        return self._changed(self._exposure.restrictions.lift(restriction, source), ts_ns)
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
         """Take back one transaction of the ledger. Nothing is decided again."""
-        self._book.restore(cause, events)
+        self._exposure.recover(cause, events)
 
     def snapshot(self) -> dict[str, Any]:
         """The durable state as plain JSON values."""
-        return self._book.snapshot()
+        return self._exposure.snapshot()
 
     def report(self) -> dict[str, Any]:
         """The trading state and what restricts it, in words."""
-        return {"state": self.state.value, "restrictions": self._book.restrictions.reason()}
+        return {"state": self.state.value, "restrictions": self._exposure.restrictions.reason()}
 
     def load_snapshot(self, snapshot: Mapping[str, Any]) -> None:
-        """Become the engine that ``snapshot`` describes; later transactions are restored on top of it.
+        """Become the engine that ``snapshot`` describes; later transactions are recovered on top of it.
 
         Raises:
             UnknownSymbolError: a symbol of the snapshot is no longer configured.
             ConfigError: an instrument's steps have changed since.
         """
-        self._book.load(snapshot)
+        self._exposure.load(snapshot)
 
     # -- market data: caches, and the day's loss when it may have grown -----------------------------------
 
@@ -138,26 +138,26 @@ class RiskEngine:
         market = self._markets.get(trade.symbol)
         if market is None:
             return _NOTHING
-        book, ts = self._book, trade.ts
-        if ts > book.now:
-            book.now = ts
-        if not book.rolls:
-            market.hear(trade.price, ts)
+        exposure, ts = self._exposure, trade.ts
+        if ts > exposure.now:
+            exposure.now = ts
+        if not exposure.rolls:
+            market.set_mark(trade.price, ts)
             return _NOTHING
         opened = self._open_day(ts)  # at the prices before this trade
         before = market.mark
-        if market.hear(trade.price, ts) and (market.mark - before) * market.lots < 0:
+        if market.set_mark(trade.price, ts) and (market.mark - before) * market.lots < 0:
             return [*opened, *self._watch_loss()]
         return opened
 
     def _on_tick(self, tick: ClockTick) -> Iterable[Contract]:
-        now = self._book.advance(tick.ts)
-        return [*self._open_day(now), *self._watch_loss()] if self._book.rolls else _NOTHING
+        now = self._exposure.advance(tick.ts)
+        return [*self._open_day(now), *self._watch_loss()] if self._exposure.rolls else _NOTHING
 
     def _on_feed(self, status: FeedStatus) -> Iterable[Contract]:
         market = self._markets.get(status.symbol)
         if market is not None and status.channel == "trades":
-            self._book.advance(status.ts_changed_ns)
+            self._exposure.advance(status.ts_changed_ns)
             market.feed, market.feed_ts_ns = status.state, status.ts_changed_ns
         return _NOTHING
 
@@ -172,21 +172,21 @@ class RiskEngine:
         asked = what_is_asked(intent)
         if self._is_repeat(intent.intent_id, asked):
             return _NOTHING
-        book = self._book
-        now = book.advance(intent.ts_local_ns)
+        exposure = self._exposure
+        now = exposure.advance(intent.ts_local_ns)
         answers = [*self._open_day(now), *self._watch_loss()]
-        decision = decide(intent, book.inputs(intent), book.limits)
-        book.book_decision(decision)
+        decision = decide(intent, exposure.inputs(intent), exposure.limits)
+        exposure.apply_decision(decision)
         answers.append(decision)
-        book.remember(intent.intent_id, asked)
+        exposure.remember(intent.intent_id, asked)
         if decision.allowed:
             order = order_of(intent, decision, self._venue)
-            book.book_order(order, book.limits.orders_per_min_cap)
+            exposure.apply_order(order, exposure.limits.orders_per_min_cap)
             answers.append(order)
         return answers
 
     def _is_repeat(self, intent_id: str, asked: int) -> bool:
-        before = self._book.asked_before(intent_id)
+        before = self._exposure.asked_before(intent_id)
         if before is None:
             return False
         if before != asked:
@@ -201,17 +201,17 @@ class RiskEngine:
     # -- what became of the orders ------------------------------------------------------------------------
 
     def _on_fill(self, fill: FillEvent) -> Iterable[Contract]:
-        book = self._book
-        position = book.positions.apply(fill)  # first: it raises before anything has changed
-        book.advance(fill.ts_fill_ns)
+        exposure = self._exposure
+        position = exposure.positions.apply(fill)  # first: it raises before anything has changed
+        exposure.advance(fill.ts_fill_ns)
         opened = self._open_day(fill.ts_fill_ns)  # at the position before this fill
-        book.book_fill(fill, position)
+        exposure.apply_fill(fill, position)
         return [*opened, *self._watch_loss()]
 
     def _on_update(self, update: OrderUpdate) -> Iterable[Contract]:
         if update.done:
-            self._book.finish(update)
-        self._book.advance(update.ts_updated_ns)
+            self._exposure.finish(update)
+        self._exposure.advance(update.ts_updated_ns)
         return _NOTHING
 
     # -- restrictions and the day -------------------------------------------------------------------------
@@ -230,24 +230,24 @@ class RiskEngine:
 
     def _watch_loss(self) -> Sequence[Contract]:
         """Restrict to reducing once the day's loss has reached the cap."""
-        book = self._book
-        if Restriction.DAILY_LOSS in book.restrictions:
+        exposure = self._exposure
+        if Restriction.DAILY_LOSS in exposure.restrictions:
             return _NOTHING
-        pnl, cap = book.day_pnl_usd(), book.limits.daily_loss_usd_cap
+        pnl, cap = exposure.day_pnl_usd(), exposure.limits.daily_loss_usd_cap
         if pnl > -cap:
             return _NOTHING
-        return self.restrict(Restriction.DAILY_LOSS, "", f"day_pnl={pnl:.2f} cap={cap:.2f}", book.now)
+        return self.restrict(Restriction.DAILY_LOSS, "", f"day_pnl={pnl:.2f} cap={cap:.2f}", exposure.now)
 
     def _changed(self, changed: bool, ts_ns: int) -> Sequence[Contract]:
-        book = self._book
-        book.advance(ts_ns)
+        exposure = self._exposure
+        exposure.advance(ts_ns)
         if not changed:
             return _NOTHING
-        book.look_ahead()
-        return (book.state_event(book.restrictions.reason()),)
+        exposure.look_ahead()
+        return (exposure.state_event(exposure.restrictions.reason()),)
 
     def _open_day(self, ts_ns: int) -> Sequence[Contract]:
-        book = self._book
-        if not book.open_day(ts_ns):
+        exposure = self._exposure
+        if not exposure.open_day(ts_ns):
             return _NOTHING
-        return (book.state_event(f"day {book.day.label()} opens: {book.restrictions.reason()}"),)
+        return (exposure.state_event(f"day {exposure.day.label()} opens: {exposure.restrictions.reason()}"),)

@@ -10,7 +10,7 @@ from math import inf
 from typing import Final
 
 from core.contracts.fast_init import quickly_built
-from risk.book import RiskBook
+from risk.exposure import Exposure
 from risk.restrictions import Restriction
 
 _MARGIN: Final = 1e-6  # relative: the engine is woken a little early and decides itself, rounding decides nothing
@@ -18,7 +18,7 @@ _MARGIN: Final = 1e-6  # relative: the engine is woken a little early and decide
 
 @quickly_built
 @dataclass(frozen=True, slots=True)
-class Quiet:
+class WakeUpBounds:
     """Nothing happens before ``until_ns``, while each symbol's price stays above its low and below its high bound.
 
     ``prices`` has (symbol, low, high) in quote currency. ``until_ns`` is 0 when every price must be told.
@@ -28,26 +28,26 @@ class Quiet:
     prices: tuple[tuple[str, float, float], ...] = ()
 
 
-ALWAYS: Final = Quiet(2**63 - 1)
-NEVER: Final = Quiet(0)
+ALWAYS: Final = WakeUpBounds(2**63 - 1)
+NEVER: Final = WakeUpBounds(0)
 
 
-def quiet(book: RiskBook) -> Quiet:
+def wake_up_bounds(exposure: Exposure) -> WakeUpBounds:
     """The bounds as of the prices told last; any mixture of prices within them is safe, in whatever order told."""
-    if not book.rolls:
+    if not exposure.rolls:
         return ALWAYS
-    if Restriction.DAILY_LOSS in book.restrictions:
-        return Quiet(book.day.next_day_ns)
-    rates = book.limits.usd_rates
+    if Restriction.DAILY_LOSS in exposure.restrictions:
+        return WakeUpBounds(exposure.day.next_day_ns)
+    rates = exposure.limits.usd_rates
     held = []
-    for market in book.markets.values():
+    for market in exposure.markets.values():
         if market.traded and not market.usd_par and market.rate_market is not None:
             return NEVER  # the dollar rate moves as well
         if market.lots and market.usd_per_quote(rates):
             held.append(market)
-    slack = (book.day_pnl_usd() + book.limits.daily_loss_usd_cap) * (1.0 - _MARGIN)
+    slack = (exposure.day_pnl_usd() + exposure.limits.daily_loss_usd_cap) * (1.0 - _MARGIN)
     if not held:
-        return Quiet(book.day.next_day_ns)
+        return WakeUpBounds(exposure.day.next_day_ns)
     if slack <= 0 or any(not market.mark for market in held):
         return NEVER
     bounds = []
@@ -56,4 +56,4 @@ def quiet(book: RiskBook) -> Quiet:
         away = slack / len(held) / (abs(market.lots) * market.lot_size * market.usd_per_quote(rates)) - mark * 1e-12
         low, high = (mark - away, inf) if market.lots > 0 else (0.0, mark + away)
         bounds.append((market.symbol, low, high))
-    return Quiet(book.day.next_day_ns, tuple(bounds))
+    return WakeUpBounds(exposure.day.next_day_ns, tuple(bounds))

@@ -20,8 +20,8 @@ from strategies.context import AnyInstruments
 from strategies.entries import RUNNER, entries_in, wants
 from strategies.hosting.factory import StrategyFactory
 from strategies.hosting.hosted import REMEDY, HostedStrategy, StrategyStatus
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 from strategies.orders.prices import LastPrices
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
@@ -61,10 +61,10 @@ class StrategyManager:
         self._config: Mapping[str, Any] = {"strategies": []}
         self._prices = LastPrices()
         grid = AnyInstruments() if instruments is None else instruments
-        self._books = StrategyBooks(grid)
+        self._positions = StrategyPositions(grid)
         self._orders = OpenOrders(grid)
         self._factory = StrategyFactory(
-            registry, bus, self._books, self._orders, self._prices.view, grid, TimeBudget(budget_s)
+            registry, bus, self._positions, self._orders, self._prices.view, grid, TimeBudget(budget_s)
         )
         self._hosted: dict[str, HostedStrategy] = {}
         self._routes: dict[tuple[type[Contract], str, str], tuple[HostedStrategy, ...]] = {}
@@ -131,7 +131,7 @@ class StrategyManager:
                 answers.append(answer)
         return answers
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
         """Take back one transaction: positions are the fold of fills, open orders of what was answered and what became
         of it; the rest is learnt from the market again."""
         self._book(cause)
@@ -141,19 +141,19 @@ class StrategyManager:
     def snapshot(self) -> dict[str, Any]:
         """The positions and open orders of every strategy."""
         return {
-            "positions": self._books.snapshot(),
-            "shown": self._books.shown(),
+            "positions": self._positions.snapshot(),
+            "shown": self._positions.shown(),
             "orders": self._orders.snapshot(),
         }
 
     def load_snapshot(self, snapshot: Mapping[str, Any]) -> None:
-        """Take over positions and open orders; later transactions are restored on top of them. Only for a manager that
+        """Take over positions and open orders; later transactions are recovered on top of them. Only for a manager that
         has seen nothing yet.
 
         Raises:
             UnknownSymbolError, ConfigError, ContractError: it does not fit the instruments.
         """
-        self._books.load(snapshot["positions"], snapshot["shown"])
+        self._positions.load(snapshot["positions"], snapshot["shown"])
         self._orders.load(snapshot["orders"])
 
     def status(self) -> tuple[StrategyStatus, ...]:
@@ -182,7 +182,7 @@ class StrategyManager:
 
     def _book(self, event: Contract | None) -> None:
         if isinstance(event, FillEvent):
-            self._books.book(event)  # first: it raises before anything has changed
+            self._positions.apply(event)  # first: it raises before anything has changed
         if isinstance(event, _PRIVATE):
             self._orders.learn(event)
 

@@ -16,8 +16,8 @@ from backtest.errors import EndlessAnswersError
 from backtest.fill_simulator import FillSimulator, Moment
 from core.contracts import Contract, FillEvent, OrderCancel, OrderEvent, OrderIntent, OrderUpdate, RiskDecision
 from core.errors import RejectedError
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 
 MESSAGE_LIMIT: Final = 10_000  # messages that one moment may lead to; more is taken for an endless exchange
 
@@ -26,7 +26,7 @@ class Desk:
     """Carries messages between strategies, risk engine and venue, and keeps them all in ``trail``."""
 
     def __init__(
-        self, seats: Mapping[str, Seat], gate: Gate, venue: FillSimulator, books: StrategyBooks, orders: OpenOrders
+        self, seats: Mapping[str, Seat], gate: Gate, venue: FillSimulator, books: StrategyPositions, orders: OpenOrders
     ) -> None:
         self.trail: list[Contract] = []
         self.now = Moment(0, 0)
@@ -93,7 +93,7 @@ class Desk:
 
     def _on_fill(self, fill: FillEvent) -> Iterable[Contract]:
         said = self.gate.learn(fill)
-        self._books.book(fill)
+        self._books.apply(fill)
         self._orders.learn(fill)
         answers = self._tell(fill)
         return [*said, *answers] if said else answers

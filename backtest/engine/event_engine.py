@@ -38,8 +38,8 @@ from core.instruments import Instrument, Instruments
 from core.market.bars import BarAggregator
 from risk.engine import RiskEngine
 from risk.limits import RiskLimits
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 from strategies.orders.prices import LastPrices
 from strategies.registry import registered
 
@@ -103,14 +103,14 @@ class BacktestEngine:
             return self._run()
 
     def _run(self) -> BacktestResult:
-        books, orders = StrategyBooks(self._instruments), OpenOrders(self._instruments)
-        run: Callable[[StrategyBooks, OpenOrders], tuple[Seats, Desk | TradeDesk]]
+        books, orders = StrategyPositions(self._instruments), OpenOrders(self._instruments)
+        run: Callable[[StrategyPositions, OpenOrders], tuple[Seats, Desk | TradeDesk]]
         run = self._run_trades if self._tapes else self._run_bars
         seats, desk = run(books, orders)
         self.trail, self.booked = desk.trail, desk.venue.booked
         return self._result(desk, [*(reason for seat in seats for reason in seat.refused), *desk.refused])
 
-    def _run_bars(self, books: StrategyBooks, orders: OpenOrders) -> tuple[Seats, Desk]:
+    def _run_bars(self, books: StrategyPositions, orders: OpenOrders) -> tuple[Seats, Desk]:
         prices = ClosePrices(self._grids)
         seats = seats_of(self._entrants, books, orders, prices, self._instruments)
         venue = FillSimulator(self.config, self._grids)
@@ -122,7 +122,7 @@ class BacktestEngine:
         self.lane(self._stream, routes, desk, prices).run()
         return seats, desk
 
-    def _run_trades(self, books: StrategyBooks, orders: OpenOrders) -> tuple[Seats, TradeDesk]:
+    def _run_trades(self, books: StrategyPositions, orders: OpenOrders) -> tuple[Seats, TradeDesk]:
         config, prices = self.config, LastPrices()
         seats = seats_of(self._entrants, books, orders, prices.view, self._instruments)
         venue = TradeVenue(

@@ -81,13 +81,13 @@ class RiskGate:
 
     def next_ns(self, after_ns: int) -> int:
         """See ``Gate``."""
-        quiet = self._engine.quiet()
-        if quiet.until_ns <= after_ns:
+        bounds = self._engine.wake_up_bounds()
+        if bounds.until_ns <= after_ns:
             return after_ns + 1
-        due = quiet.until_ns
-        if not quiet.prices:
+        due = bounds.until_ns
+        if not bounds.prices:
             return due
-        for symbol, low, high in quiet.prices:
+        for symbol, low, high in bounds.prices:
             grid = self._by_symbol.get(symbol)
             if grid is not None and not grid.always_within(low, high):
                 due = min(due, grid.closed_beyond(grid.closed_by(after_ns) + 1, low, high))

@@ -22,8 +22,8 @@ from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.hosting.admission import ANSWER_LIMIT, Admission
 from strategies.hosting.factory import StrategyFactory
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
 
@@ -129,7 +129,7 @@ class Seat:
 
 def seats_of(
     entrants: Sequence[Entrant],
-    books: StrategyBooks,
+    books: StrategyPositions,
     orders: OpenOrders,
     prices: Mapping[str, float],
     instruments: Instruments,

@@ -26,8 +26,8 @@ from core.contracts import (
 )
 from core.errors import RejectedError
 from core.market.bars import BarAggregator
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 from strategies.orders.prices import LastPrices
 
 _KEPT: Final = frozenset({OrderIntent, OrderCancel, RiskDecision, RiskState, OrderEvent, OrderUpdate, FillEvent})
@@ -46,7 +46,7 @@ class Takes(Protocol):
 class SeatedStrategies:
     """The strategies of a run as the strategy manager hosts them, but that an exception ends the run."""
 
-    def __init__(self, seats: Sequence[Seat], books: StrategyBooks, orders: OpenOrders, prices: LastPrices) -> None:
+    def __init__(self, seats: Sequence[Seat], books: StrategyPositions, orders: OpenOrders, prices: LastPrices) -> None:
         self._seats = seats
         self._by_id: Mapping[str, Seat] = {seat.strategy_id: seat for seat in seats}
         self._books = books
@@ -58,7 +58,7 @@ class SeatedStrategies:
         """Bring positions, orders and prices up to date, then ask whom the event is for. Raises StrategyFailedError."""
         self._prices.learn(event)
         if isinstance(event, FillEvent):
-            self._books.book(event)
+            self._books.apply(event)
         if isinstance(event, _PRIVATE):
             self._orders.learn(event)
             owner = self._by_id.get(event.strategy_id)

@@ -30,8 +30,8 @@ from core.market.ingest import MarketDataIngest
 from core.service.host import ComponentHost
 from core.timeframes import timeframe_ns
 from risk.limits import RiskLimits
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 from strategies.orders.prices import LastPrices
 from strategies.registry import StrategyRegistry
 
@@ -70,7 +70,7 @@ class SessionEngine(BacktestEngine):
         self._market = market
         self._fleet_config = config
 
-    def _run_trades(self, books: StrategyBooks, orders: OpenOrders) -> tuple[Seats, TradeDesk]:
+    def _run_trades(self, books: StrategyPositions, orders: OpenOrders) -> tuple[Seats, TradeDesk]:
         fleet, prices = self._fleet_config, LastPrices()
         seats = seats_of(self._entrants, books, orders, prices.view, self._instruments)
         named = [entrant.strategy_id for entrant in self._entrants]

@@ -133,7 +133,7 @@ def _fold(spec: DaemonSpec, config: Config, path: Path) -> DaemonState:
         for transaction in ledger.read(path):
             state.chain.take(transaction)
             if not state.error:
-                state.error = _restore(component, transaction, path)
+                state.error = _recover(component, transaction, path)
             if snapshot is not None and state.snapshot is not None and transaction.seq == snapshot.seq:
                 state.snapshot.agrees = _agrees(snapshot, state.chain, component)
     except LedgerCorruptError as error:
@@ -162,12 +162,12 @@ def _agrees(snapshot: Snapshot, chain: Chain, component: Component) -> bool:
     return (snapshot.consumed, snapshot.told) == (chain.consumed, chain.newest)
 
 
-def _restore(component: Component, transaction: Transaction, path: Path) -> str:
+def _recover(component: Component, transaction: Transaction, path: Path) -> str:
     """Restore one transaction; why it cannot be, in words, or nothing."""
     if transaction.note or not isinstance(component, Durable):
         return ""
     try:
-        component.restore(transaction.cause.event, [event for _, event in transaction.events])
+        component.recover(transaction.cause.event, [event for _, event in transaction.events])
     except _SHAPE as error:
         return (
             f"{path}:{transaction.seq}: the chain holds, but this configuration cannot fold it: "

@@ -130,7 +130,7 @@ class ComponentHost:
         for transaction in self.ledger.replay(self._start_from_snapshot()):
             self.progress.learn(transaction)
             self.clock.advance_to(transaction.ts_ns)
-            _restore(self.component, transaction)
+            _recover(self.component, transaction)
         self._writer.complete(self._project)
         self._mind_reserve(self.ledger)
         return self.ledger.seq
@@ -322,7 +322,7 @@ class ComponentHost:
         self.component = self._rebuild()
         snapshot = self._load_snapshot()
         for transaction in ledger.read(self.ledger.path, None if snapshot is None else snapshot.place):
-            _restore(self.component, transaction)
+            _recover(self.component, transaction)
         self.counters.renewals += 1
         return True
 
@@ -376,9 +376,9 @@ class ComponentHost:
         _log.warning("%s set aside a message: %s", self.name, error)
 
 
-def _restore(component: Component, transaction: Transaction) -> None:
+def _recover(component: Component, transaction: Transaction) -> None:
     if isinstance(component, Durable) and not transaction.note:
-        component.restore(transaction.cause.event, [event for _, event in transaction.events])
+        component.recover(transaction.cause.event, [event for _, event in transaction.events])
 
 
 def _refuse_unwritable(answers: Iterable[Contract]) -> None:

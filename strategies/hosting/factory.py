@@ -15,8 +15,8 @@ from strategies.context import StrategyContext
 from strategies.hosting.admission import Admission
 from strategies.hosting.hosted import HostedStrategy, Tally
 from strategies.hosting.listening_bus import ListeningBus
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 from strategies.registry import StrategyRegistry
 from strategies.time_budget import TimeBudget
 
@@ -28,7 +28,7 @@ class StrategyFactory:
         self,
         registry: StrategyRegistry,
         bus: BusProto,
-        books: StrategyBooks,
+        positions: StrategyPositions,
         orders: OpenOrders,
         prices: Mapping[str, float],
         instruments: Instruments,
@@ -36,7 +36,7 @@ class StrategyFactory:
     ) -> None:
         self._registry = registry
         self._bus = ListeningBus(bus)
-        self._books = books
+        self._positions = positions
         self._orders = orders
         self._prices = prices
         self._instruments = instruments
@@ -70,7 +70,7 @@ class StrategyFactory:
         return StrategyContext(
             strategy_id=entry.id,
             bus=self._bus,
-            positions=self._books.view(entry.id, entry.symbols),
+            positions=self._positions.view(entry.id, entry.symbols),
             prices=self._prices,
             config=MappingProxyType(copy.deepcopy(dict(entry.params))),
             symbols=entry.symbols,

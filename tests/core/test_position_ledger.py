@@ -138,12 +138,12 @@ def test_a_snapshot_goes_through_json_and_continues_where_it_stood(method: Any) 
     ledger = PositionLedger(INSTRUMENTS, method)
     for side, qty, price in (("buy", 1, 100), ("buy", 0.7, 101.5), ("sell", 0.9, 102), ("sell", 2, 99)):
         ledger.apply(fill(side, qty, price, fee=0.1))  # type: ignore[arg-type]  # literals of the table
-    restored = PositionLedger(INSTRUMENTS, method)
+    recovered = PositionLedger(INSTRUMENTS, method)
 
-    restored.load(msgspec.json.decode(msgspec.json.encode(ledger.snapshot())))
+    recovered.load(msgspec.json.decode(msgspec.json.encode(ledger.snapshot())))
 
-    assert restored.snapshot() == ledger.snapshot()
-    assert restored.apply(fill("buy", 3, 98)) == ledger.apply(fill("buy", 3, 98))
+    assert recovered.snapshot() == ledger.snapshot()
+    assert recovered.apply(fill("buy", 3, 98)) == ledger.apply(fill("buy", 3, 98))
 
 
 def test_a_snapshot_of_another_method_or_grid_is_refused() -> None:

@@ -157,9 +157,9 @@ def test_a_model_that_overfills_is_caught() -> None:
 
 def test_a_restored_order_queues_anew_unless_the_queue_was_known_to_be_gone() -> None:
     core = MatchingCore(fill_model("trade_flow", {"queue_lots": 10, "queue_fraction": 0.0}))
-    core.restore(WorkingOrder("waiting", "buy", 5, 98, 1))
-    core.restore(WorkingOrder("filling", "sell", 5, 102, 1))
-    core.restore_execution("filling", 2, "maker")
+    core.recover(WorkingOrder("waiting", "buy", 5, 98, 1))
+    core.recover(WorkingOrder("filling", "sell", 5, 102, 1))
+    core.recover_execution("filling", 2, "maker")
 
     assert core.on_trade(98, 10, "sell", 2) == []
     assert [(e.order_id, e.lots, e.remaining) for e in core.on_trade(102, 9, "buy", 3)] == [("filling", 3, 0)]

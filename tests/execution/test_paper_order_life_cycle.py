@@ -156,7 +156,7 @@ class VenueMachine(RuleBasedStateMachine):
     def restarts_from_its_ledger(self) -> None:
         fresh = venue(self.model)
         for cause, answers in self.ledger:
-            fresh.restore(cause, answers)
+            fresh.recover(cause, answers)
         assert fresh.snapshot() == self.paper.snapshot()
         self.paper = fresh
 

@@ -198,7 +198,7 @@ def test_its_own_transactions_bring_a_venue_back(model: str, events: list[Contra
     before, after = venue(model), venue(model)
 
     for cause, answers in transactions(before, events):
-        after.restore(cause, answers)
+        after.recover(cause, answers)
 
     assert isinstance(after, Durable)
     assert after.snapshot() == before.snapshot()
@@ -220,7 +220,7 @@ def test_a_snapshot_goes_through_json_and_brings_a_venue_back() -> None:
 def test_a_restored_venue_repeats_nothing() -> None:
     before, after = venue(), venue()
     for cause, answers in transactions(before, DAY):
-        after.restore(cause, answers)
+        after.recover(cause, answers)
 
     again = [event for event in DAY if isinstance(event, OrderEvent)]
 
@@ -231,7 +231,7 @@ def test_a_fill_of_an_order_that_is_not_open_cannot_be_restored() -> None:
     (stray,) = fills(feed(venue(), trade(100.0), order("buy", 1)))
 
     with pytest.raises(ContractError, match="expected it to be open"):
-        venue().restore(None, [stray])
+        venue().recover(None, [stray])
 
 
 def test_a_trade_fills_from_its_volume_once_however_often_it_is_delivered() -> None:
@@ -252,7 +252,7 @@ def test_a_feed_that_starts_over_after_a_crash_offers_no_volume_again(way: str) 
 
     if way == "ledger":
         for cause, answers in ledger:
-            fresh.restore(cause, answers)
+            fresh.recover(cause, answers)
     else:
         fresh.load_snapshot(paper.snapshot())
 

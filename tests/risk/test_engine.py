@@ -113,7 +113,7 @@ def test_another_intent_under_a_used_id_is_rejected_and_changes_nothing() -> Non
 
 
 def test_decided_ids_are_forgotten_oldest_first_beyond_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("risk.book.REMEMBERED_INTENTS", 2)
+    monkeypatch.setattr("risk.exposure.REMEMBERED_INTENTS", 2)
     risk = at_100()
     for name in ("i-1", "i-2", "i-3"):
         risk.on_event(intent(qty=0.1, name=name))

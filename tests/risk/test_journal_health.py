@@ -57,6 +57,6 @@ def test_a_disk_that_writes_again_does_not_lift_a_kill_switch() -> None:
 def test_the_restriction_is_restored_from_the_ledger() -> None:
     made, again = engine(), RiskEngine(INSTRUMENTS, LIMITS)
     cause = degraded(False)
-    again.restore(cause, list(made.on_event(cause)))
+    again.recover(cause, list(made.on_event(cause)))
     assert again.state is TradingState.REDUCING
     assert again.snapshot() == made.snapshot()

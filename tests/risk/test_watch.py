@@ -11,7 +11,7 @@ from tests.support.risk_builders import BTC, ETH_BTC, at, engine, trade
 
 
 def test_flat_nothing_has_to_be_told() -> None:
-    assert engine().quiet() == ALWAYS
+    assert engine().wake_up_bounds() == ALWAYS
 
 
 @given(side=st.sampled_from(["buy", "sell"]), share=st.floats(0.01, 0.999))
@@ -20,7 +20,7 @@ def test_within_the_bounds_a_price_makes_it_say_nothing_and_beyond_them_it_restr
     list(risk.on_event(trade(100.0)))
     list(risk.on_event(FillEvent("o-1", BTC, side, 2.0, 100.0, 0.0, at(1), fill_id="f-1", strategy_id="trend")))
 
-    ((symbol, low, high),) = risk.quiet().prices
+    ((symbol, low, high),) = risk.wake_up_bounds().prices
 
     assert symbol == BTC
     bound = low if side == "buy" else high
@@ -30,8 +30,8 @@ def test_within_the_bounds_a_price_makes_it_say_nothing_and_beyond_them_it_restr
     (state,) = risk.on_event(trade(beyond, 3))
     assert isinstance(state, RiskState)
     assert state.reason.startswith("daily_loss")
-    assert risk.quiet().prices == ()
-    assert risk.quiet().until_ns == 19_001 * 86_400 * 10**9
+    assert risk.wake_up_bounds().prices == ()
+    assert risk.wake_up_bounds().until_ns == 19_001 * 86_400 * 10**9
 
 
 def test_where_the_dollar_rate_moves_as_well_every_price_counts() -> None:
@@ -39,4 +39,4 @@ def test_where_the_dollar_rate_moves_as_well_every_price_counts() -> None:
     list(risk.on_event(trade(40_000.0)))
     list(risk.on_event(FillEvent("o-1", ETH_BTC, "buy", 1.0, 0.05, 0.0, at(1), fill_id="f-1", strategy_id="trend")))
 
-    assert risk.quiet() == NEVER
+    assert risk.wake_up_bounds() == NEVER

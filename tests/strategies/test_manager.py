@@ -161,7 +161,7 @@ def test_the_same_trade_gives_the_same_ids_in_every_life() -> None:
 def test_a_trade_that_is_delivered_twice_is_answered_once_also_over_a_restart() -> None:
     before, after = manager_of(entry(BuysEachTrade, id="a")), manager_of(entry(BuysEachTrade, id="a"))
     asked = before.on_event(trade(1))
-    after.restore(None, asked)
+    after.recover(None, asked)
 
     assert (len(asked), before.on_event(trade(1)), after.on_event(trade(1))) == (1, [], [])
 
@@ -210,7 +210,7 @@ def test_positions_come_back_from_the_transactions_of_the_ledger() -> None:
                 transactions.append((fill, first.on_event(fill)))
 
     for cause, events in transactions:
-        second.restore(cause, events)
+        second.recover(cause, events)
 
     assert isinstance(second, Durable)
     assert first.snapshot() == second.snapshot()
@@ -222,7 +222,7 @@ def test_positions_may_be_restored_before_the_strategies_are_loaded() -> None:
     source, manager = manager_of(entry(BuysEachTrade, id="a")), manager_of()
     fill = fill_of(source.on_event(trade())[0])
 
-    manager.restore(fill, [])
+    manager.recover(fill, [])
     manager.install({"strategies": [entry(BuysEachTrade, id="a")]})
 
     assert strategy_in(manager, "a").context.positions[SYMBOL].qty == 1.0

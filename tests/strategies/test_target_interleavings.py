@@ -130,7 +130,7 @@ class World:
         """A new process: the ledger brings orders and positions back, the aim is forgotten."""
         before, self.manager = self.manager.snapshot(), manager_of(entry(Aims, id="s"))
         for cause, events in self.ledger:
-            self.manager.restore(cause, events)
+            self.manager.recover(cause, events)
         assert self.manager.snapshot() == before
         self.dropped = True
 

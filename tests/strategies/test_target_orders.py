@@ -269,7 +269,7 @@ def test_a_second_aim_on_what_looks_like_the_same_trade_is_made_good_at_the_next
 def test_orders_of_before_a_restart_are_canceled_before_anything_is_added() -> None:
     desk, later = Desk(order_type="limit"), Desk(order_type="limit")
     resting = desk.open(1)
-    later.manager.restore(None, [resting])
+    later.manager.recover(None, [resting])
     later.number = 1
 
     assert sent(later.aim(-1)) == [update_of(resting).order_id]

@@ -148,10 +148,10 @@ class LedgerKeeper:
         self.answers += answers
         return answers
 
-    def restored(self, risk: RiskEngine) -> RiskEngine:
-        """The engine given, with every transaction restored."""
+    def recovered(self, risk: RiskEngine) -> RiskEngine:
+        """The engine given, with every transaction recovered."""
         for cause, events in self.transactions:
-            risk.restore(cause, events)
+            risk.recover(cause, events)
         return risk
 
 

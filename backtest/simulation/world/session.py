@@ -269,7 +269,7 @@ class Session:
         fresh = self.fleet.rebuilt(name)
         for transaction in ledger.read(self.auditor.path(name)):
             if not transaction.note:
-                cast(Durable, fresh).restore(transaction.cause.event, [event for _, event in transaction.events])
+                cast(Durable, fresh).recover(transaction.cause.event, [event for _, event in transaction.events])
         folded = cast(Durable, fresh).snapshot()
         for part in sorted(folded.keys() | live.keys()):
             if folded.get(part) != live.get(part):

@@ -12,15 +12,15 @@ from backtest.engine.seats import Entrant, seats_of
 from core.contracts import OHLCVBar, OrderIntent
 from core.errors import ConfigError, RejectedError
 from strategies.hosting.admission import Admission
-from strategies.orders.books import StrategyBooks
 from strategies.orders.open_orders import OpenOrders
+from strategies.orders.positions import StrategyPositions
 from tests.support.backtest_runs import ATOM, INSTRUMENTS, T0, Scripted, at
 
 BAR = OHLCVBar(ATOM, "1m", T0, at(0), 10.0, 10.0, 10.0, 10.0, 1.0)
 
 
 def seats(*entrants: Entrant) -> Any:
-    return seats_of(entrants, StrategyBooks(INSTRUMENTS), OpenOrders(INSTRUMENTS), {}, INSTRUMENTS)
+    return seats_of(entrants, StrategyPositions(INSTRUMENTS), OpenOrders(INSTRUMENTS), {}, INSTRUMENTS)
 
 
 def scripted(name: str = "s") -> Entrant:

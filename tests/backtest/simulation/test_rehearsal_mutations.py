@@ -156,7 +156,7 @@ def snapshot_one_transaction_late() -> Iterator[None]:
             self.progress.learn(transaction)
             self.clock.advance_to(transaction.ts_ns)
             if place is None or transaction.seq > place.seq + 1:
-                host._restore(self.component, transaction)
+                host._recover(self.component, transaction)
         self._writer.complete(self._project)
         return self.ledger.seq
 

@@ -217,13 +217,13 @@ def test_a_snapshot_that_does_not_fit_is_passed_over_and_said(
 def test_a_snapshot_that_fits_is_used_and_the_ledger_before_it_is_not_read(
     traded: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    restored: list[Contract | None] = []
-    monkeypatch.setattr(RiskEngine, "restore", lambda self, cause, events: restored.append(cause))
+    recovered_causes: list[Contract | None] = []
+    monkeypatch.setattr(RiskEngine, "recover", lambda self, cause, events: recovered_causes.append(cause))
     host = assemble(LEDGERED[1], traded, durable=False)
     assert host.name == "risk_engine"
     assert host.recover() > 10
     host.abandon()
-    assert restored == []
+    assert recovered_causes == []
 
 
 def test_a_ledger_that_was_cut_back_behind_its_snapshot_is_folded_as_it_is(traded: Config) -> None:

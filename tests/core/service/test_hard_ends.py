@@ -40,7 +40,7 @@ class Decides:
         inputs = {"what": object()} if event.qty == 13.0 else {}
         return [RiskDecision(event.intent_id, False, "no", {}, ts_decided_ns=event.ts_ns, inputs=inputs)]
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
         self.decided += [event.intent_id for event in events if isinstance(event, RiskDecision)]
 
     def snapshot(self) -> dict[str, Any]:

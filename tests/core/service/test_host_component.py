@@ -37,7 +37,7 @@ class Risk:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
-        self.restored: list[Any] = []
+        self.recovered: list[Any] = []
 
     def on_event(self, event: Contract) -> Iterable[Contract]:
         if isinstance(event, OrderIntent):
@@ -53,8 +53,8 @@ class Risk:
         decision = RiskDecision(intent_id, True, "", {}, ts_decided_ns=ts_ns)
         return [decision, OrderEvent(intent_id, "paper", "A/B", "buy", "market", 1.0, ts_ns, decision=decision)]
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
-        self.restored.append((cause, list(events)))
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+        self.recovered.append((cause, list(events)))
         if isinstance(cause, OrderIntent):
             self.seen.append(cause.intent_id)
 
@@ -136,7 +136,7 @@ def test_a_message_that_failed_is_not_folded_again_and_not_tried_again(tmp_path:
     first.handle(intent(1, "BUG/USDT"))
     first.close()
     again = host(tmp_path)
-    assert again.component.restored == []  # type: ignore[attr-defined]
+    assert again.component.recovered == []  # type: ignore[attr-defined]
     assert again.handle(intent(1, "BUG/USDT")) == []
     assert again.counters.duplicates == 1
 
@@ -179,7 +179,7 @@ def test_the_kill_switch_is_recorded_and_known_after_a_restart(tmp_path: Path) -
     first.close()
     again = host(tmp_path)
     assert again.halted
-    assert again.component.restored[0][0] == KillSwitchEvent(True, "file /tmp/x", 5)  # type: ignore[attr-defined]
+    assert again.component.recovered[0][0] == KillSwitchEvent(True, "file /tmp/x", 5)  # type: ignore[attr-defined]
     again.handle_local(KillSwitchEvent(False, "cleared", 6))
     again.close()
     assert not host(tmp_path).halted

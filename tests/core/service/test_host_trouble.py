@@ -64,7 +64,7 @@ class Denies:
             raise ZeroDivisionError("a bug")
         return [RiskDecision(event.intent_id, False, "no", {}, ts_decided_ns=event.ts_ns)]
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
         if isinstance(cause, OrderIntent):
             self.decided.append(cause.intent_id)
 

@@ -169,11 +169,11 @@ def test_open_orders_come_back_from_the_transactions_of_the_ledger() -> None:
         transactions.append((None, answers))
         transactions += [(event, first.on_event(event)) for event in ends[number % len(ends)](answers[0])]
     cancel = OrderCancel(ids.order_id(next(iter(strategy_in(first, "a").context.orders))), SYMBOL, "a", 9)
-    first.restore(None, [cancel])
+    first.recover(None, [cancel])
     transactions.append((None, [cancel]))
 
     for cause, events in transactions:
-        second.restore(cause, events)
+        second.recover(cause, events)
 
     assert codec.encode_plain(first.snapshot()) == codec.encode_plain(second.snapshot())
     assert strategy_in(first, "a").context.orders == strategy_in(second, "a").context.orders

@@ -1,4 +1,4 @@
-"""What survives the process: the engine restored from its ledger equals the one that wrote it."""
+"""What survives the process: the engine recovered from its ledger equals the one that wrote it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NEXT_DAY = 12 * 3600
 def test_restoring_the_transactions_gives_the_same_state(plan: list[Step]) -> None:
     keeper = LedgerKeeper(engine(**CAPS))
     Session(keeper).play(plan)
-    assert keeper.restored(engine(**CAPS)).snapshot() == keeper.risk.snapshot()
+    assert keeper.recovered(engine(**CAPS)).snapshot() == keeper.risk.snapshot()
 
 
 @settings(max_examples=100, deadline=None)
@@ -48,9 +48,9 @@ def test_a_session_with_a_crash_in_the_middle_ends_as_restorable_as_one_without(
     keeper = LedgerKeeper(engine(**CAPS))
     session = Session(keeper)
     session.play(first)
-    keeper.risk = keeper.restored(engine(**CAPS))
+    keeper.risk = keeper.recovered(engine(**CAPS))
     session.play(second)
-    assert keeper.restored(engine(**CAPS)).snapshot() == keeper.risk.snapshot()
+    assert keeper.recovered(engine(**CAPS)).snapshot() == keeper.risk.snapshot()
 
 
 @settings(max_examples=100, deadline=None)
@@ -91,24 +91,24 @@ def test_other_caps_configured_since_do_not_change_what_was() -> None:
     keeper = LedgerKeeper(engine(orders_per_min_cap=2))
     keeper.feed(trade())
     keeper.feed(intent(qty=1))
-    restored = keeper.restored(engine(orders_per_min_cap=60, per_order_usd_cap=1))
-    assert restored.snapshot() == keeper.risk.snapshot()
+    recovered = keeper.recovered(engine(orders_per_min_cap=60, per_order_usd_cap=1))
+    assert recovered.snapshot() == keeper.risk.snapshot()
 
 
 def test_a_repeat_after_a_restart_is_recognised() -> None:
     keeper = LedgerKeeper(engine())
     keeper.feed(trade())
     keeper.feed(intent())
-    assert list(keeper.restored(engine()).on_event(intent())) == []
+    assert list(keeper.recovered(engine()).on_event(intent())) == []
 
 
 def test_a_restart_stays_halted_until_the_kill_switch_is_seen_cleared() -> None:
     keeper = LedgerKeeper(engine())
     keeper.feed(kill())
-    restored = keeper.restored(engine())
-    assert decision_in(restored.on_event(intent())).reason == "halted"
-    restored.on_event(kill(False))
-    assert restored.state is TradingState.ACTIVE
+    recovered = keeper.recovered(engine())
+    assert decision_in(recovered.on_event(intent())).reason == "halted"
+    recovered.on_event(kill(False))
+    assert recovered.state is TradingState.ACTIVE
 
 
 def test_a_restart_within_the_day_stays_reduced_after_the_loss() -> None:
@@ -117,9 +117,9 @@ def test_a_restart_within_the_day_stays_reduced_after_the_loss() -> None:
     order = order_in(keeper.feed(intent(qty=10)))
     keeper.feed(fill(order))
     keeper.feed(trade(50.0))
-    restored = keeper.restored(engine())
-    restored.on_event(trade(100.0, seconds=1))
-    assert decision_in(restored.on_event(intent(name="i-2", seconds=1))).code is DenialCode.DAILY_LOSS_CAP
+    recovered = keeper.recovered(engine())
+    recovered.on_event(trade(100.0, seconds=1))
+    assert decision_in(recovered.on_event(intent(name="i-2", seconds=1))).code is DenialCode.DAILY_LOSS_CAP
 
 
 def test_a_restart_counts_the_day_from_where_it_opened() -> None:
@@ -128,16 +128,16 @@ def test_a_restart_counts_the_day_from_where_it_opened() -> None:
     keeper.feed(fill(order_in(keeper.feed(intent(qty=10)))))
     keeper.feed(trade(80.0))
     keeper.feed(tick(NEXT_DAY))
-    restored = keeper.restored(engine())
-    restored.on_event(trade(70.0, NEXT_DAY + 1))
-    assert restored.day_pnl_usd() == -100.0
+    recovered = keeper.recovered(engine())
+    recovered.on_event(trade(70.0, NEXT_DAY + 1))
+    assert recovered.day_pnl_usd() == -100.0
 
 
 def test_before_the_first_trade_after_a_restart_the_recorded_price_counts_with_its_age() -> None:
     keeper = LedgerKeeper(engine())
     keeper.feed(trade())
     keeper.feed(intent())
-    decision = decision_in(keeper.restored(engine()).on_event(intent(name="i-2", seconds=60)))
+    decision = decision_in(keeper.recovered(engine()).on_event(intent(name="i-2", seconds=60)))
     assert decision.inputs["ref_price"] == 100.0
     assert decision.code is DenialCode.STALE_PRICE
 
@@ -148,15 +148,15 @@ def test_before_the_first_trade_after_a_restart_positions_stand_where_the_day_op
     keeper.feed(fill(order_in(keeper.feed(intent(qty=10)))))
     keeper.feed(trade(80.0, NEXT_DAY - 1))
     keeper.feed(tick(NEXT_DAY))
-    assert keeper.restored(engine()).day_pnl_usd() == 0.0
+    assert keeper.recovered(engine()).day_pnl_usd() == 0.0
 
 
 def test_time_goes_on_where_the_ledger_ended() -> None:
     keeper = LedgerKeeper(engine())
     keeper.feed(trade())
     keeper.feed(fill(order_in(keeper.feed(intent())), seconds=3))
-    restored = keeper.restored(engine())
-    assert decision_in(restored.on_event(intent(name="i-2"))).ts_decided_ns == at(3)
+    recovered = keeper.recovered(engine())
+    assert decision_in(recovered.on_event(intent(name="i-2"))).ts_decided_ns == at(3)
 
 
 def test_the_day_after_a_loss_was_forgotten_opens_the_same_with_and_without_a_restart() -> None:
@@ -167,7 +167,7 @@ def test_the_day_after_a_loss_was_forgotten_opens_the_same_with_and_without_a_re
     keeper.feed(fill(order_in(keeper.feed(intent("sell", 10, name="i-2")))))
     for days in (1, 2, 3):
         keeper.feed(tick(days * NEXT_DAY * 2))
-    assert keeper.restored(engine()).snapshot() == keeper.risk.snapshot()
+    assert keeper.recovered(engine()).snapshot() == keeper.risk.snapshot()
 
 
 def test_a_repeat_that_was_answered_with_nothing_restores_to_nothing() -> None:
@@ -176,7 +176,7 @@ def test_a_repeat_that_was_answered_with_nothing_restores_to_nothing() -> None:
     keeper.feed(intent())
     keeper.feed(intent())
     assert len(keeper.transactions) == 2
-    assert keeper.restored(engine()).snapshot() == keeper.risk.snapshot()
+    assert keeper.recovered(engine()).snapshot() == keeper.risk.snapshot()
 
 
 def test_loading_replaces_what_was_there() -> None:
@@ -223,6 +223,6 @@ def test_a_market_that_starts_over_after_a_restart_is_believed() -> None:
     keeper = LedgerKeeper(engine())
     keeper.feed(trade(100.0, seconds=60))
     keeper.feed(intent(seconds=60))
-    restored = keeper.restored(engine())
-    restored.on_event(trade(90.0))
-    assert decision_in(restored.on_event(intent(name="i-2"))).inputs["ref_price"] == 90.0
+    recovered = keeper.recovered(engine())
+    recovered.on_event(trade(90.0))
+    assert decision_in(recovered.on_event(intent(name="i-2"))).inputs["ref_price"] == 90.0

@@ -1,7 +1,7 @@
 """What the risk engine knows: markets, positions, working orders, the day, restrictions, rates, decided intents.
 
 The durable part is a fold over the engine's ledger; each step of the fold is one method that deciding and
-restoring share. Last prices and feed health are caches: learnt again from the feed after a restart.
+recovering share. Last prices and feed health are caches: learnt again from the feed after a restart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zlib import crc32
 from core.contracts import Contract, FillEvent, OrderEvent, OrderIntent, OrderUpdate, RiskDecision, RiskState
 from core.instruments import Instruments
 from core.position_ledger import Position, PositionLedger
-from risk.day import DayBook, markets_of
+from risk.day import TradingDay, markets_of
 from risk.inputs import RiskInputs, limit_ticks, order_lots
 from risk.limits import RiskLimits
 from risk.rate import TokenBucket
@@ -26,7 +26,7 @@ REMEMBERED_INTENTS: Final = 16_384
 so a repeat comes soon or not at all; this bounds memory, not correctness."""
 
 
-class RiskBook:
+class Exposure:
     """The state behind the risk engine's decisions.
 
     ``now`` is the time of the latest event, ``rolls`` says whether the next UTC day must open with an event.
@@ -39,7 +39,7 @@ class RiskBook:
         self.rolls = False
         self.markets = markets_of(instruments)
         self.positions = PositionLedger(instruments)
-        self.day = DayBook(list(self.markets.values()))
+        self.day = TradingDay(list(self.markets.values()))
         self.working = WorkingOrders()
         self.restrictions = Restrictions()
         self._instruments = instruments
@@ -112,26 +112,26 @@ class RiskBook:
         if len(self._decided) > REMEMBERED_INTENTS:
             self._decided.popitem(last=False)
 
-    def book_decision(self, decision: RiskDecision) -> None:
+    def apply_decision(self, decision: RiskDecision) -> None:
         """A decision was taken: time, and the price it rests on, are on record."""
         self._record_time(decision.ts_decided_ns)
         inputs = decision.inputs
         if inputs["ref_source"] == "trade":
             self._record_price(decision.symbol, inputs["ref_price"], inputs["ref_price_ts_ns"])
 
-    def book_order(self, order: OrderEvent, cap_per_min: int) -> None:
+    def apply_order(self, order: OrderEvent, cap_per_min: int) -> None:
         """An order was allowed, under that cap on the rate. Raises UnknownSymbolError."""
         lots = self._instruments[order.symbol].lots(order.qty)
         self.working.add(order.order_id, order.symbol, order.side, lots)
         self._rates[order.symbol].take(order.ts_accepted_ns, cap_per_min)
 
-    def book_fill(self, fill: FillEvent, position: Position) -> None:
+    def apply_fill(self, fill: FillEvent, position: Position) -> None:
         """A fill was applied to the ledger and gave that position."""
         market = self.markets[fill.symbol]
         if not market.traded:
             market.traded = True
             self.day.holdings_changed()
-        market.book(position, fill.price, fill.ts_fill_ns)
+        market.apply(position, fill.price, fill.ts_fill_ns)
         self._record_time(fill.ts_fill_ns)
         self.working.fill(fill.order_id, market.instrument.lots(fill.qty))
         self.look_ahead()
@@ -146,7 +146,7 @@ class RiskBook:
         """Open the day of ``ts_ns`` unless it is open; returns whether that needs to be recorded.
 
         Flat and without a loss to forget, a day opens at plain cash, which follows from the ledger alone.
-        Otherwise the opening values rest on last prices, and only an event can tell them to a restored engine.
+        Otherwise the opening values rest on last prices, and only an event can tell them to a recovered engine.
         """
         if ts_ns < self.day.next_day_ns:
             return False
@@ -160,7 +160,7 @@ class RiskBook:
         self.rolls = self.day.exposed or Restriction.DAILY_LOSS in self.restrictions
 
     def state_event(self, reason: str) -> RiskState:
-        """The restrictions and the day as an event from which both can be restored."""
+        """The restrictions and the day as an event from which both can be recovered."""
         inputs = {
             "restrictions": self.restrictions.snapshot(),
             "day_pnl_usd": self.day_pnl_usd(),
@@ -174,21 +174,21 @@ class RiskBook:
 
     # -- durable state ------------------------------------------------------------------------------------
 
-    def restore(self, cause: Contract | None, events: Iterable[Contract]) -> None:
+    def recover(self, cause: Contract | None, events: Iterable[Contract]) -> None:
         """Take back one transaction of the ledger. Nothing is decided again."""
         for event in events:
             self.advance(event.ts_ns)
             if isinstance(event, RiskState):
                 self._record_time(event.ts_ns)
-                self._restore_state(event.inputs)
+                self._recover_state(event.inputs)
             elif isinstance(event, RiskDecision):
-                self._restore_decision(event, cause)
+                self._recover_decision(event, cause)
             elif isinstance(event, OrderEvent) and event.decision is not None:
-                self.book_order(event, int(event.decision.caps["orders_per_min_cap"]))
+                self.apply_order(event, int(event.decision.caps["orders_per_min_cap"]))
         if isinstance(cause, FillEvent):
             self.advance(cause.ts_fill_ns)
             self.open_day(cause.ts_fill_ns)
-            self.book_fill(cause, self.positions.apply(cause))
+            self.apply_fill(cause, self.positions.apply(cause))
         elif isinstance(cause, OrderUpdate) and cause.done:
             self.finish(cause)
 
@@ -227,21 +227,21 @@ class RiskBook:
         self.recorded_ns = self.now = snapshot["now"]
         self.look_ahead()
 
-    def _restore_state(self, inputs: Mapping[str, Any]) -> None:
+    def _recover_state(self, inputs: Mapping[str, Any]) -> None:
         self.restrictions.load(inputs["restrictions"])
         self.day.load(inputs)
         self._record_marks(inputs["marks"])
         for symbol, (price, ts_ns) in inputs["marks"].items():
-            self._restore_price(symbol, price, int(ts_ns))
+            self._recover_price(symbol, price, int(ts_ns))
         self.look_ahead()
 
-    def _restore_decision(self, decision: RiskDecision, cause: Contract | None) -> None:
+    def _recover_decision(self, decision: RiskDecision, cause: Contract | None) -> None:
         self.open_day(decision.ts_decided_ns)
         if isinstance(cause, OrderIntent):
             self.remember(decision.intent_id, what_is_asked(cause))
-        self.book_decision(decision)
+        self.apply_decision(decision)
         if decision.inputs["ref_source"] == "trade":
-            self._restore_price(decision.symbol, decision.inputs["ref_price"], decision.inputs["ref_price_ts_ns"])
+            self._recover_price(decision.symbol, decision.inputs["ref_price"], decision.inputs["ref_price_ts_ns"])
 
     def _record_time(self, ts_ns: int) -> None:
         if ts_ns > self.recorded_ns:
@@ -256,7 +256,7 @@ class RiskBook:
         if market is not None and ts_ns > market.recorded_ts_ns:
             market.recorded_price, market.recorded_ts_ns = price, ts_ns
 
-    def _restore_price(self, symbol: str, price: float, ts_ns: int) -> None:
+    def _recover_price(self, symbol: str, price: float, ts_ns: int) -> None:
         """A last price from the record: old, and known to be, but better than none."""
         market = self.markets.get(symbol)
         if market is not None and ts_ns > market.price_ts_ns:

@@ -14,7 +14,7 @@ from core.position_ledger import PositionLedger
 _snapshot: Final = trusted(PositionSnapshot)  # of a ledger's own numbers
 
 
-class StrategyBooks:
+class StrategyPositions:
     """One position ledger per strategy id, configured or not: a strategy that comes back finds its positions."""
 
     def __init__(self, instruments: Instruments) -> None:
@@ -29,7 +29,7 @@ class StrategyBooks:
             shown.setdefault(symbol, PositionSnapshot(symbol, 0.0, 0.0, 0.0, 0, strategy_id))
         return MappingProxyType(shown)
 
-    def book(self, fill: FillEvent) -> None:
+    def apply(self, fill: FillEvent) -> None:
         """Add one fill to its strategy's positions; a fill of nobody's is left out.
 
         Raises:
@@ -54,7 +54,7 @@ class StrategyBooks:
         )
 
     def snapshot(self) -> dict[str, Any]:
-        """The books as plain JSON values, by strategy id."""
+        """The positions as plain JSON values, by strategy id."""
         return {strategy_id: self._ledgers[strategy_id].snapshot() for strategy_id in sorted(self._ledgers)}
 
     def shown(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class StrategyBooks:
         }
 
     def load(self, snapshot: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
-        """Become what ``snapshot`` and ``shown`` gave. Only for books that have seen no fill.
+        """Become what ``snapshot`` and ``shown`` gave. Only for positions that have seen no fill.
 
         Raises:
             UnknownSymbolError, ConfigError, ContractError: it does not fit the instruments.
