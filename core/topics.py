@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 
 from core import contracts as c
+from core.daemons import DAEMONS
 from core.errors import RejectedError
 from core.instruments import file_symbol
 
@@ -73,7 +74,7 @@ _BARS: Final = "ohlcv_aggregator"
 _STRAT: Final = "strategy_runner"
 _RISK: Final = "risk_engine"
 _PAPER: Final = "paper_trader"
-FLEET: Final = (_MD, _BARS, _STRAT, _RISK, _PAPER)  # the order in which a round serves the daemons
+FLEET: Final = tuple(daemon.name for daemon in DAEMONS)  # the order in which a round serves the daemons
 _B: Final = Delivery.BROADCAST
 _L: Final = Delivery.LEDGER
 

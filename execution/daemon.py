@@ -30,9 +30,4 @@ def build(config: Config) -> PaperVenue:
     return PaperVenue(instruments, paper.fill_model, parameters, starting_cash=starting_cash)
 
 
-SPEC: Final = DaemonSpec(
-    "paper_trader",
-    build,
-    "A simulated venue that fills accepted orders, over Redis.",
-    guarded=True,
-)
+SPEC: Final = DaemonSpec("paper_trader", build)

@@ -39,8 +39,6 @@ def reload(engine: RiskEngine, config: Config) -> None:
 SPEC: Final = DaemonSpec(
     "risk_engine",
     build,
-    "Decides on every order intent, over Redis.",
-    guarded=True,
     reload=reload,
     reloads=("risk",),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from core.config import catalogue as config_keys
+from core.daemons import DAEMONS
 from core.errors import ConfigError
 from core.topics import TABLE, Delivery, Topic
 from risk.catalogue import catalogue as denials
@@ -56,6 +57,14 @@ def topics_table() -> str:
             )
             for row in TABLE
         ),
+    )
+
+
+def daemons_table() -> str:
+    """The daemons, one row each."""
+    return markdown_table(
+        ("daemon", "what it does", "health and metrics"),
+        ((f"`{row.name}`", row.summary, f"127.0.0.1:{row.port}") for row in DAEMONS),
     )
 
 
@@ -103,6 +112,7 @@ def rooms_table() -> str:
 PARTS: Final = (
     Part("docs/architecture.md", "picture", architecture.picture),
     Part("docs/architecture.md", "rooms", rooms_table),
+    Part("README.md", "daemons", daemons_table),
     Part("docs/configuration.md", "configuration", config_table),
     Part("docs/denials.md", "denials", denials_table),
     Part("docs/topics.md", "topics", topics_table),

@@ -67,7 +67,6 @@ def reload(manager: StrategyManager, config: Config) -> None:
 SPEC: Final = DaemonSpec(
     "strategy_runner",
     build,
-    "Runs the strategies of config/strategies.yaml over Redis.",
     reload=reload,
     reloads=("strategies",),
 )

@@ -25,15 +25,15 @@ from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.resume import last_journaled, trade_ids
 from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core.config import Config
+from core.daemons import BEHIND_THE_FEED, FEED
 from core.errors import ConfigError
 from core.market.capture import CHANNELS
 from core.market.ingest import MarketDataIngest
 from core.service.crash_points import from_environment
 from core.service.host import ComponentHost, JournalSet
 from core.service.launch import DaemonSpec, open_journals, read_config, run_command, service_settings, start_logging
-from core.topics import FLEET
 
-NAME: Final = "md_ingest"
+NAME: Final = FEED
 _DEFAULT: Final = ",".join(DEFAULT_CHANNELS)
 _log: Final = logging.getLogger("njord.md_ingest")
 _app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -44,7 +44,7 @@ def build(config: Config) -> MarketDataIngest:
     return MarketDataIngest(config.instruments_table(), contiguous=config.exchange.contiguous_ids)
 
 
-SPEC: Final = DaemonSpec(NAME, build, "Market data into the fleet, over Redis.", ledgered=False)
+SPEC: Final = DaemonSpec(NAME, build)
 
 
 @_app.command(help="Market data from a venue (ccxt.pro), a recording or a synthetic market, over Redis.")
@@ -57,10 +57,10 @@ def command(
         str | None, typer.Option(help=f"Of a feed: some of {','.join(CHANNELS)}  [default: {_DEFAULT}]")
     ] = None,
     lockstep: Annotated[bool, typer.Option(help="One event at a time, when all followers are done with it")] = False,
-    followers: Annotated[str, typer.Option(help="Daemons that take part in lock-step")] = ",".join(FLEET[1:]),
+    followers: Annotated[str, typer.Option(help="Daemons that take part in lock-step")] = ",".join(BEHIND_THE_FEED),
     config_root: Annotated[Path, typer.Option(help="Folder that holds config/")] = Path(),
     config: Annotated[Path | None, typer.Option(help="The base.yaml to read instead")] = None,
-    port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the registry's")] = None,
+    port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the daemon's own")] = None,
 ) -> None:
     """Serve one feed until it ends or the daemon is told to stop."""
     if feed is not None and venue is not None:

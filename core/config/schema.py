@@ -187,7 +187,7 @@ class ServicesConfig(Section):
     """What all daemons share."""
 
     bind_host: Name = Field("127.0.0.1", description="Address that health and metrics answer on")
-    base_port: Port = Field(9_100, description="Port of the first daemon; the others follow in registry order")
+    base_port: Port = Field(9_110, description="Port of the first daemon; the others keep their distance from it")
     heartbeat_s: PositiveFloat = Field(5.0, description="Time between heartbeats, in seconds")
     drain_s: PositiveFloat = Field(10.0, description="How long a stopping daemon may finish its work, in seconds")
 

@@ -31,10 +31,4 @@ def catch_up(aggregator: BarAggregator, config: Config) -> Sequence[Contract]:
     return catch_up_from_journals(aggregator, config.log_dir, config.instruments)
 
 
-SPEC: Final = DaemonSpec(
-    "ohlcv_aggregator",
-    build,
-    "Trades into bars of several lengths, over Redis.",
-    ledgered=False,
-    catch_up=catch_up,
-)
+SPEC: Final = DaemonSpec("ohlcv_aggregator", build, catch_up=catch_up)

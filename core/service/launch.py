@@ -58,12 +58,12 @@ def launch(spec: DaemonSpec, argv: Sequence[str] | None = None) -> int:
     """Run a daemon that lives on the bus; returns its exit code."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-    @app.command(help=spec.summary)
+    @app.command(help=f"{spec.row.summary[0].upper()}{spec.row.summary[1:]}.")
     def main(
         config_root: Annotated[Path, typer.Option(help="Folder that holds config/")] = Path(),
         config: Annotated[Path | None, typer.Option(help="The base.yaml to read instead")] = None,
         lockstep: Annotated[bool, typer.Option(help="Take a replay in rounds, as its feed does")] = False,
-        port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the registry's")] = None,
+        port: Annotated[int | None, typer.Option(help="Health and metrics port instead of the daemon's own")] = None,
     ) -> None:
         start(spec, lambda: read_config(config_root, config), lockstep=lockstep, port=port)
 
@@ -91,7 +91,7 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
         host = assemble(spec, in_force, trouble=trouble, current=lambda: in_force)
         bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
         watch = None
-        if spec.guarded:
+        if spec.row.guarded:
             watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
         missed = spec.catch_up(host.component, in_force) if spec.catch_up is not None else ()
         reload = None if spec.reload is None else lambda: renew(host)
@@ -114,7 +114,7 @@ def service_settings(
     """The service's settings out of the configuration."""
     return ServiceSettings(
         bind_host=config.services.bind_host,
-        port=config.services.base_port + spec.port_offset if port is None else port,
+        port=config.services.base_port + spec.row.port_offset if port is None else port,
         heartbeat_s=config.services.heartbeat_s,
         drain_s=config.services.drain_s,
         lockstep=lockstep,

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 from core.component import Component
 from core.config.model import Config
 from core.contracts import Contract
+from core.daemons import DAEMONS, Daemon, daemon_named
 from core.disk import OS_DISK, Disk
-from core.errors import JournalWriteError
+from core.errors import ConfigError, JournalWriteError
 from core.ledger import Ledger
 from core.ledger.snapshot import SNAPSHOT_EVERY
 from core.service.host import ComponentHost, JournalSet
-from core.topics import FLEET
 
 RESERVE_BYTES: Final = 4 * 1024 * 1024  # of the disk, for each ledger
 
@@ -26,29 +27,43 @@ RESERVE_BYTES: Final = 4 * 1024 * 1024  # of the disk, for each ledger
 class DaemonSpec:
     """One daemon of the fleet.
 
-    ``build`` makes its component; ``ledgered`` daemons keep a ledger; ``guarded`` ones ask the kill switch
-    before every intent and order; ``catch_up`` lets a component without a ledger learn what it missed from
-    the journals and returns what it has to tell; ``reload`` puts the sections ``reloads`` of a changed configuration in
-    force (SIGHUP).
+    ``name`` is that of its row in the table of daemons; ``build`` makes its component; ``catch_up`` lets a component
+    without a ledger learn what it missed from the journals and returns what it has to publish; ``reload`` puts the
+    sections ``reloads`` of a changed configuration in force (SIGHUP, ``controller.reload``).
     """
 
     name: str
     build: Callable[[Config], Component]
-    summary: str
-    ledgered: bool = True
-    guarded: bool = False
     catch_up: Callable[[Any, Config], Sequence[Contract]] | None = None
     reload: Callable[[Any, Config], None] | None = None
     reloads: tuple[str, ...] = ()
 
     @property
-    def port_offset(self) -> int:
-        """Where the daemon's health port lies above ``services.base_port``."""
-        return FLEET.index(self.name)
+    def row(self) -> Daemon:
+        """The daemon's row in the table: port, summary, whether it keeps a ledger and asks the kill switch."""
+        return daemon_named(self.name)
+
+    @property
+    def ledgered(self) -> bool:
+        """Whether the daemon keeps a ledger."""
+        return self.row.ledgered
 
     def renewed(self, in_force: Config, fresh: Config) -> Config:
         """What is in force after a reload: the old configuration with the sections that ``reload`` puts in force."""
         return in_force.model_copy(update={section: getattr(fresh, section) for section in self.reloads})
+
+
+def load_spec(daemon: Daemon) -> DaemonSpec:
+    """The spec that a row of the table of daemons names. Raises ConfigError when its module holds another one."""
+    spec = getattr(import_module(daemon.spec), "SPEC", None)
+    if not isinstance(spec, DaemonSpec) or spec.name != daemon.name:
+        raise ConfigError(f"{daemon.spec}: expected SPEC, the DaemonSpec of {daemon.name}, got {spec!r}")
+    return spec
+
+
+def specs_behind_the_feed() -> tuple[DaemonSpec, ...]:
+    """The specs of all daemons but the feed's, in the order in which a round serves them."""
+    return tuple(load_spec(daemon) for daemon in DAEMONS[1:])
 
 
 def assemble(

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core.daemons import LEDGERED
 from tests.support.invariants import parsed
-from tests.support.kill_plan import LEDGERED
 
 Sizes = Mapping[str, int]  # bytes of each daemon's ledger
 

@@ -12,11 +12,10 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
+from core.daemons import FEED, LEDGERED
 from core.service import crash_points
 from tests.support.processes import DAEMONS
 
-LEDGERED: Final = ("strategy_runner", "risk_engine", "paper_trader")
-FEED: Final = "md_ingest"
 UPSTREAM: Final = {  # whose ledgers are watched, to strike while something said there is under way to the target
     "strategy_runner": ("risk_engine", "paper_trader"),
     "risk_engine": ("strategy_runner", "paper_trader"),

@@ -13,9 +13,9 @@ from typing import Any, Final, cast
 
 from redis import Redis
 
+from core.daemons import LEDGERED
 from core.topics import FLEET, TABLE, Delivery
 from tests.support.invariants import parsed
-from tests.support.kill_plan import LEDGERED
 
 Plain = dict[str, Any]
 Entry = tuple[int, int]

@@ -15,10 +15,11 @@ from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+from core.daemons import BEHIND_THE_FEED
 from tests.conftest import ROOT
 from tests.support.redis_server import spare_port
 
-DAEMONS = ("ohlcv_aggregator", "strategy_runner", "risk_engine", "paper_trader")
+DAEMONS = BEHIND_THE_FEED
 
 
 class Processes:

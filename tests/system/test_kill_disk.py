@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from core.daemons import LEDGERED
 from tests.support.fleet_config import busy_installation
 from tests.support.invariants import assert_hold, journal, waiting
 from tests.support.kill_disk import filled, folder_instead_of, refusing_writes, small_disk
-from tests.support.kill_plan import LEDGERED
 from tests.support.kill_server import KillableServer
 from tests.support.kill_streams import stream_faults
 from tests.support.processes import DAEMONS, Processes, wait_until

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from core.daemons import LEDGERED
 from core.service.crash_points import POINTS
 from tests.support.kill_moments import deliveries_of, unsettled
-from tests.support.kill_plan import DEADLY, LEDGERED, Kind, crashes, plan
+from tests.support.kill_plan import DEADLY, Kind, crashes, plan
 from tests.support.kill_streams import PREFIX, stream_faults
 
 Event = dict[str, Any]

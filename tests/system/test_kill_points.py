@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from core.daemons import LEDGERED
 from core.service.crash_points import POINTS
-from tests.support.kill_plan import LEDGERED, crashes
+from tests.support.kill_plan import crashes
 from tests.system.test_kill_processes import suffered
 
 pytestmark = pytest.mark.timeout(600)

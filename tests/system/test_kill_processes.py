@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from core.daemons import FEED
 from tests.support import captures
 from tests.support.fleet_config import busy_installation
 from tests.support.invariants import assert_hold, journal
-from tests.support.kill_plan import FEED, Kind, Plan, Strike, plan
+from tests.support.kill_plan import Kind, Plan, Strike, plan
 from tests.support.kill_report import line_of, tables
 from tests.support.kill_server import KillableServer
 from tests.support.kill_session import Feed, KillSession, Outcome

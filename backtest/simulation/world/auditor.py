@@ -11,8 +11,9 @@ from pathlib import Path
 
 from backtest.simulation.world.disk import Machine
 from backtest.simulation.world.fleet import Record
-from backtest.simulation.world.rules import LEDGERED, Chain, FleetRules, Plain, parsed
+from backtest.simulation.world.rules import Chain, FleetRules, Plain, parsed
 from core.bus.link import Incoming
+from core.daemons import LEDGERED
 
 
 class BrokenError(Exception):

@@ -12,18 +12,19 @@ from random import Random
 from typing import Final
 
 from backtest.simulation.world.disk import UNLIMITED
-from backtest.simulation.world.fleet import DAEMONS, Fleet
+from backtest.simulation.world.fleet import Fleet
 from backtest.simulation.world.network import Weather
 from core import kill_switch
 from core.contracts import Contract
+from core.daemons import LEDGERED
 from core.errors import ConfigError
+from core.topics import FLEET
 
 _LONGEST_CRASH: Final = 60  # effects until an armed crash strikes
 _HOUR_S: Final = 3600
 _SHORTEST_S: Final = 0.05
 _SWARM_SHARE: Final = 0.45  # of all kinds, in one seed
 _JUNK: Final = (b"", b"{", b"null", b'{"symbol":"BTC/USDT"}', b"\xff\xfe", b'{"ts":1e999}')
-_DECIDERS: Final = ("strategy_runner", "risk_engine", "paper_trader")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Kind:
     longest_s: float = 0.0
 
 
-def _pick(strike: Strike, among: Sequence[str] = DAEMONS) -> str:
+def _pick(strike: Strike, among: Sequence[str] = FLEET) -> str:
     return among[int(strike.draw * len(among)) % len(among)]
 
 
@@ -191,7 +192,7 @@ def _garbage(fleet: Fleet, strike: Strike) -> str:
 
 def _fail(fleet: Fleet, strike: Strike) -> str:
     """The component takes an event in, changes what it knows, and raises."""
-    daemon = _pick(strike, _DECIDERS)
+    daemon = _pick(strike, LEDGERED)
     component = fleet.component(daemon)
     genuine = component.on_event
 

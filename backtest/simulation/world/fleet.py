@@ -23,8 +23,8 @@ from core.clock import NS_PER_S
 from core.component import Component
 from core.config.model import Config
 from core.contracts import TradeEvent
+from core.daemons import FEED
 from core.errors import FencedError, JournalWriteError
-from core.market import bars_daemon
 from core.market.ingest import MarketDataIngest
 from core.market.synthetic import START_NS
 from core.service.daemon import Service
@@ -32,23 +32,18 @@ from core.service.feed_source import Source
 from core.service.host import ComponentHost
 from core.service.kill_watch import KillSwitchWatch
 from core.service.settings import ServiceSettings
-from core.service.spec import DaemonSpec, assemble, open_journals
+from core.service.spec import DaemonSpec, assemble, open_journals, specs_behind_the_feed
 from core.service.supervisor import Supervisor
-from core.topics import row_of
-from execution import daemon as execution_daemon
-from risk import daemon as risk_daemon
-from strategies import daemon as strategies_daemon
+from core.topics import FLEET, row_of
 from strategies.manager import StrategyManager
 from strategies.registry import StrategyRegistry
 
 URL: Final = "redis://simulated:6379/0"
-FEED: Final = "md_ingest"
 SETTINGS: Final = ServiceSettings(port=None)
 EVENTS_KEPT: Final = 60
 RESERVE_BYTES: Final = 16 * 1024  # small, so that it is used up
 SNAPSHOT_EVERY: Final = 40  # transactions; few, so that most starts begin from one
 SERVER_PAST: Final = 64  # states of the server that are kept
-DAEMONS: Final = (FEED, "ohlcv_aggregator", "strategy_runner", "risk_engine", "paper_trader")
 
 
 class VirtualClock:
@@ -120,9 +115,8 @@ class Fleet:
         self._uncut = False  # the power failed, and files still hold what that took
         self._server_past: deque[tuple[float, ServerState]] = deque(maxlen=SERVER_PAST)
         self._keepers: list[asyncio.Task[None]] = []
-        strategies = replace(strategies_daemon.SPEC, build=_strategies())
-        specs = (bars_daemon.SPEC, strategies, risk_daemon.SPEC, execution_daemon.SPEC)
-        self._specs: dict[str, DaemonSpec] = {spec.name: spec for spec in specs}
+        self._specs: dict[str, DaemonSpec] = {spec.name: spec for spec in specs_behind_the_feed()}
+        self._specs["strategy_runner"] = replace(self._specs["strategy_runner"], build=_strategies())
 
     @property
     def kill_switch_file(self) -> Path:
@@ -131,7 +125,7 @@ class Fleet:
 
     def start(self) -> None:
         """Start every daemon."""
-        self._keepers = [self.loop.create_task(self._keep(name)) for name in DAEMONS]
+        self._keepers = [self.loop.create_task(self._keep(name)) for name in FLEET]
 
     async def stop(self) -> None:
         """Ask every daemon to end, and wait for it."""
@@ -244,7 +238,7 @@ class Fleet:
         )
         bus = self._bus(life)
         watch = None
-        if spec.guarded:
+        if spec.row.guarded:
             watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
         missed = spec.catch_up(host.component, config) if spec.catch_up is not None else ()
         service = Service(
@@ -273,7 +267,7 @@ class Fleet:
 
     def unsettled(self, said: dict[str, dict[Entry, tuple[str, Any]]]) -> str:
         """What is not at rest yet, in words; empty when all that was said has been processed and is in the server."""
-        for daemon in DAEMONS:
+        for daemon in FLEET:
             if not self.lives[daemon].alive:
                 return f"{daemon} is down"
             service = self.services[daemon]

@@ -12,7 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from backtest.simulation.world.rules import LEDGERED, Chain, FleetRules, Plain, parsed
+from backtest.simulation.world.rules import Chain, FleetRules, Plain, parsed
+from core.daemons import LEDGERED
 from core.topics import TABLE
 
 __all__ = ["assert_hold", "journal", "journal_files", "parsed", "streams_of", "violations", "waiting"]

@@ -1,6 +1,7 @@
 """What must hold of the fleet's ledgers at every instant, checked transaction by transaction in words of its own.
 
-Nothing of the fleet's code is used but the topic table: a rule that shares a mistake with what it judges finds nothing.
+Nothing of the fleet's code is used but the tables of topics and daemons: a rule that shares a mistake with what it
+judges finds nothing.
 ``take`` costs what is new; ``finish`` asks what must hold once the fleet came to rest.
 """
 
@@ -14,11 +15,11 @@ from typing import Any, Final
 
 import msgspec
 
+from core.daemons import LEDGERED
 from core.topics import TABLE, Delivery
 
 Plain = dict[str, Any]
 Entry = tuple[int, int]
-LEDGERED: Final = ("strategy_runner", "risk_engine", "paper_trader")
 GUARD: Final = "KillSwitchEvent"
 _HASH: Final = b',"hash":"'
 _DONE: Final = ("filled", "canceled", "rejected")

@@ -26,8 +26,8 @@ from backtest.simulation.world.installation import INSTRUMENTS, installation
 from backtest.simulation.world.invariants import check_journals
 from backtest.simulation.world.loop import BusyError, StalledError, VirtualLoop
 from backtest.simulation.world.network import Network
-from backtest.simulation.world.rules import LEDGERED
 from core.component import Durable
+from core.daemons import LEDGERED
 from core.errors import ConfigError
 from core.ledger import ledger
 
