@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import ROOT
 
 PAGE: Final = (ROOT / "docs" / "promises.md").read_text()
-NAMED: Final = sorted(set(re.findall(r"`(tests/test_\w+\.py)(?:::(test_\w+))?`", PAGE)))
+NAMED: Final = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(test_\w+))?`", PAGE)))
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
@@ -23,12 +23,12 @@ def test_every_promise_names_its_test() -> None:
     promises = PAGE.partition("## Promises")[2].partition("## Under which settings")[0]
     rows = [line for line in promises.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
     assert rows
-    assert [row for row in rows if "`tests/test_" not in row] == []
+    assert [row for row in rows if "`tests/" not in row] == []
 
 
 def test_what_the_page_says_to_look_for_is_what_the_commands_say() -> None:
     said = "".join(
-        path.read_text() for folder in ("controller", "core") for path in sorted((ROOT / folder).glob("*.py"))
+        path.read_text() for folder in ("controller", "core") for path in sorted((ROOT / folder).rglob("*.py"))
     )
     accident = PAGE.partition("## After an accident")[2].partition("## How it is tested")[0]
     for row in re.findall(r"(?m)^\| `([^`]+)` \|", accident):
