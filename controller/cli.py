@@ -88,8 +88,9 @@ def topics(as_json: AsJson = False) -> None:
                 {
                     "topic": row.template,
                     "contract": row.contract.__name__,
-                    "producer": row.producer,
+                    "producers": row.producers,
                     "consumers": row.consumers,
+                    "listeners": row.listeners,
                     "delivery": row.delivery.value,
                     "journal": row.journal,
                 }
@@ -98,9 +99,15 @@ def topics(as_json: AsJson = False) -> None:
         )
         return
     print_table(
-        ("topic", "contract", "producer", "consumers", "delivery"),
+        ("topic", "contract", "producers", "consumers", "delivery"),
         [
-            (row.template, row.contract.__name__, row.producer, ", ".join(row.consumers), row.delivery.value)
+            (
+                row.template,
+                row.contract.__name__,
+                ", ".join(row.producers),
+                ", ".join(row.receivers),
+                row.delivery.value,
+            )
             for row in TABLE
         ],
     )

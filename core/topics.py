@@ -1,12 +1,13 @@
-"""The one table of the fleet: which contract travels on which topic, from whom, to whom, how safely, journaled where.
+"""The topic table: every contract of the fleet with its topic, producers, consumers, delivery class and journal.
 
-The wiring diagram in the docs, the daemons' subscriptions and the audit are read from here. Each
-contract has exactly one topic, so an event alone tells where it goes.
+The daemons' subscriptions, the relays, the wiring diagram in the docs and the audit are derived from it. Each
+contract has exactly one topic, so an event alone tells where it goes. A topic may have several producers; each has a
+stream and journals of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -20,7 +21,7 @@ from core.instruments import file_symbol
 
 
 class Delivery(StrEnum):
-    """``broadcast`` is fast and may be lost, visibly; ``ledger`` has an exactly-once effect through any crash."""
+    """Delivery class: ``broadcast`` may be lost, visibly; ``ledger`` has an exactly-once effect through any crash."""
 
     BROADCAST = "broadcast"
     LEDGER = "ledger"
@@ -28,14 +29,42 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True)
 class Topic:
-    """One row of the table. ``{field}`` in a template is filled from the event."""
+    """A row of the topic table. ``{symbol}`` and ``{timeframe}`` in a template are filled from the event.
+
+    Attributes:
+        producers: the daemons that send the topic. The first one writes the journal under its plain name, every other
+            one under ``{name}.{producer}``: a journal has one writer, and recorded names stay when a producer joins.
+        consumers: the daemons that process it. A producer keeps its stream until each of them has.
+        listeners: daemons that only observe it. One that stays away for longer than the relay's patience holds
+            nothing back; it is told which entries it missed.
+
+    Raises:
+        ValueError: a row that no daemon sends, or with a daemon in two roles that exclude each other.
+    """
 
     template: str
     contract: type[c.Contract]
-    producer: str
+    producers: tuple[str, ...]
     consumers: tuple[str, ...]
     delivery: Delivery
     journal: str | None = None
+    listeners: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.producers:
+            raise ValueError(f"{self.template}: expected at least one producer, got none")
+        roles = (*self.producers, *self.receivers)
+        repeated = sorted({name for name in roles if roles.count(name) > 1})
+        if repeated:
+            raise ValueError(
+                f"{self.template}: expected each daemon once, as producer, consumer or listener, "
+                f"got {', '.join(repeated)} more than once"
+            )
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        """The daemons that subscribe to the topic, consumers first."""
+        return (*self.consumers, *self.listeners)
 
     @property
     def pattern(self) -> str:
@@ -43,14 +72,15 @@ class Topic:
         return _glob(self.template)
 
     def name(self, event: c.Contract) -> str:
-        """The topic this event goes to."""
+        """The topic of an event."""
         return _filled(self.template, event) if "{" in self.template else self.template
 
-    def journal_name(self, event: c.Contract) -> str | None:
-        """The journal stream this event is written to, in the form used for files, or None."""
-        if self.journal is None or "{" not in self.journal:
-            return self.journal
-        return _file_name(_filled(self.journal, event))
+    def journal_name(self, event: c.Contract, producer: str) -> str | None:
+        """The journal stream that ``producer`` writes an event to, in the form used for files, or None."""
+        if self.journal is None:
+            return None
+        name = _file_name(_filled(self.journal, event)) if "{" in self.journal else self.journal
+        return name if producer == self.producers[0] else f"{name}.{producer}"
 
 
 def _filled(template: str, event: c.Contract) -> str:
@@ -79,28 +109,28 @@ _B: Final = Delivery.BROADCAST
 _L: Final = Delivery.LEDGER
 
 TABLE: Final = (
-    Topic("md.trades.{symbol}", c.TradeEvent, _MD, (_BARS, _RISK, _PAPER, _STRAT), _B, "md.trades.{symbol}"),
-    Topic("md.book.{symbol}", c.BookEvent, _MD, (_STRAT,), _B, "md.book.{symbol}"),
-    Topic("md.ticker.{symbol}", c.TickerEvent, _MD, (_STRAT,), _B, "md.ticker.{symbol}"),
-    Topic("md.gaps.{symbol}", c.FeedGap, _MD, (), _B, "md.gaps.{symbol}"),
-    Topic("md.status.{symbol}", c.FeedStatus, _MD, (_RISK,), _B, "md.status.{symbol}"),
-    Topic("md.clock", c.ClockTick, _MD, (_BARS, _RISK, _PAPER, _STRAT), _B),
-    Topic("md.ohlcv.{timeframe}.{symbol}", c.OHLCVBar, _BARS, (_STRAT,), _B, "ohlcv.{timeframe}.{symbol}"),
-    Topic("strat.intent", c.OrderIntent, _STRAT, (_RISK,), _L, "strat.intent"),
-    Topic("risk.decisions", c.RiskDecision, _RISK, (_STRAT,), _L, "risk.decisions"),
-    Topic("risk.state", c.RiskState, _RISK, (), _L, "risk.state"),
-    Topic("orders.accepted", c.OrderEvent, _RISK, (_PAPER,), _L, "orders.accepted"),
-    Topic("orders.cancel", c.OrderCancel, _STRAT, (_PAPER,), _L, "orders.cancel"),
-    Topic("orders.updates", c.OrderUpdate, _PAPER, (_RISK, _STRAT), _L, "orders.updates"),
-    Topic("fills.new", c.FillEvent, _PAPER, (_RISK, _STRAT), _L, "fills.{symbol}"),
-    Topic("positions.snapshot", c.PositionSnapshot, _PAPER, (), _B, "positions.{symbol}"),
+    Topic("md.trades.{symbol}", c.TradeEvent, (_MD,), (_BARS, _RISK, _PAPER, _STRAT), _B, "md.trades.{symbol}"),
+    Topic("md.book.{symbol}", c.BookEvent, (_MD,), (_STRAT,), _B, "md.book.{symbol}"),
+    Topic("md.ticker.{symbol}", c.TickerEvent, (_MD,), (_STRAT,), _B, "md.ticker.{symbol}"),
+    Topic("md.gaps.{symbol}", c.FeedGap, (_MD,), (), _B, "md.gaps.{symbol}"),
+    Topic("md.status.{symbol}", c.FeedStatus, (_MD,), (_RISK,), _B, "md.status.{symbol}"),
+    Topic("md.clock", c.ClockTick, (_MD,), (_BARS, _RISK, _PAPER, _STRAT), _B),
+    Topic("md.ohlcv.{timeframe}.{symbol}", c.OHLCVBar, (_BARS,), (_STRAT,), _B, "ohlcv.{timeframe}.{symbol}"),
+    Topic("strat.intent", c.OrderIntent, (_STRAT,), (_RISK,), _L, "strat.intent"),
+    Topic("risk.decisions", c.RiskDecision, (_RISK,), (_STRAT,), _L, "risk.decisions"),
+    Topic("risk.state", c.RiskState, (_RISK,), (), _L, "risk.state"),
+    Topic("orders.accepted", c.OrderEvent, (_RISK,), (_PAPER,), _L, "orders.accepted"),
+    Topic("orders.cancel", c.OrderCancel, (_STRAT,), (_PAPER,), _L, "orders.cancel"),
+    Topic("orders.updates", c.OrderUpdate, (_PAPER,), (_RISK, _STRAT), _L, "orders.updates"),
+    Topic("fills.new", c.FillEvent, (_PAPER,), (_RISK, _STRAT), _L, "fills.{symbol}"),
+    Topic("positions.snapshot", c.PositionSnapshot, (_PAPER,), (), _B, "positions.{symbol}"),
 )
 
 BY_CONTRACT: Final = {row.contract: row for row in TABLE}
 
 
 def topic_of(event: c.Contract) -> str:
-    """The topic an event travels on. Raises RejectedError for a contract that is never sent."""
+    """The topic of an event. Raises RejectedError for a contract that is never sent."""
     row = BY_CONTRACT.get(type(event))
     if row is None:
         raise RejectedError(f"{type(event).__name__} has no topic: it is local to one daemon")
@@ -117,5 +147,26 @@ def row_of(topic: str) -> Topic:
 
 
 def consumed_by(daemon: str) -> Iterator[Topic]:
-    """The rows that a daemon subscribes to, in table order."""
-    return (row for row in TABLE if daemon in row.consumers)
+    """The rows that a daemon subscribes to, as consumer or listener, in table order."""
+    return (row for row in TABLE if daemon in row.receivers)
+
+
+def upstreams_of(daemon: str) -> tuple[str, ...]:
+    """The producers whose streams a daemon reads, in alphabetical order."""
+    rows = (row for row in consumed_by(daemon) if row.delivery is Delivery.LEDGER)
+    return tuple(sorted({producer for row in rows for producer in row.producers}))
+
+
+def consumers_of(producer: str) -> tuple[str, ...]:
+    """The daemons that a producer keeps its stream for, in alphabetical order."""
+    return tuple(sorted({consumer for row in _stream_rows(producer) for consumer in row.consumers}))
+
+
+def listeners_of(producer: str) -> tuple[str, ...]:
+    """The daemons that read a producer's stream and consume none of it, in alphabetical order."""
+    listeners = {listener for row in _stream_rows(producer) for listener in row.listeners}
+    return tuple(sorted(listeners - set(consumers_of(producer))))
+
+
+def _stream_rows(producer: str) -> Iterator[Topic]:
+    return (row for row in TABLE if producer in row.producers and row.delivery is Delivery.LEDGER)

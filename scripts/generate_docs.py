@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -45,13 +46,14 @@ class Part:
 def topics_table() -> str:
     """The topics, one row each."""
     return markdown_table(
-        ("topic", "contract", "producer", "consumers", "delivery", "journal"),
+        ("topic", "contract", "producers", "consumers", "listeners", "delivery", "journal"),
         (
             (
                 f"`{row.template}`",
                 f"`{row.contract.__name__}`",
-                row.producer,
+                ", ".join(row.producers),
                 ", ".join(row.consumers) or "—",
+                ", ".join(row.listeners) or "—",
                 row.delivery.value,
                 f"`{row.journal}.ndjson`" if row.journal else "—",
             )
@@ -72,8 +74,8 @@ def wiring_diagram() -> str:
     """Who talks to whom: one arrow per pair of daemons, dashed where every message on it may be lost."""
     edges: dict[tuple[str, str], list[Topic]] = {}
     for row in TABLE:
-        for consumer in row.consumers:
-            edges.setdefault((row.producer, consumer), []).append(row)
+        for pair in product(row.producers, row.receivers):
+            edges.setdefault(pair, []).append(row)
     daemons = dict.fromkeys(name for edge in edges for name in edge)
     lines = ["```mermaid", "flowchart LR", *(f"  {name}[{name}]" for name in daemons)]
     for (producer, consumer), rows in edges.items():

@@ -50,7 +50,7 @@ class Chain:
                 self.origins[cause.stream] = cause.ledger
         for message in ledger.outgoing(self.name, transaction):
             self.newest = message.entry
-            for consumer in row_of(message.topic).consumers:
+            for consumer in row_of(message.topic).receivers:
                 self._sent.setdefault(consumer, array("Q")).append(_number(message.entry))
 
     def waiting(self, consumer: str, after: Entry) -> int:

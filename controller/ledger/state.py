@@ -19,7 +19,7 @@ from core.errors import LedgerCorruptError, NjordError
 from core.ledger import Transaction, ledger
 from core.ledger.snapshot import Snapshot, SnapshotFile
 from core.service.spec import DaemonSpec
-from core.topics import Delivery, consumed_by
+from core.topics import upstreams_of
 from execution.daemon import SPEC as PAPER_TRADER
 from risk.daemon import SPEC as RISK_ENGINE
 from strategies.daemon import SPEC as STRATEGY_RUNNER
@@ -104,7 +104,7 @@ def look(config: Config, folder: Path, names: Sequence[str], told: Callable[[Pat
         states[name] = _fold(SPECS[name], config, ledger_path(folder, name))
     chains = {name: state.chain for name, state in states.items() if state.sound}
     problems = [state.error for state in states.values() if not state.sound]
-    for producer in sorted({producer for name in names for producer in upstreams(name)} - states.keys()):
+    for producer in sorted({producer for name in names for producer in upstreams_of(name)} - states.keys()):
         path = ledger_path(folder, producer)
         try:
             if path.exists():
@@ -118,11 +118,6 @@ def look(config: Config, folder: Path, names: Sequence[str], told: Callable[[Pat
     return FleetState(
         list(states.values()), [*problems, *(different or ())], None if different is None else not different
     )
-
-
-def upstreams(name: str) -> list[str]:
-    """Whose ledgers a daemon consumes."""
-    return sorted({row.producer for row in consumed_by(name) if row.delivery is Delivery.LEDGER})
 
 
 def _fold(spec: DaemonSpec, config: Config, path: Path) -> DaemonState:
@@ -187,7 +182,7 @@ def _compare(state: DaemonState, chains: Mapping[str, Chain]) -> Iterable[str]:
     """Fill in what waits for a daemon; what does not fit between it and its upstreams."""
     if not state.sound:
         return
-    for producer in upstreams(state.name):
+    for producer in upstreams_of(state.name):
         entry = state.chain.consumed.get(producer, NOWHERE)
         chain = chains.get(producer)
         state.consumed.append(Consumed(producer, entry, chain.waiting(state.name, entry) if chain else None))

@@ -159,8 +159,8 @@ def ledger_message_of(producer: str, found: Incoming) -> Message:
     place = (found.entry, found.prev or NOTHING, found.ledger)
     try:
         row = row_of(found.topic)
-        if row.producer != producer:
-            raise RejectedError(f"{found.topic} comes from {row.producer}, not from {producer}")
+        if producer not in row.producers:
+            raise RejectedError(f"{found.topic} comes from {', '.join(row.producers)}, not from {producer}")
         event, meta = codec.decode_message(row.contract, found.payload)
     except RejectedError as error:
         return Message(found.topic, _unreadable(found.topic, found.payload, error), producer, 0, *place)

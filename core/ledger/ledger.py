@@ -24,13 +24,14 @@ from core.ledger.lines import (
     Cause,
     Place,
     Transaction,
-    before,
     count_lines,
+    daemon_of,
     first_identity,
     genesis,
     identity_of,
     is_whole,
     line_of,
+    place_before,
     read,
     refuse_changed_tail,
     torn_tail,
@@ -97,7 +98,7 @@ class Ledger:
             reserve_bytes: how much of the disk is kept in ``{name}.reserve`` and given up when it is full.
         """
         self.path = path
-        self.name = path.name.partition(".")[0]
+        self.name = daemon_of(path)
         self.durable = durable
         self.disk = disk
         self._prev = genesis(self.name)
@@ -227,7 +228,7 @@ class Ledger:
 
 def verify(path: Path) -> LedgerReport:
     """Check every line and the chain. Raises LedgerCorruptError at the first one that is wrong."""
-    count, events, last = 0, 0, genesis(path.name.partition(".")[0])
+    count, events, last = 0, 0, genesis(daemon_of(path))
     for transaction in read(path):
         count, events, last = transaction.seq, events + len(transaction.events), transaction.hash
     return LedgerReport(path, count, events, last, len(torn_tail(path)))
@@ -254,7 +255,7 @@ def _leading_to(path: Path, producer: str, after: tuple[int, int]) -> Place:
     """The place before the last transaction with a message up to an entry: what is read from there knows it."""
     back = 0
     while True:
-        place = before(path, after[0] - back)
+        place = place_before(path, after[0] - back)
         if place.seq == 0:
             return place
         found = 0
@@ -264,7 +265,7 @@ def _leading_to(path: Path, producer: str, after: tuple[int, int]) -> Place:
             if any(message.entry <= after for message in outgoing(producer, transaction)):
                 found = transaction.seq
         if found:
-            return before(path, found)
+            return place_before(path, found)
         back = back * _FURTHER_BACK + 1
 
 

@@ -99,6 +99,11 @@ class _PlainTransaction(msgspec.Struct):
 _decoder: Final = msgspec.json.Decoder(_PlainTransaction)
 
 
+def daemon_of(path: Path) -> str:
+    """The daemon whose ledger a file is, by its name."""
+    return path.name.partition(".")[0]
+
+
 def genesis(name: str) -> str:
     """The ``prev`` of the first transaction; it differs by ledger, so files cannot be swapped unseen."""
     return hashlib.sha256(f"njord ledger {name}".encode()).hexdigest()
@@ -106,7 +111,7 @@ def genesis(name: str) -> str:
 
 def beginning(path: Path) -> Place:
     """Before the first transaction."""
-    return Place(0, genesis(path.name.partition(".")[0]), 0)
+    return Place(0, genesis(daemon_of(path)), 0)
 
 
 def identity_of(first_hash: str) -> str:
@@ -216,7 +221,7 @@ def stands_at(path: Path, place: Place) -> bool:
     return _number(line) == place.seq
 
 
-def before(path: Path, seq: int) -> Place:
+def place_before(path: Path, seq: int) -> Place:
     """The place before a transaction, or behind the last one when there are not so many.
 
     Found by halving; from lines that are not what they should be it returns the beginning, so that reading names them.

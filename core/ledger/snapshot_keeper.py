@@ -10,7 +10,7 @@ from core.component import Component, Loadable
 from core.journal import JournalSet
 from core.ledger.ledger import Ledger
 from core.ledger.progress import Progress
-from core.ledger.projections import Mark, digest
+from core.ledger.projections import ProjectionOffset, digest
 from core.ledger.snapshot import Snapshot, SnapshotFile
 
 REJECTED: Final = "rejected"  # the journal of what could not be processed; no projection
@@ -27,11 +27,11 @@ class SnapshotKeeper:
         every: transactions between two snapshots; 0 for none.
 
     Attributes:
-        mark: the place of the latest snapshot, and what the journals ended with there.
+        projected: the place of the latest snapshot, and what the journals ended with there.
     """
 
     def __init__(self, name: str, book: Ledger, journals: JournalSet, every: int) -> None:
-        self.mark: Mark | None = None
+        self.projected: ProjectionOffset | None = None
         self._name = name
         self._book = book
         self._journals = journals
@@ -55,7 +55,7 @@ class SnapshotKeeper:
 
     def due(self, *, at_end: bool = False) -> bool:
         """Whether enough has come since the last one; at the end anything is enough."""
-        since = self._book.seq - (self.mark.place.seq if self.mark is not None else 0)
+        since = self._book.seq - (self.projected.place.seq if self.projected is not None else 0)
         return bool(self._every) and since >= (1 if at_end else self._every)
 
     def save(self, component: Component, progress: Progress) -> None:
@@ -64,7 +64,7 @@ class SnapshotKeeper:
         if not isinstance(component, Loadable):
             return
         book = self._book
-        self.mark = Mark(book.place, self._ends())
+        self.projected = ProjectionOffset(book.place, self._ends())
         snapshot = Snapshot(
             daemon=self._name,
             ledger=book.identity,
@@ -77,7 +77,7 @@ class SnapshotKeeper:
             told=progress.told,
             halted=progress.halted,
             trouble_told=progress.trouble_told,
-            journals=dict(self.mark.journals),
+            journals=dict(self.projected.journals),
             version=_version(component),
             state=component.snapshot(),
         )
@@ -88,7 +88,7 @@ class SnapshotKeeper:
 
     def _ends(self) -> dict[str, str]:
         """What each projected journal ends with."""
-        known = self.mark.journals if self.mark is not None else {}
+        known = self.projected.journals if self.projected is not None else {}
         lines = self._journals.last_lines()
         return {**known, **{name: digest(line) for name, line in lines.items() if not name.startswith(REJECTED)}}
 

@@ -23,7 +23,7 @@ from core.journal import JournalSet
 from core.journal.batch import JournalWriter
 from core.ledger import Cause, Ledger, Place, Transaction, ledger, projections
 from core.ledger.progress import Entry, Progress
-from core.ledger.projections import Mark
+from core.ledger.projections import ProjectionOffset
 from core.ledger.snapshot import SNAPSHOT_EVERY, Snapshot
 from core.ledger.snapshot_keeper import REJECTED, SnapshotKeeper
 from core.service.counters import BroadcastSequences, HostCounters
@@ -111,8 +111,7 @@ class ComponentHost:
     @property
     def streams(self) -> dict[str, Entry]:
         """The upstream streams of this daemon and the last entry processed from each."""
-        upstream = sorted({row.producer for row in topics.consumed_by(self.name) if row.delivery is Delivery.LEDGER})
-        return {producer: self.consumed.get(producer, (0, 0)) for producer in upstream}
+        return {producer: self.consumed.get(producer, (0, 0)) for producer in topics.upstreams_of(self.name)}
 
     @property
     def origins(self) -> Mapping[str, str]:
@@ -142,7 +141,7 @@ class ComponentHost:
             return None
         self.progress = Progress.at(snapshot)
         self.clock.advance_to(snapshot.ts_ns)
-        self._snapshots.mark = Mark(snapshot.place, snapshot.journals)
+        self._snapshots.projected = ProjectionOffset(snapshot.place, snapshot.journals)
         return snapshot.place
 
     def _load_snapshot(self) -> Snapshot | None:
@@ -155,7 +154,7 @@ class ComponentHost:
     def _project(self) -> None:
         """Write what the journals lack of the ledger. Raises JournalWriteError."""
         if self.ledger is not None and self._snapshots is not None:
-            projections.mend(self.journals, self.ledger.path, self._snapshots.mark)
+            projections.repair(self.journals, self.ledger.path, self._snapshots.projected)
 
     def mend(self) -> bool:
         """Try to write what could not be written; whether nothing is left. The component hears of it with the next
@@ -347,7 +346,7 @@ class ComponentHost:
             if row is None:  # local to this daemon's host
                 out.append(Message("", answer, self.name))
                 continue
-            journal = row.journal_name(answer)
+            journal = row.journal_name(answer, self.name)
             if journal is not None:
                 self._writer.append(journal, codec.encode(answer), answer.ts_ns)
             topic = row.name(answer)

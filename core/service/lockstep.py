@@ -204,7 +204,12 @@ class Follower:
                         f"lock-step: {self._host.name} waits for round {go.round} of step {go.step} since "
                         f"{ROUND_TIMEOUT_S:.0f} s: messages were lost on the way; start the session again"
                     ) from None
-            yield [message for producer in FLEET for message in self._waiting.pop(producer, ())]
+            yield self._in_serving_order()
+
+    def _in_serving_order(self) -> list[Message]:
+        """What waits, by producer as a round of the embedded fleet serves them, and empty the queues."""
+        producers = sorted(self._waiting, key=lambda name: (FLEET.index(name) if name in FLEET else len(FLEET), name))
+        return [message for producer in producers for message in self._waiting.pop(producer)]
 
     async def report(self, sent: Sent) -> None:
         """Say that the round is finished and what was sent in it."""

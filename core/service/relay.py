@@ -21,7 +21,7 @@ from core.component import Message
 from core.errors import BusGapError, BusUnavailableError, LedgerCorruptError
 from core.ledger import Ledger, ledger
 from core.service.host import ComponentHost
-from core.topics import TABLE, Delivery
+from core.topics import consumers_of
 
 TELL_EVERY: Final = 12  # tries to reach Redis between two words about it: a minute
 REFILL_BATCH: Final = 500
@@ -69,7 +69,7 @@ class Relay:
         self._dropped = dropped
         self._waits = waits
         self._clock = clock or SystemClock()  # ambient: dates the claim, decides nothing
-        self._consumers = _consumers_of(host.name)
+        self._consumers = consumers_of(host.name)
         self._claimed = False
         self._unsent = False  # messages are in the ledger that Redis did not confirm
         self._trim_at = 0.0  # loop time of the next look at what can go
@@ -279,12 +279,6 @@ class Relay:
     async def _rest(self, pause: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), pause)
-
-
-def _consumers_of(producer: str) -> tuple[str, ...]:
-    """Who reads a daemon's stream, out of the topic table."""
-    rows = (row for row in TABLE if row.producer == producer and row.delivery is Delivery.LEDGER)
-    return tuple(sorted({consumer for row in rows for consumer in row.consumers}))
 
 
 def _before(entry: Entry) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
@@ -18,6 +19,7 @@ from core.ledger import LOCAL_CONTRACTS
 from core.topics import BY_CONTRACT, FLEET, TABLE, Delivery, row_of, topic_of
 from execution import PaperVenue
 from tests.support.contract_samples import SAMPLE_OF
+from tests.support.topic_tables import LISTENER, SECOND, TWO_PRODUCERS, topic_table
 
 ROWS = [row.template for row in TABLE]
 
@@ -36,23 +38,18 @@ def test_every_contract_has_one_topic_or_is_local_to_its_daemon() -> None:
 def test_every_producer_and_consumer_is_a_daemon_of_the_registry() -> None:
     daemons = [MD_INGEST.name, *(spec.name for spec in registry.BEHIND_THE_FEED)]
     assert tuple(daemons) == FLEET
-    named = {row.producer for row in TABLE} | {name for row in TABLE for name in row.consumers}
-    assert named <= set(daemons)
+    assert {name for row in TABLE for name in (*row.producers, *row.receivers)} <= set(daemons)
 
 
 def test_every_daemon_behind_the_feed_has_something_to_listen_to() -> None:
     for name in FLEET[1:]:
         assert list(topics.consumed_by(name)), name
-        assert [row for row in TABLE if row.producer == name], name
+        assert [row for row in TABLE if name in row.producers], name
 
 
 def test_who_produces_ledger_topics_keeps_a_ledger_and_nobody_else_does() -> None:
     ledgered = {spec.name for spec in (MD_INGEST, *registry.BEHIND_THE_FEED) if spec.ledgered}
-    assert ledgered == {row.producer for row in TABLE if row.delivery is Delivery.LEDGER}
-
-
-def test_no_daemon_listens_to_itself() -> None:
-    assert not [row.template for row in TABLE if row.producer in row.consumers]
+    assert ledgered == {name for row in TABLE if row.delivery is Delivery.LEDGER for name in row.producers}
 
 
 @pytest.mark.parametrize("row", TABLE, ids=ROWS)
@@ -65,10 +62,55 @@ def test_a_topic_name_leads_back_to_its_row_and_to_no_other(row: topics.Topic) -
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.journal], ids=lambda row: row.template)
 def test_a_journal_has_one_writer_and_a_name_that_is_a_file_name(row: topics.Topic) -> None:
-    stream = row.journal_name(SAMPLE_OF[row.contract])
-    assert stream is not None
-    assert "/" not in stream
-    assert {each.producer for each in TABLE if each.journal == row.journal} == {row.producer}
+    event = SAMPLE_OF[row.contract]
+    streams = [row.journal_name(event, producer) for producer in row.producers]
+    elsewhere = [other.journal_name(event, producer) for other in TABLE if other is not row for producer in FLEET]
+    assert len(set(streams)) == len(row.producers)
+    assert all(stream is not None and "/" not in stream for stream in streams)
+    assert not set(streams) & set(elsewhere)
+
+
+def test_every_producer_of_a_topic_but_the_first_journals_it_under_its_own_name() -> None:
+    intents = topics.Topic(
+        "strat.intent", c.OrderIntent, ("strategy_runner", "other"), (), Delivery.LEDGER, "strat.intent"
+    )
+    fills = topics.Topic("fills.new", c.FillEvent, ("paper_trader", "live"), (), Delivery.LEDGER, "fills.{symbol}")
+
+    assert intents.journal_name(SAMPLE_OF[c.OrderIntent], "strategy_runner") == "strat.intent"
+    assert intents.journal_name(SAMPLE_OF[c.OrderIntent], "other") == "strat.intent.other"
+    assert fills.journal_name(SAMPLE_OF[c.FillEvent], "live") == "fills.BTCUSDT.live"
+
+
+@pytest.mark.parametrize(
+    ("producers", "consumers", "listeners", "named"),
+    [
+        ((), ("b",), (), "at least one producer"),
+        (("a", "a"), (), (), "got a more than once"),
+        (("a", "b"), ("b",), (), "got b more than once"),
+        (("a",), ("b", "c"), ("c",), "got c more than once"),
+    ],
+    ids=["no producer", "twice", "to itself", "consumer and listener"],
+)
+def test_a_row_that_contradicts_itself_is_refused(
+    producers: tuple[str, ...], consumers: tuple[str, ...], listeners: tuple[str, ...], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        topics.Topic("risk.state", c.RiskState, producers, consumers, Delivery.LEDGER, None, listeners)
+
+
+def test_a_stream_belongs_to_its_producer_and_whoever_receives_a_topic_reads_the_streams_of_all_its_producers() -> None:
+    with topic_table(TWO_PRODUCERS):
+        assert topics.upstreams_of("risk_engine") == (SECOND, "paper_trader", "strategy_runner")
+        assert topics.upstreams_of(LISTENER) == (SECOND, "risk_engine", "strategy_runner")
+        assert topics.consumers_of(SECOND) == ("risk_engine",)
+        assert topics.consumers_of("strategy_runner") == ("paper_trader", "risk_engine")
+        assert topics.consumers_of("risk_engine") == (SECOND, "paper_trader", "strategy_runner")
+
+
+def test_a_daemon_that_consumes_anything_of_a_stream_is_no_mere_listener_to_it() -> None:
+    decisions = replace(BY_CONTRACT[c.RiskDecision], listeners=("paper_trader", "audit"))
+    with topic_table(tuple(decisions if row.contract is c.RiskDecision else row for row in TABLE)):
+        assert topics.listeners_of("risk_engine") == ("audit",)
 
 
 @pytest.mark.parametrize("topic", ["", "md", "md.trade.BTC/USDT", "risk", "orders", "strat.intents", "local.X"])
@@ -84,7 +126,7 @@ def test_a_local_contract_has_no_topic() -> None:
 
 def test_only_the_risk_engine_sends_orders_and_only_the_venue_takes_them() -> None:
     row = BY_CONTRACT[c.OrderEvent]
-    assert (row.producer, row.consumers, row.delivery) == ("risk_engine", ("paper_trader",), Delivery.LEDGER)
+    assert (row.producers, row.consumers, row.delivery) == (("risk_engine",), ("paper_trader",), Delivery.LEDGER)
     takes_intents = [name for name in FLEET if BY_CONTRACT[c.OrderIntent] in topics.consumed_by(name)]
     assert takes_intents == ["risk_engine"]
     heard_by_venue = {row.contract for row in topics.consumed_by("paper_trader")}

@@ -20,7 +20,7 @@ def test_it_starts_with_its_cash_and_goes_by_the_name_of_its_topics() -> None:
 
     assert paper.account("USDT").equity == 5_000.0
     assert isinstance(paper, Durable)
-    assert topics.BY_CONTRACT[type(fills(feed(paper, trade(100.0), order("buy", 1)))[0])].producer == paper.name
+    assert topics.BY_CONTRACT[type(fills(feed(paper, trade(100.0), order("buy", 1)))[0])].producers == (paper.name,)
 
 
 def test_it_fills_by_the_model_named_and_takes_its_share() -> None:

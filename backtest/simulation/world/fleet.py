@@ -314,9 +314,3 @@ def _strategies() -> Callable[[Config], StrategyManager]:
         return manager
 
     return build
-
-
-def _newest_for(daemon: str, said: dict[Entry, tuple[str, Any]]) -> Entry:
-    """The last entry of a producer that a daemon consumes."""
-    places = reversed(said)
-    return next((place for place in places if daemon in row_of(said[place][0]).consumers), (0, 0))

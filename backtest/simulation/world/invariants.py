@@ -91,15 +91,17 @@ def check_journals(journals: Path, rules: FleetRules, ledgers: dict[str, list[Pl
 
 def _check_projections(journals: Path, rules: FleetRules, ledgers: dict[str, list[Plain]]) -> None:
     """The journals of ledger events hold exactly what the ledgers say, in the same order."""
-    rows = {row.template: row for row in TABLE if row.producer in LEDGERED and row.journal}
+    rows = {row.template: row for row in TABLE if set(row.producers) & set(LEDGERED) and row.journal}
     expected: defaultdict[str, list[Plain]] = defaultdict(list)
-    for transactions in ledgers.values():
+    for producer, transactions in ledgers.items():
         for transaction in transactions:
             for said in transaction["events"]:
                 row = rows.get(said["topic"])
                 if row is not None and row.journal is not None:
                     symbol = said["event"].get("symbol", "").replace("/", "")
-                    expected[row.journal.format(symbol=symbol)].append(said["event"])
+                    stream = row.journal.format(symbol=symbol)
+                    stream = stream if producer == row.producers[0] else f"{stream}.{producer}"
+                    expected[stream].append(said["event"])
     prefixes = sorted({str(row.journal).partition("{")[0].rstrip(".") for row in rows.values()})
     present = {stream for prefix in prefixes for stream in streams_of(journals, prefix)}
     for stream in sorted(present | set(expected)):

@@ -15,6 +15,7 @@ from core.component import Message, Unreadable
 from core.contracts import OrderIntent, TradeEvent
 from core.errors import BusGapError, BusUnavailableError
 from tests.support.redis_server import RedisServer, spare_port
+from tests.support.topic_tables import SECOND, TWO_PRODUCERS, topic_table
 
 AnyBus = Bus | MemoryBus
 Connect = Callable[[], AnyBus]
@@ -105,6 +106,32 @@ async def test_a_stream_is_read_from_the_entry_behind_the_last_processed(connect
     got = await collect(receiver, Subscription((), {"strategy_runner": (4, 0)}), 6)
     assert [m.entry[0] for m in got] == [5, 6, 7, 8, 9, 10]
     assert got[0] == intent(5)
+
+
+async def test_each_producer_of_a_topic_has_a_stream_of_its_own_and_none_hides_the_other(connect: Connect) -> None:
+    sender, receiver = connect(), connect()
+    ours = [intent(n) for n in range(1, 6)]
+    theirs = [message._replace(producer=SECOND, ledger="another ledger") for message in ours]
+    with topic_table(TWO_PRODUCERS):
+        for producer, messages in (("strategy_runner", ours), (SECOND, theirs)):
+            await sender.claim(producer, 1)
+            await sender.publish(messages)
+        received = await collect(receiver, Subscription((), {"strategy_runner": (2, 0), SECOND: (4, 0)}), 4)
+
+    assert [message for message in received if message.producer == "strategy_runner"] == ours[2:]
+    assert [message for message in received if message.producer == SECOND] == theirs[4:]
+
+
+async def test_an_entry_of_a_daemon_that_does_not_produce_its_topic_cannot_be_read() -> None:
+    server = FakeServer()
+    sender, receiver = (Bus("redis://fake", client=FakeAsyncRedis(server=server)) for _ in range(2))
+    await sender.claim("paper_trader", 1)
+    await sender.publish([intent(1)._replace(producer="paper_trader")])
+
+    (message,) = await collect(receiver, Subscription((), {"paper_trader": (0, 0)}), 1)
+
+    assert isinstance(message.event, Unreadable)
+    assert message.event.reason == "strat.intent comes from strategy_runner, not from paper_trader"
 
 
 async def test_an_entry_sent_twice_is_in_the_stream_once(connect: Connect) -> None:

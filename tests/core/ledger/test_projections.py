@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import codec
-from core.contracts import RiskState, TradingState
+from core.contracts import OrderIntent, RiskState, TradingState
 from core.journal.files import last_lines
 from core.ledger import Cause, Ledger, projections
-from core.ledger.lines import before
-from core.ledger.projections import Mark, digest
+from core.ledger.lines import place_before
+from core.ledger.projections import ProjectionOffset, digest
 from core.service.host import JournalSet
+from tests.support.topic_tables import SECOND, TWO_PRODUCERS, topic_table
 
 STREAM = "risk.state"
 
@@ -51,13 +52,35 @@ def test_whatever_a_crash_left_of_a_journal_is_completed_though_events_repeat(
         kept = round(share * len(names))
         (folder / f"{STREAM}.ndjson").write_bytes(b"".join(line + b"\n" for line in lines(names[:kept])))
         at = round(marked * kept)  # a snapshot is taken when the journals are on the disk
-        mark = None
+        offset = None
         if at:
-            mark = Mark(before(path, at + 1), {STREAM: digest(lines(names[at - 1])[0])})
+            offset = ProjectionOffset(place_before(path, at + 1), {STREAM: digest(lines(names[at - 1])[0])})
         journals = JournalSet(folder)
-        projections.mend(journals, path, mark)
+        projections.repair(journals, path, offset)
         journals.close()
         assert (journaled(folder) if names else "") == names
+
+
+def test_two_producers_of_a_topic_write_journals_of_their_own_and_repair_them_from_their_own_ledgers(
+    tmp_path: Path,
+) -> None:
+    with topic_table(TWO_PRODUCERS):
+        for producer, quantities in (("strategy_runner", (1.0, 2.0)), (SECOND, (3.0,))):
+            book = Ledger(tmp_path / f"{producer}.ndjson", durable=False)
+            for quantity in quantities:
+                intent = OrderIntent("s", "BTC/USDT", "buy", "market", quantity, intent_id=f"i{quantity}")
+                book.append(1, Cause("local", "test"), [intent])
+            book.close()
+            journals = JournalSet(tmp_path / "journals")
+            projections.repair(journals, book.path, None)
+            journals.close()
+
+    def journaled_quantities(name: str) -> list[float]:
+        lines = (tmp_path / "journals" / f"{name}.ndjson").read_bytes().splitlines()
+        return [codec.decode(OrderIntent, line).qty for line in lines]
+
+    assert journaled_quantities("strat.intent") == [1.0, 2.0]
+    assert journaled_quantities(f"strat.intent.{SECOND}") == [3.0]
 
 
 def test_the_last_lines_of_a_file_leave_out_half_a_line(tmp_path: Path) -> None:

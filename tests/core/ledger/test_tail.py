@@ -60,7 +60,7 @@ def test_every_place_is_found_and_read_on_from(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger_lines, "_NEAR", near)
         for seq in range(len(everything) + 3):
-            place = ledger_lines.before(path, seq)
+            place = ledger_lines.place_before(path, seq)
             assert ledger_lines.stands_at(path, place)
             assert place.seq == min(max(seq - 1, 0), len(everything))
             assert list(ledger.read(path, place)) == everything[place.seq :]
@@ -68,7 +68,7 @@ def test_every_place_is_found_and_read_on_from(
 
 def test_a_place_that_the_ledger_does_not_have_is_known(tmp_path: Path) -> None:
     path = write(tmp_path / "risk_engine.ndjson", [(DECISION,)] * 5)
-    place = ledger_lines.before(path, 4)
+    place = ledger_lines.place_before(path, 4)
     wrong = [
         place._replace(hash="0" * 64), place._replace(seq=2), place._replace(offset=place.offset - 1),
         place._replace(offset=10**9), Place(0, place.hash, 0),

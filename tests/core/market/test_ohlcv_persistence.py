@@ -35,7 +35,8 @@ def trades(count: int, seed: int = 7) -> list[TradeEvent]:
 def journal(folder: Path, events: Iterable[Contract]) -> None:
     """Write each event to the journal that the topics table names, flushed one by one."""
     for event in events:
-        stream = BY_CONTRACT[type(event)].journal_name(event)
+        row = BY_CONTRACT[type(event)]
+        stream = row.journal_name(event, row.producers[0])
         with NdjsonJournal(folder / f"{stream}.ndjson") as file:
             file.append(encode(event), event.ts_ns)
 
