@@ -13,6 +13,7 @@ from apps import registry
 from apps.md_ingest.main import SPEC as MD_INGEST
 from core import contracts as c
 from core import ids, topics
+from core.daemons import DAEMONS
 from core.errors import RejectedError
 from core.instruments import Instrument, Instruments
 from core.ledger import LOCAL_CONTRACTS
@@ -96,6 +97,12 @@ def test_a_row_that_contradicts_itself_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=named):
         topics.Topic("risk.state", c.RiskState, producers, consumers, Delivery.LEDGER, None, listeners)
+
+
+def test_who_only_listens_by_the_table_of_daemons_is_a_listener_of_every_topic_that_it_receives() -> None:
+    only_listen = {daemon.name for daemon in DAEMONS if daemon.only_listens}
+    assert {name for row in TABLE for name in row.listeners} <= only_listen
+    assert not {name for row in TABLE for name in (*row.producers, *row.consumers)} & only_listen
 
 
 def test_a_stream_belongs_to_its_producer_and_whoever_receives_a_topic_reads_the_streams_of_all_its_producers() -> None:
