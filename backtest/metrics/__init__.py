@@ -5,6 +5,8 @@ Entered by its face and its modules. May import: ``backtest.contracts``, ``core`
 
 from __future__ import annotations
 
-from backtest.metrics.calculate import UNBOUNDED, Measured, calculate_metrics, columns_of, measure, measured_of
+from backtest.metrics.calculate import calculate_metrics, measure
+from backtest.metrics.measured import Measured, columns_of, measured_of
+from backtest.metrics.returns import UNBOUNDED
 
 __all__ = ["UNBOUNDED", "Measured", "calculate_metrics", "columns_of", "measure", "measured_of"]

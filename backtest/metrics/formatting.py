@@ -9,13 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from backtest.metrics.returns import DAY_NS, UNBOUNDED
-from backtest.metrics.table import Metric, Unit
+from backtest.metrics.table import Metric, Sign, Unit
 
 _DOLLARS: Final = ("USD", "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI")
 COINS: Final = ("BTC", "XBT", "ETH", "BNB")
 """Quote currencies whose unit is large: their amounts have eight decimals."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_GAINS: Final = ("total_return_pct", "cagr_pct", "net_profit", "best_day_pct", "worst_day_pct", "expectancy")
 
 
 def quote_of(symbol: str) -> str:
@@ -65,11 +64,11 @@ def duration(seconds: float) -> str:
 
 
 def show(metric: Metric, value: float, quote: str) -> str:
-    """The value of a metric with its unit; a drawdown with a minus, as everybody writes it."""
-    signed = metric.name in _GAINS
+    """The value of a metric with its unit and sign."""
+    signed, value = metric.sign is Sign.SHOWN, -value if metric.sign is Sign.NEGATED else value
     match metric.unit:
         case Unit.PERCENT:
-            return percent(-value if metric.name == "max_drawdown_pct" else value, signed=signed)
+            return percent(value, signed=signed)
         case Unit.FRACTION:
             return percent(100.0 * value, decimals=1)
         case Unit.MONEY:
@@ -80,7 +79,7 @@ def show(metric: Metric, value: float, quote: str) -> str:
             return duration(3_600.0 * value)
         case Unit.SECONDS:
             return "1 day" if value == DAY_NS / 1e9 else duration(value)
-        case Unit.COUNT:
+        case Unit.COUNT | Unit.PER_YEAR:
             return number(value, 0)
         case Unit.RATIO:
             return number(value)

@@ -35,7 +35,7 @@ class SweepFingerprint:
     space: str
 
     @property
-    def whole(self) -> str:
+    def combined(self) -> str:
         """All four in one."""
         return of_config(asdict(self))
 
@@ -53,7 +53,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, name: str, fingerprint: SweepFingerprint, blocks: int, *, fresh: bool) -> None:
-        self.path = folder / f"{name}_{fingerprint.whole[:_SHOWN]}.ndjson"
+        self.path = folder / f"{name}_{fingerprint.combined[:_SHOWN]}.ndjson"
         self.returns_path = self.path.with_suffix(".f32")
         self.job_path = self.path.with_suffix(".job")
         self.note = ""

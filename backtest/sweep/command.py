@@ -15,8 +15,8 @@ from backtest.sweep.settings import DIRECTIONS, ENGINES, SEARCHES, SweepSettings
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from backtest.param_sweep import SweepOutcome
     from backtest.run_request import RunRequest
+    from backtest.sweep.outcome import SweepOutcome
 
 _RANGE_MARKS: Final = (",", "..")
 
@@ -85,9 +85,9 @@ def parser() -> argparse.ArgumentParser:
 def _swept(chosen: argparse.Namespace) -> tuple[RunRequest, SweepOutcome]:
     from contextlib import ExitStack
 
-    from backtest.param_sweep import ParameterSweep
     from backtest.run_request import RunRequest
     from backtest.sweep.memory import bytes_of
+    from backtest.sweep.parameter_sweep import ParameterSweep
     from backtest.sweep.progress import say, shown
     from backtest.sweep.space import axis_of, plain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +12,9 @@ from backtest.compiled.engine import KernelRuns, run_kernels
 from backtest.compiled.market import KernelMarket
 from backtest.contracts import BacktestConfig
 from backtest.metrics.returns import UNBOUNDED, Floats, Ints, changes
+from backtest.sweep.job import SweepJob
 from backtest.sweep.memory import SAMPLES
 from backtest.sweep.returns import RETURN_COLUMNS, figures_of_rows
-
-if TYPE_CHECKING:
-    from backtest.sweep.job import SweepJob
 
 _PROFIT, _LOSS, _FACTOR = "gross_profit", "gross_loss", "profit_factor"
 

@@ -1,17 +1,17 @@
-"""What a worker needs to run sets of parameters, and how it travels: once, as a file that is mapped, not per task.
+"""The job of a sweep: all that its workers share. It travels once, as a file that is mapped, not with every task.
 
-``run_sets`` is the task. It takes the job itself (threads, Dask after scattering) or the ``JobFile`` that leads to it.
+``backtest.sweep.evaluation`` runs parameter sets of a job.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,20 +19,12 @@ from backtest.contracts import BacktestConfig
 from backtest.data.price_grid import derived_instrument
 from backtest.data.series import BarSeries
 from backtest.data.trade_tape import TradeTape
-from backtest.engine import BacktestEngine
 from backtest.engine.seats import Entrant
-from backtest.metrics import columns_of
-from backtest.metrics.returns import Floats, Ints, changes
-from backtest.sweep.returns import RETURN_COLUMNS, figures_of_rows
+from backtest.metrics.returns import Ints
 from backtest.sweep.space import ParamSet
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
 from risk.limits import RiskLimits
-
-if TYPE_CHECKING:
-    from backtest.sweep.compiled import CompiledSweep
-
-_LONGEST_ERROR: Final = 500  # characters that a row keeps
 
 
 class Numbered(NamedTuple):
@@ -84,70 +76,10 @@ class SweepJob:
         return found
 
     @cached_property
-    def kernel(self) -> CompiledSweep:
-        """What compiled runs share, made ready once."""
-        from backtest.sweep.compiled import CompiledSweep
-
-        return CompiledSweep.of(self)
-
-    @cached_property
     def instrument(self) -> Instrument:
         """What a compiled run trades."""
         symbol = self.config.symbol
         return self.instruments[symbol] if symbol in self.instruments else derived_instrument([self.series])
-
-    def evaluate(self, sets: Sequence[Numbered]) -> list[Outcome]:
-        """Run them; whatever one raises becomes its row."""
-        return self._compiled(sets) if self.compiled else [self._by_events(each) for each in sets]
-
-    def _params(self, values: ParamSet) -> dict[str, Any]:
-        return {**self.entrant.params, **dict(zip(self.names, values, strict=True))}
-
-    def _by_events(self, numbered: Numbered) -> Outcome:
-        params = self._params(numbered.values)
-        config, entrant = replace(self.config, params=params), replace(self.entrant, params=params)
-        try:
-            result = BacktestEngine(config, [entrant], self.data, self.instruments, self.limits).run()
-        except Exception as error:  # noqa: BLE001 — foreign code: one set that fails must not end the others
-            return Outcome(*numbered, {}, _said(error))
-        ts_ns, equity = columns_of(result.equity_curve)
-        figures = figures_of_rows(self._returns(ts_ns, equity, self.period_ends)[None, :])[0]
-        metrics = {
-            **result.metrics,
-            "final_equity": result.final_capital,
-            "fills": float(len(result.fills)),
-            "denied": float(result.denied),
-            **dict(zip(RETURN_COLUMNS, figures.tolist(), strict=True)),
-        }
-        if self.block_ends is None:
-            return Outcome(*numbered, metrics)
-        kept = self._returns(ts_ns, equity, self.block_ends).astype(np.float32).tobytes()
-        return Outcome(*numbered, metrics, returns=kept)
-
-    def _compiled(self, sets: Sequence[Numbered]) -> list[Outcome]:
-        try:
-            chunk = self.kernel.chunk([self._params(each.values) for each in sets])
-        except Exception as error:  # noqa: BLE001 — foreign code: a kernel that cannot be compiled fails in every row
-            return [Outcome(*each, {}, _said(error)) for each in sets]
-        found = []
-        for at, (each, row) in enumerate(zip(sets, chunk.metrics.tolist(), strict=True)):
-            if at in chunk.errors:
-                found.append(Outcome(*each, {}, _said(chunk.errors[at])))
-                continue
-            kept = b"" if chunk.returns is None else chunk.returns[at].tobytes()
-            found.append(Outcome(*each, dict(zip(chunk.columns, row, strict=True)), returns=kept))
-        return found
-
-    def _returns(self, ts_ns: Ints, equity: Floats, ends: Ints) -> Floats:
-        """From the capital at the start to the last end."""
-        start, at = self.config.initial_capital, np.searchsorted(ts_ns, ends, side="right") - 1
-        return changes(np.insert(np.where(at < 0, start, equity[at]), 0, start))
-
-
-def _said(error: Exception) -> str:
-    """An error as its row has it."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text[:_LONGEST_ERROR]
 
 
 @dataclass(frozen=True)
@@ -197,14 +129,3 @@ def pickled(job: SweepJob) -> tuple[bytes, list[memoryview]]:
             f"import, got {job.entrant.make!r}: {error}"
         ) from None
     return head, [column.raw() for column in columns]
-
-
-def run_sets(source: JobFile | SweepJob, sets: Sequence[Numbered]) -> list[Outcome]:
-    """The task of a worker."""
-    job = source if isinstance(source, SweepJob) else _read(source)
-    return job.evaluate(sets)
-
-
-@lru_cache(maxsize=1)
-def _read(source: JobFile) -> SweepJob:
-    return source.read()

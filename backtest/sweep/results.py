@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from backtest.metrics.returns import Floats
+from backtest.sweep.columns import is_count
 from backtest.sweep.job import Outcome
 from backtest.sweep.space import ParamSet
 from core.errors import ConfigError
@@ -20,15 +21,6 @@ HEADLINES: Final = (
     "profit_factor", "final_equity",
 )  # fmt: skip
 """The columns that come first, after the parameters."""
-LESS_IS_BETTER: Final = frozenset(
-    {"max_drawdown_pct", "max_drawdown_duration_days", "time_in_drawdown_pct", "ulcer_index", "volatility_annual_pct",
-     "longest_losing_streak", "fees_paid", "gross_loss", "denied", "turnover_annual", "turnover", "fills",
-     "returns_variance"}
-)  # fmt: skip
-"""Metrics of which the smallest is the best, unless told otherwise."""
-_COUNTS: Final = (
-    "num_trades", "wins", "fills", "denied", "returns_count", "longest_winning_streak", "longest_losing_streak",
-)  # fmt: skip
 _ROWS: Final = 256  # to begin with
 
 
@@ -104,7 +96,7 @@ class Results:
         taken = set(parameters)
         metrics: dict[str, Any] = {name: self.column(name) for name in self.columns if name not in taken}
         metrics.update(extra)
-        metrics.update({name: _whole(metrics[name]) for name in _COUNTS if name in metrics and name not in taken})
+        metrics.update({name: _integers(values) for name, values in metrics.items() if is_count(name)})
         ordered = [*(name for name in HEADLINES if name in metrics), *(n for n in metrics if n not in HEADLINES)]
         errors = {"error": [self.errors.get(number, "") for number in range(len(self.sets))]}
         return pd.DataFrame({**parameters, **{name: metrics[name] for name in ordered}, **errors})
@@ -127,8 +119,8 @@ def ranked(frame: pd.DataFrame, metric: str, *, maximize: bool) -> pd.DataFrame:
     return order.reset_index(drop=True)
 
 
-def _whole(values: Floats) -> Any:
-    """Counts as whole numbers, missing ones as such."""
+def _integers(values: Floats) -> Any:
+    """Counts as integers, missing ones as such."""
     import pandas as pd
 
     return pd.array(values).astype("Int64") if np.isnan(values).any() else values.astype(np.int64)

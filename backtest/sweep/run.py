@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from backtest.errors import RunInterruptedError
 from backtest.sweep.checkpoint import Checkpoint
-from backtest.sweep.job import Numbered, Outcome, run_sets
+from backtest.sweep.evaluation import run_sets
+from backtest.sweep.job import Numbered, Outcome
 from backtest.sweep.results import Results
 from backtest.sweep.search import Search
 from core.errors import FatalError
@@ -55,7 +56,7 @@ class SweepRun:
     """One sweep from the first set to the last.
 
     Args:
-        lanes: how many tasks the executor runs at once.
+        workers: how many tasks the executor runs at once.
         most: sets to a chunk at most.
         keep: told of every chunk that was run, before the checkpoint has it; perhaps again after a crash.
         watch: told how far it is, at least after every chunk.
@@ -69,7 +70,7 @@ class SweepRun:
         checkpoint: Checkpoint,
         objective: tuple[str, bool],
         *,
-        lanes: int,
+        workers: int,
         most: int,
         keep: Callable[[Iterable[Outcome]], None],
         watch: Callable[[Progress], None],
@@ -79,7 +80,7 @@ class SweepRun:
         self._results = results
         self._checkpoint = checkpoint
         self._objective, self._maximize = objective
-        self._lanes, self._most = lanes, most
+        self._workers, self._most = workers, most
         self._keep, self._watch, self._stop = keep, watch, stop
         self._best: float | None = None
         self._ran = 0
@@ -115,7 +116,7 @@ class SweepRun:
     def _evaluate(self, executor: Executor, source: Any, todo: Iterator[Numbered], left: int) -> None:
         pending: dict[Future[list[Outcome]], float] = {}
         while True:
-            while len(pending) < self._lanes + _QUEUED and (chunk := list(islice(todo, self._size(left)))):
+            while len(pending) < self._workers + _QUEUED and (chunk := list(islice(todo, self._size(left)))):
                 left -= len(chunk)
                 pending[executor.submit(run_sets, source, chunk)] = time.monotonic()
             if not pending:
@@ -143,7 +144,7 @@ class SweepRun:
     def _size(self, left: int) -> int:
         """Sets of the next chunk: about ``_CHUNK_S`` of work, and all workers busy to the end."""
         wanted = round(_CHUNK_S * self._per_s) if self._ran else _FIRST_CHUNK
-        fair = max(ceil(left / (2 * self._lanes)), round(_LEAST_S * self._per_s))
+        fair = max(ceil(left / (2 * self._workers)), round(_LEAST_S * self._per_s))
         return max(1, min(wanted, self._most, fair))
 
     def _judge(self, number: int) -> None:

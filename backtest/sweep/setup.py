@@ -16,14 +16,13 @@ from backtest.data.series import BarSeries
 from backtest.data.trade_tape import TradeTape
 from backtest.engine.seats import Entrant
 from backtest.metrics.returns import DAY_NS, Ints
+from backtest.run_request import RunRequest
 from backtest.sweep.checkpoint import SweepFingerprint
 from backtest.sweep.job import SweepJob
 from backtest.sweep.search import Search
 from backtest.sweep.settings import EngineChoice, SweepSettings
 from core.errors import ConfigError
-from core.instruments import Instruments
 from core.timeframes import timeframe_ns
-from risk.limits import RiskLimits
 
 _COMPILED: Final = "compiled engine: a kernel strategy, many sets in one call of machine code"
 _FASTER: Final = "about a hundred times faster"
@@ -39,24 +38,19 @@ class Obstacle(NamedTuple):
     remedy: str
 
 
-def job_of(
-    config: BacktestConfig,
-    entrant: Entrant,
-    data: Sequence[BarSeries | TradeTape],
-    instruments: Instruments,
-    limits: RiskLimits,
-    names: tuple[str, ...],
-    settings: SweepSettings,
-    sets: int,
-) -> tuple[SweepJob, str]:
-    """The job; and in which engine it runs, why, what would make it faster, what is less than asked for.
+def job_of(request: RunRequest, names: tuple[str, ...], settings: SweepSettings, sets: int) -> tuple[SweepJob, str]:
+    """The job of a run over so many sets of the parameters ``names``.
+
+    Returns:
+        The job, and a note: in which engine it runs, why, what would make it faster, what is less than asked for.
 
     Raises:
         ConfigError: a run or settings that do not fit.
     """
-    tapes, series = prepared(config, data)
-    given: tuple[BarSeries | TradeTape, ...] = tapes or tuple(map(_bare, series))
-    config = replace(config, params=entrant.params)
+    entrant = request.entrants[0]
+    tapes, series = prepared(request.config, request.data)
+    data: tuple[BarSeries | TradeTape, ...] = tapes or tuple(map(_bare, series))
+    config = replace(request.config, params=entrant.params)
     obstacles = _against_compiled(config, entrant, series, names)
     compiled = _chosen(settings.engine, obstacles)
     note = _COMPILED if compiled else _why_events(settings.engine, entrant, obstacles)
@@ -67,7 +61,7 @@ def job_of(
         blocks = _coarse(asked, sets, settings.memory)
         if len(blocks) < len(asked):
             note += f"; {len(blocks):,} returns a set are kept instead of {len(asked):,}, so that the memory holds them"
-    job = SweepJob(config, entrant, given, instruments, limits, compiled, names, ends, blocks)
+    job = SweepJob(config, entrant, data, request.instruments, request.limits, compiled, names, ends, blocks)
     return job, note
 
 

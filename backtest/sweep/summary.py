@@ -16,7 +16,7 @@ from backtest.sweep.neighbours import edges, heat_map, neighbours_median
 if TYPE_CHECKING:
     import pandas as pd
 
-    from backtest.param_sweep import SweepOutcome
+    from backtest.sweep.outcome import SweepOutcome
 
 _FEW_TRADES: Final = 30
 _LONELY: Final = 0.5  # of a good best value: its neighbours should reach this much

@@ -1,7 +1,7 @@
 """Every trial ever made of a strategy on some data: what a best result has to be deflated by.
 
-Who tries often enough finds something that looks good. The ledger counts, over all sweeps, so that nobody has to be
-honest by memory: one line per set of parameters, appended, never rewritten.
+Who tries often enough finds something that looks good. The trial log counts, over all sweeps, so that nobody has to
+be honest by memory: one line per set of parameters, appended, never rewritten.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import fcntl
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from backtest.sweep.job import Outcome, SweepJob
 
 _SHOWN: Final = 16  # characters of the checksum in the file's name
 
@@ -56,7 +59,23 @@ def key_of(params: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode(params, order="deterministic")
 
 
-class TrialLedger:
+def trial_of(job: SweepJob, outcome: Outcome, ts_ns: int, fingerprint: str) -> Trial:
+    """A set that came out, as the trial log keeps it."""
+    figures = outcome.metrics
+    return Trial(
+        params={**job.entrant.params, **dict(zip(job.names, outcome.values, strict=True))},
+        sharpe=figures["sharpe_per_period"],
+        count=int(figures["returns_count"]),
+        mean=figures["returns_mean"],
+        variance=figures["returns_variance"],
+        skew=figures["returns_skew"],
+        kurtosis=figures["returns_kurtosis"],
+        ts_ns=ts_ns,
+        fingerprint=fingerprint,
+    )
+
+
+class TrialLog:
     """``{strategy}_{data checksum}.ndjson`` in a folder.
 
     The latest line of a set of parameters is the valid one; a line that is torn, as by a crash, is passed over.
@@ -85,8 +104,8 @@ class TrialLedger:
         fresh: dict[bytes, Trial] = {}
         for trial in trials:
             key = trial.key
-            before = self._trials.get(key)
-            if before is None or before.figures != trial.figures:
+            earlier = self._trials.get(key)
+            if earlier is None or earlier.figures != trial.figures:
                 fresh[key] = trial
         if not fresh:
             return

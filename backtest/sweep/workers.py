@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from backtest.sweep.job import JobFile, SweepJob
+from backtest.sweep.evaluation import SetEvaluator
+from backtest.sweep.job import JobFile
 
 T = TypeVar("T")
 
@@ -75,22 +76,22 @@ def processes(count: int) -> Iterator[Executor]:
         raise
 
 
-def lanes_of(executor: Executor, default: int) -> int:
-    """How many tasks an executor runs at once, as far as it says."""
+def workers_of(executor: Executor, default: int) -> int:
+    """The number of tasks that an executor runs at once; ``default`` where it does not tell."""
     client = getattr(executor, "_client", None)
     if client is not None:
         return max(1, sum(map(int, client.nthreads().values())))
-    lanes: int = getattr(executor, "_max_workers", default)
-    return lanes
+    workers: int = getattr(executor, "_max_workers", default)
+    return workers
 
 
-def placed(executor: Executor, job: SweepJob, write: Callable[[], JobFile]) -> Any:
-    """The job where the executor's workers find it: itself for threads, sent once to each of Dask's, else as a file to
-    be mapped."""
+def placed(executor: Executor, evaluator: SetEvaluator, write: Callable[[], JobFile]) -> Any:
+    """The evaluator where the executor's workers find it: itself for threads, sent once to each of Dask's, else as
+    the file of its job, to be mapped."""
     client = getattr(executor, "_client", None)  # that of distributed's executor
     if client is not None:
-        return client.scatter(job, broadcast=True, hash=False)
-    return job if isinstance(executor, Here | ThreadPoolExecutor) else write()
+        return client.scatter(evaluator, broadcast=True, hash=False)
+    return evaluator if isinstance(executor, Here | ThreadPoolExecutor) else write()
 
 
 def _watch(watched: Connection) -> None:

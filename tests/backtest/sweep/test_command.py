@@ -73,7 +73,8 @@ def test_a_best_set_on_the_edge_and_few_trades_are_warned_of(
 ) -> None:
     arguments = [
         *("--strategy", "sma_cross_v1", "--symbol", ATOM, "--data", str(csv_of(tmp_path)), "--out", str(tmp_path)),
-        *("--param", "fast=3", "--param", "slow=60,90,120", "--workers", "0", "--objective", "num_trades", "--quiet"),
+        *("--param", "fast=3", "--param", "slow=60,90,120", "--workers", "0", "--objective", "num_trades"),
+        *("--direction", "maximize", "--quiet"),
     ]
     assert main(arguments) == 0
 
@@ -138,6 +139,7 @@ def test_both_engines_agree_on_a_kernel(tmp_path: Path) -> None:
         (("--memory", "lots"), "memory: expected a size such as 500MB or 2GB"),
         (("--memory", "1MB"), "memory: expected at least "),
         (("--objective", "sharp"), "metric: expected one of "),
+        (("--objective", "exposure_pct"), "neither more nor less of it is better in itself; give --direction"),
         (("--block", "7x", "--pbo"), "7x"),
     ],
 )

@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 
 from backtest.compiled.engine import run_kernel
 from backtest.compiled.market import KernelMarket
+from backtest.contracts import BacktestConfig
+from backtest.data.series import BarSeries
 from backtest.engine.seats import Entrant
 from backtest.metrics.returns import changes, excess_kurtosis, ratio, sharpe_ratio, skew, spread
 from backtest.param_sweep import ParameterSweep
-from backtest.sweep.compiled import marked
+from backtest.run_request import RunRequest
+from backtest.sweep.compiled import CompiledSweep, marked
+from backtest.sweep.evaluation import SetEvaluator
 from backtest.sweep.job import Numbered, Outcome, SweepJob
 from backtest.sweep.memory import Load, planned
 from backtest.sweep.returns import RETURN_COLUMNS, figures_of_rows
@@ -40,18 +44,29 @@ NAMES = ("fast", "slow")
 
 def job(minutes: int = 30, block: str | None = "4h", **changed: Any) -> SweepJob:
     bars = bars_of(WALK[: 3_000 if minutes > 1 else 400], minutes=minutes)
-    entrant = Entrant("sma_cross_kernel_v1", SmaCross, (SYMBOL,), {"qty": 2.0})
-    found, _ = job_of(
-        config_of({}, slippage_bps=2.0, **changed), entrant, [bars], Instruments([SMALL]), RiskLimits.of(RiskConfig()),
-        NAMES, SweepSettings(block=block), len(SETS),
-    )  # fmt: skip
-    assert found.compiled
-    return found
+    request = request_of(config_of({}, slippage_bps=2.0, **changed), bars)
+    compiled, _ = job_of(request, NAMES, SweepSettings(block=block), len(SETS))
+    assert compiled.compiled
+    return compiled
+
+
+def request_of(config: BacktestConfig, bars: BarSeries) -> RunRequest:
+    return RunRequest(
+        config=config,
+        data=(bars,),
+        entrants=(Entrant("sma_cross_kernel_v1", SmaCross, (SYMBOL,), {"qty": 2.0}),),
+        instruments=Instruments([SMALL]),
+        limits=RiskLimits.of(RiskConfig()),
+        name="test",
+        folder=Path(),
+    )
 
 
 def outcomes(of: SweepJob, at_once: int) -> list[Outcome]:
+    evaluator = SetEvaluator(of)
     numbered = [Numbered(number, values) for number, values in enumerate(SETS)]
-    return [each for at in range(0, len(SETS), at_once) for each in of.evaluate(numbered[at : at + at_once])]
+    chunks = (evaluator.evaluate(numbered[at : at + at_once]) for at in range(0, len(SETS), at_once))
+    return [outcome for chunk in chunks for outcome in chunk]
 
 
 @pytest.mark.parametrize("minutes", [1, 30], ids=["returns of bars", "returns of days"])
@@ -89,12 +104,9 @@ def _figures(returns: Any) -> list[float]:
 def test_a_sweep_over_a_part_of_the_time_gives_what_single_runs_over_it_give() -> None:
     bars = bars_of(WALK, minutes=30)
     config = replace(config_of({}), start_ts=int(bars.ts_open[700]), end_ts=int(bars.ts_open[2_500]))
-    sweep, _ = job_of(
-        config, Entrant("sma_cross_kernel_v1", SmaCross, (SYMBOL,), {"qty": 2.0}), [bars], Instruments([SMALL]),
-        RiskLimits.of(RiskConfig()), NAMES, SweepSettings(), len(SETS),
-    )  # fmt: skip
+    sweep, _ = job_of(request_of(config, bars), NAMES, SweepSettings(), len(SETS))
 
-    assert sweep.kernel.warm()
+    assert CompiledSweep.of(sweep).warm()
     for _, values, metrics, error, _ in outcomes(sweep, 7):
         run = run_kernel(SmaCross, {"qty": 2.0, **dict(zip(NAMES, values, strict=True))}, bars, config, SMALL)
         assert (error, len(run.market)) == ("", 1_800)
@@ -217,7 +229,7 @@ def test_a_compiled_sweep_that_lost_its_last_chunk_goes_on(tmp_path: Path) -> No
 def test_a_kernel_that_is_compiled_needs_no_room_for_its_compiler() -> None:
     cold, warm = (Load(1_000, 10_000, compiled=True, blocks=0, marks=40, warm=each) for each in (False, True))
 
-    assert job().kernel.warm()
+    assert CompiledSweep.of(job()).warm()
     assert cold.shared - warm.shared == 100 * 10**6
     assert planned(warm, 4, 320 * 10**6, 250 * 10**6).workers == 4
     with pytest.raises(ConfigError, match="memory: expected at least"):
@@ -230,10 +242,10 @@ def test_a_kernel_that_cannot_run_at_all_fails_in_every_row(tmp_path: Path) -> N
 
     sweep = job()
     object.__setattr__(sweep, "data", (_with_closes(bars, off_grid),))
-    found = sweep.evaluate([Numbered(0, (2, 20)), Numbered(1, (3, 20))])
+    failures = SetEvaluator(sweep).evaluate([Numbered(0, (2, 20)), Numbered(1, (3, 20))])
 
-    assert [each.number for each in found] == [0, 1]
-    assert all(each.error for each in found)
+    assert [outcome.number for outcome in failures] == [0, 1]
+    assert all(outcome.error for outcome in failures)
 
 
 def _with_closes(bars: Any, closes: Any) -> Any:

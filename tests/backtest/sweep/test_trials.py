@@ -1,4 +1,4 @@
-"""The ledger of trials counts every set that was ever tried, once."""
+"""The trial_log of trials counts every set that was ever tried, once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backtest.sweep.trials import Trial, TrialLedger
+from backtest.sweep.trials import Trial, TrialLog
 from core.errors import ConfigError
 from tests.backtest.sweep.test_param_sweep import sweep_of
 
@@ -21,46 +21,46 @@ def trial(sharpe: float = 0.1, **params: object) -> Trial:
 
 
 def test_a_set_counts_once_however_it_is_written_and_however_often_it_runs(tmp_path: Path) -> None:
-    ledger = TrialLedger(tmp_path, "cross", "c" * 64)
-    ledger.add([trial(fast=1, slow=2), trial(slow=2, fast=1), trial(fast=1, slow=3)])
-    ledger.add([trial(fast=1, slow=2)])
+    trial_log = TrialLog(tmp_path, "cross", "c" * 64)
+    trial_log.add([trial(fast=1, slow=2), trial(slow=2, fast=1), trial(fast=1, slow=3)])
+    trial_log.add([trial(fast=1, slow=2)])
 
-    assert len(ledger) == len(TrialLedger(tmp_path, "cross", "c" * 64)) == 2
-    assert len(ledger.path.read_bytes().splitlines()) == 2
+    assert len(trial_log) == len(TrialLog(tmp_path, "cross", "c" * 64)) == 2
+    assert len(trial_log.path.read_bytes().splitlines()) == 2
 
 
 def test_a_set_that_comes_out_otherwise_replaces_what_was_known(tmp_path: Path) -> None:
-    ledger = TrialLedger(tmp_path, "cross", "c" * 64)
-    ledger.add([trial(0.1, fast=1)])
-    ledger.add([trial(0.2, fast=1)])
+    trial_log = TrialLog(tmp_path, "cross", "c" * 64)
+    trial_log.add([trial(0.1, fast=1)])
+    trial_log.add([trial(0.2, fast=1)])
 
-    assert TrialLedger(tmp_path, "cross", "c" * 64).sharpes() == [0.2]
+    assert TrialLog(tmp_path, "cross", "c" * 64).sharpes() == [0.2]
 
 
 def test_other_data_is_another_ledger(tmp_path: Path) -> None:
-    TrialLedger(tmp_path, "cross", "a" * 64).add([trial(fast=1)])
-    assert len(TrialLedger(tmp_path, "cross", "b" * 64)) == 0
+    TrialLog(tmp_path, "cross", "a" * 64).add([trial(fast=1)])
+    assert len(TrialLog(tmp_path, "cross", "b" * 64)) == 0
 
 
 def test_a_torn_line_is_passed_over_and_spoils_no_other(tmp_path: Path) -> None:
-    ledger = TrialLedger(tmp_path, "cross", "c" * 64)
-    ledger.add([trial(fast=1), trial(fast=2)])
-    ledger.path.write_bytes(ledger.path.read_bytes()[:-20])
+    trial_log = TrialLog(tmp_path, "cross", "c" * 64)
+    trial_log.add([trial(fast=1), trial(fast=2)])
+    trial_log.path.write_bytes(trial_log.path.read_bytes()[:-20])
 
-    after = TrialLedger(tmp_path, "cross", "c" * 64)
+    after = TrialLog(tmp_path, "cross", "c" * 64)
     assert len(after) == 1
     after.add([trial(fast=3)])
-    assert [t.params for t in TrialLedger(tmp_path, "cross", "c" * 64).trials] == [{"fast": 1}, {"fast": 3}]
+    assert [t.params for t in TrialLog(tmp_path, "cross", "c" * 64).trials] == [{"fast": 1}, {"fast": 3}]
 
 
 def test_a_strategy_id_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
-    assert TrialLedger(tmp_path, "../../evil", "c" * 64).path.parent == tmp_path
+    assert TrialLog(tmp_path, "../../evil", "c" * 64).path.parent == tmp_path
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="expected a place to keep trials in"):
-        TrialLedger(tmp_path / "file", "cross", "c" * 64).add([trial(fast=1)])
+        TrialLog(tmp_path / "file", "cross", "c" * 64).add([trial(fast=1)])
 
 
 def test_every_sweep_on_the_same_data_deflates_the_next(tmp_path: Path) -> None:
