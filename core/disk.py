@@ -1,6 +1,7 @@
 """The calls by which journals and ledgers reach the disk, in one place, so that a rehearsal can make them fail.
 
-Reading needs no such place: what is read is checked against its hashes.
+Reading needs no such place: what is read is checked against its hashes. Files and folders that are made here belong to
+the daemon's user alone: ledgers and journals name positions, orders and money.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-_MODE: Final = 0o644
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
 _PROBE_BYTES: Final = 4096
 
 
@@ -18,8 +20,8 @@ class Disk:
     """The operating system's disk. Every method raises OSError as the system does."""
 
     def open(self, path: Path, flags: int) -> int:
-        """Open a file and return its descriptor."""
-        return os.open(path, flags | os.O_CLOEXEC, _MODE)
+        """Open a file and return its descriptor. One that is made is its owner's alone."""
+        return open_private(path, flags)
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -78,11 +80,52 @@ class Disk:
 OS_DISK: Final = Disk()
 
 
+def open_private(path: Path, flags: int) -> int:
+    """Open a file and return its descriptor. One that is made has mode 600, whatever the umask; another keeps its own.
+
+    Raises:
+        OSError: as ``os.open`` does.
+    """
+    flags |= os.O_CLOEXEC
+    if not flags & os.O_CREAT:
+        return os.open(path, flags)
+    while True:
+        try:
+            fd = os.open(path, flags | os.O_EXCL, PRIVATE_FILE)
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+        else:
+            os.fchmod(fd, PRIVATE_FILE)  # a umask may have taken the owner's own rights
+            return fd
+        try:
+            return os.open(path, flags & ~os.O_CREAT)
+        except FileNotFoundError:
+            continue  # removed or renamed this moment
+
+
+def make_private_folders(path: Path) -> None:
+    """Make a folder and those above it, each with mode 700, whatever the umask; folders that exist keep theirs.
+
+    Raises:
+        OSError: as ``os.mkdir`` does.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(PRIVATE_FOLDER)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            folder.chmod(PRIVATE_FOLDER)
+
+
 def can_write(path: Path, disk: Disk = OS_DISK) -> bool:
     """Whether ``path`` can be opened for appending, and its folder takes a few kilobytes and syncs them."""
     probe = path.with_name(f"{path.name}.probe")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folders(path.parent)
         disk.close(disk.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT))
         fd = disk.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:

@@ -10,14 +10,16 @@ import fcntl
 import gzip
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from core.clock import NS_PER_S
+from core.disk import open_private
 from core.errors import FencedError, JournalWriteError
 from core.journal import files as journal_files
 from core.journal.files import GZ, UNREADABLE, ClosedFile
@@ -97,7 +99,8 @@ def _compress(plain: Path) -> Path:
         content = _write_gzip(plain, temporary)
         if _digest_gzip(temporary) != content:
             raise OSError(f"{temporary.name} does not read back as {plain.name}")
-        _write_durably(_checksum_path(target), f"{_digest(temporary)}  {target.name}\n".encode())
+        checksum = f"{_digest(temporary)}  {target.name}\n".encode()
+        _write_durably(_checksum_path(target), checksum, _mode_of(plain))
         temporary.rename(target)
         journal_files.sync_folder(plain.parent)
         plain.unlink()
@@ -110,7 +113,7 @@ def _compress(plain: Path) -> Path:
 def _write_gzip(plain: Path, target: Path) -> str:
     """Compress and sync; the SHA-256 of the content."""
     digest = hashlib.sha256()
-    with plain.open("rb") as source, target.open("wb") as raw:
+    with plain.open("rb") as source, _open_new(target, _mode_of(plain)) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=raw, mtime=0) as packed:
             while chunk := source.read(_CHUNK):
                 digest.update(chunk)
@@ -120,9 +123,21 @@ def _write_gzip(plain: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def _mode_of(path: Path) -> int:
+    """The permissions of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _open_new(path: Path, mode: int) -> IO[bytes]:
+    """A file to write, emptied, with the given permissions from before its first byte."""
+    fd = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.fchmod(fd, mode)
+    return os.fdopen(fd, "wb")
+
+
+def _write_durably(path: Path, data: bytes, mode: int) -> None:
     temporary = path.with_name(path.name + _TEMPORARY)
-    with temporary.open("wb") as file:
+    with _open_new(temporary, mode) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

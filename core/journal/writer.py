@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from core.clock import NS_PER_DAY
-from core.disk import OS_DISK, Disk
+from core.disk import OS_DISK, Disk, make_private_folders
 from core.errors import ConfigError, ContractError, JournalWriteError
 from core.journal import files as journal_files
 from core.journal.append_file import AppendFile, append_durably
@@ -74,7 +74,7 @@ class NdjsonJournal:
                 f"expected {{stream}}.ndjson, the date is added on rotation"
             )
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folders(self.path.parent)
             self._file.open()
             self._last_line = self._repair()
             self._rotated = journal_files.closed_files(self.path.parent, journal_files.stream_of(self.path))
