@@ -19,6 +19,7 @@ from core.service.host import ComponentHost
 from core.service.launch import assemble
 from core.topics import Delivery
 from tests.support.fleet_config import config_in
+from tests.support.waiting import other_tasks
 
 BTC = "BTC/USDT"
 T0 = 1_700_000_000_000_000_000
@@ -48,7 +49,7 @@ async def daemons(folder: Path) -> AsyncIterator[MemoryBus]:
     async with asyncio.TaskGroup() as running:
         for host in hosts:
             running.create_task(serve(host, bus))
-        await asyncio.sleep(0)  # both subscribe
+        await other_tasks()  # both subscribe
         yield bus
         await bus.close()
     for host in hosts:
@@ -68,7 +69,7 @@ async def test_an_intent_becomes_decision_order_fill_and_position(tmp_path: Path
     async with daemons(tmp_path) as bus:
         wanted = (RiskDecision, OrderEvent, FillEvent, PositionSnapshot)
         coming = [asyncio.create_task(first(bus, contract)) for contract in wanted]
-        await asyncio.sleep(0)
+        await other_tasks()
         await bus.publish_json(f"md.trades.{BTC}", TRADE.to_dict())
         await ask(bus, INTENT)
         decision, order, fill, position = await asyncio.gather(*coming)
@@ -86,7 +87,7 @@ async def test_an_intent_becomes_decision_order_fill_and_position(tmp_path: Path
 async def test_a_denied_intent_goes_no_further(tmp_path: Path) -> None:
     async with daemons(tmp_path) as bus:
         coming = asyncio.create_task(first(bus, RiskDecision))
-        await asyncio.sleep(0)
+        await other_tasks()
         await bus.publish_json(f"md.trades.{BTC}", TRADE.to_dict())
         await ask(bus, replace(INTENT, qty=1.0))
         decision = await coming

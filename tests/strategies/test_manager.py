@@ -36,6 +36,7 @@ from tests.support.strategy_cases import (
     strategy_in,
     trade,
 )
+from tests.support.waiting import other_tasks
 
 
 class SellsThenCancels(StrategyBase):
@@ -68,7 +69,7 @@ async def test_a_loaded_strategy_answers_an_event_on_the_bus_with_an_intent_on_t
     await manager.load({"strategies": [entry(BuysEachTrade, id="a")]})
     intents = bus.subscribe("strat.intent")
     running = asyncio.create_task(manager.run())
-    await asyncio.sleep(0)
+    await other_tasks()
 
     await bus.publish_json(f"md.trades.{SYMBOL}", trade().to_dict())
     payload = await anext(intents)
@@ -84,7 +85,7 @@ async def test_a_malformed_message_on_the_bus_is_counted_and_the_next_one_is_ans
     await manager.load({"strategies": [entry(BuysEachTrade, id="a")]})
     intents = bus.subscribe("strat.intent")
     running = asyncio.create_task(manager.run())
-    await asyncio.sleep(0)
+    await other_tasks()
 
     bus._to_plain(f"md.trades.{SYMBOL}", {"symbol": SYMBOL, "price": -1})
     bus._to_plain(f"md.trades.{SYMBOL}", trade().to_dict() | {"_producer": "md_ingest", "_seq": 2})

@@ -15,6 +15,7 @@ from core.contracts import OrderIntent, TradeEvent
 from core.market.capture import Recording, RecordingReader
 from tests.conftest import ROOT
 from tests.support.strategy_cases import filled_at_once, trade
+from tests.support.waiting import other_tasks
 
 BREAKOUT: dict[str, Any] = {
     "id": "breakout",
@@ -50,7 +51,7 @@ async def test_trades_on_the_bus_become_intents_on_the_bus() -> None:
     manager = build(configured(BREAKOUT), bus)
     intents = bus.subscribe("strat.intent")
     running = asyncio.create_task(manager.run())
-    await asyncio.sleep(0)
+    await other_tasks()
 
     for number, price in enumerate([7.0] * 5 + [7.5], 1):
         await bus.publish_json("md.trades.ATOM/USDT", trade(number, price).to_dict())

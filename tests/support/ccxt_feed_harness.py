@@ -21,6 +21,7 @@ from core.instruments import Instrument, Instruments
 from core.market.ingest import MarketDataIngest
 from core.market.sequence import BackfillRequest
 from core.retry import BackoffPolicy
+from tests.support.waiting import until, within
 
 SYMBOL = "BTC/USDT"
 TRADES = "btcusdt@trade"
@@ -32,9 +33,7 @@ FAST = BackoffPolicy(initial_s=0.02, cap_s=0.1, healthy_after_s=60.0)
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait, with a limit, for what no event announces."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110  # nothing tells
-            await asyncio.sleep(GLANCE_S)
+    await until(condition, PATIENCE_S, glance_s=GLANCE_S)
 
 
 class Venue:
@@ -110,7 +109,7 @@ class Run:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds; raises what the feed failed with."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with within(PATIENCE_S):
             while not condition():
                 if self.failure is not None:
                     raise self.failure
@@ -124,7 +123,7 @@ class Run:
 
     async def moving(self, condition: Callable[[], bool]) -> None:
         """As ``until``, while the market quotes."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with within(PATIENCE_S):
             while not condition():
                 self.venue.quote()
                 await self.changed()

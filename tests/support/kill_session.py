@@ -25,12 +25,14 @@ from tests.support.kill_server import KillableServer
 from tests.support.kill_streams import stream_faults
 from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import spare_port
+from tests.support.waiting import Deadline, patience, pause
 
 READY_S: Final = 120.0  # in which a daemon that was killed has to be back: a loaded machine is no failure
 CRASH_S: Final = 120.0  # in which a named place has to be passed under load
 HUNT_S: Final = 2.0  # in which work for the target is waited for
 SETTLE_S: Final = 120.0
 _POLL_S: Final = 0.005
+_REST_POLL_S: Final = 0.1
 _LOOK_S: Final = 0.000_2
 _SAID: Final = b'"events":[{'  # in a transaction that answered something
 EVERYONE: Final = (*DAEMONS, FEED)
@@ -139,7 +141,7 @@ class KillSession:
     # ---- the strikes
 
     def _suffer(self, strike: Strike) -> None:
-        time.sleep(strike.pause_s)
+        pause(strike.pause_s)
         if strike.hunted:
             self._await_work(UPSTREAM.get(strike.target, LEDGERED))
         struck = Struck(strike, time.monotonic() - self._started, sizes_now(self.fleet.ledgers))
@@ -150,7 +152,7 @@ class KillSession:
 
     def _kill(self, strike: Strike, struck: Struck) -> None:
         self.fleet.kill(strike.target)
-        time.sleep(strike.down_s)
+        pause(strike.down_s)
         self._start_again(struck, strike.target)
 
     def _kill_all(self, strike: Strike, struck: Struck) -> None:
@@ -163,7 +165,7 @@ class KillSession:
     def _kill_both(self, strike: Strike, struck: Struck) -> None:
         self._server.kill()
         self.fleet.kill(strike.target)
-        time.sleep(strike.down_s)
+        pause(strike.down_s)
         self._server.start()
         self._start_again(struck, strike.target)
 
@@ -174,7 +176,7 @@ class KillSession:
             self._end_well(name)
             self._arm(strike)
         try:
-            code = self.fleet.running[name].wait(CRASH_S)
+            code = self.fleet.running[name].wait(patience(CRASH_S))
         except subprocess.TimeoutExpired:
             raise NotOverItError(f"{strike}: the place was not passed in {CRASH_S:g} s") from None
         if code != -signal.SIGKILL:
@@ -192,13 +194,13 @@ class KillSession:
 
     def _kill_server(self, strike: Strike, struck: Struck) -> None:
         self._server.kill()
-        time.sleep(strike.down_s)
+        pause(strike.down_s)
         self._server.start()
 
     def _forget(self, strike: Strike, struck: Struck) -> None:
         """What a machine that loses power costs a server which syncs every second: the end of its file."""
         kept = self._server.written()
-        time.sleep(strike.down_s)
+        pause(strike.down_s)
         struck.sizes = sizes_now(self.fleet.ledgers)
         self._server.kill()
         self._server.cut(kept)
@@ -207,13 +209,13 @@ class KillSession:
     def _freeze(self, strike: Strike, struck: Struck) -> None:
         process = self.fleet.running[strike.target]
         process.send_signal(signal.SIGSTOP)
-        time.sleep(strike.down_s)
+        pause(strike.down_s)
         process.send_signal(signal.SIGCONT)
         self._await_ready(struck, {strike.target: time.monotonic()})
 
     def _freeze_server(self, strike: Strike, struck: Struck) -> None:
         self._server.stop_now()
-        time.sleep(strike.down_s)
+        pause(strike.down_s)
         self._server.resume()
 
     def _empty(self, strike: Strike, struck: Struck) -> None:
@@ -225,7 +227,7 @@ class KillSession:
         first.send_signal(signal.SIGSTOP)
         second = self.fleet.spawn(strike.target, spare_port(), module=self._modules.get(strike.target, ()))
         try:
-            code = second.wait(READY_S)
+            code = second.wait(patience(READY_S))
         except subprocess.TimeoutExpired:
             code = None
         finally:
@@ -253,19 +255,18 @@ class KillSession:
         self._await_ready(struck, {name: self._start(name) for name in names})
 
     def _await_ready(self, struck: Struck | None, begun: Mapping[str, float]) -> None:
-        waiting_for = dict(begun)
+        waiting_for, deadline = dict(begun), Deadline(READY_S)
         while waiting_for:
             for name, since in list(waiting_for.items()):
-                taken = time.monotonic() - since
                 if self._look_after(name):
                     del waiting_for[name]  # it was to crash, and was quicker than we are
                 elif self.fleet.health(name).get("ready", False):
                     del waiting_for[name]
                     if struck is not None:
                         struck.recovered_ms.append((name, 1000 * (time.monotonic() - since)))
-                elif taken > READY_S:
-                    raise NotOverItError(f"{name} is not ready after {READY_S:g} s\n{self._last_words(name)}")
-            time.sleep(_POLL_S)
+                elif deadline.passed:
+                    raise NotOverItError(f"{name} is not ready after {deadline}\n{self._last_words(name)}")
+            pause(_POLL_S)
 
     def _all_ready(self, strike: Strike) -> None:
         """Everybody else is still there and found its way back to the server."""
@@ -291,13 +292,13 @@ class KillSession:
                 stack.enter_context(ledger).seek(0, os.SEEK_END)
             deadline = time.monotonic() + HUNT_S
             while time.monotonic() < deadline and not any(_SAID in ledger.read() for ledger in ledgers):
-                time.sleep(_LOOK_S)
+                pause(_LOOK_S)
 
     def _end_well(self, name: str) -> None:
         process = self.fleet.running[name]
         process.terminate()
         try:
-            code = process.wait(READY_S)
+            code = process.wait(patience(READY_S))
         except subprocess.TimeoutExpired:
             raise NotOverItError(f"{name} did not end in {READY_S:g} s when told to") from None
         if code != 0:
@@ -305,13 +306,13 @@ class KillSession:
 
     def _come_to_rest(self) -> None:
         self._end_well(FEED)
-        run, deadline = self.fleet.folder, time.monotonic() + self._settle_s
+        run, deadline = self.fleet.folder, Deadline(self._settle_s)
         while left := waiting(run):
             for name in DAEMONS:
                 self._look_after(name)
-            if time.monotonic() > deadline:
-                raise NotOverItError(f"not at rest after {self._settle_s:g} s, {len(left)} messages wait: {left[:3]}")
-            time.sleep(0.1)
+            if deadline.passed:
+                raise NotOverItError(f"not at rest after {deadline}, {len(left)} messages wait: {left[:3]}")
+            pause(_REST_POLL_S)
         self._outcome.violations += stream_faults(self._server.url, run)
         for name in DAEMONS:
             self._end_well(name)

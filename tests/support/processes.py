@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +17,7 @@ from urllib.request import urlopen
 from core.daemons import BEHIND_THE_FEED
 from tests.conftest import ROOT
 from tests.support.redis_server import spare_port
+from tests.support.waiting import DEFAULT_LIMIT_S, patience, wait_until
 
 DAEMONS = BEHIND_THE_FEED
 
@@ -73,13 +73,13 @@ class Processes:
             )  # fmt: skip
 
     def url(self, name: str) -> str:
-        """Where a daemon answers."""
+        """The address of a daemon's health server."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
     def health(self, name: str) -> dict[str, Any]:
-        """What a daemon says of itself; empty while it does not answer."""
+        """The report of a daemon; empty while it does not answer."""
         try:
-            with urlopen(f"{self.url(name)}/health", timeout=2) as answer:
+            with urlopen(f"{self.url(name)}/health", timeout=patience(2)) as answer:
                 report: dict[str, Any] = json.load(answer)
         except HTTPError as error:  # it answers, and says that it is not ready
             with error:
@@ -105,15 +105,17 @@ class Processes:
         self.running[name].wait()
 
     def stderr(self, name: str) -> str:
-        """What a daemon said."""
+        """Everything that a daemon has printed so far."""
         return (self.folder / f"{name}.stderr").read_text()
 
-    def wait(self, name: str, timeout_s: float = 60.0) -> int:
+    def wait(self, name: str, limit_s: float = DEFAULT_LIMIT_S) -> int:
         """The exit code of a daemon that ends by itself."""
+        process = self.running[name]
         try:
-            return self.running[name].wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{name} did not end in {timeout_s} s:\n{self.stderr(name)[-3000:]}") from None
+            wait_until(lambda: process.poll() is not None, limit_s, f"the end of {name}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.stderr(name)[-3000:]}") from None
+        return process.wait()
 
     def stop(self) -> dict[str, int]:
         """Ask every daemon to end; the exit codes."""
@@ -130,11 +132,3 @@ class Processes:
             if process.poll() is None:
                 process.kill()
             process.wait()
-
-
-def wait_until(holds: Callable[[], object], timeout_s: float = 60.0, what: str = "the condition") -> None:
-    """Wait for a condition of the outside world: processes have no clock that a test could drive."""
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: did not come true in {timeout_s} s"
-        time.sleep(0.02)

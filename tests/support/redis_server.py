@@ -12,19 +12,19 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, get_args
 
 from scripts.run_redis import Flavour, server_binary
+from tests.support.waiting import patience, wait_until
 
 FLAVOURS: Final[tuple[Flavour, ...]] = get_args(Flavour)
 
 _HOST: Final = "127.0.0.1"
-_READY_TIMEOUT_S: Final = 20.0
-_STOP_TIMEOUT_S: Final = 10.0
-_ANSWER_TIMEOUT_S: Final = 5.0
+_READY_LIMIT_S: Final = 20.0
+_STOP_LIMIT_S: Final = 10.0
+_ANSWER_LIMIT_S: Final = 5.0
 _POLL_S: Final = 0.01
 _PORT_ATTEMPTS: Final = 5
 
@@ -151,7 +151,7 @@ class RedisServer:
             ServerError: the server answered with an error.
             OSError: nobody answers.
         """
-        with socket.create_connection((self.host, self.port), timeout=_ANSWER_TIMEOUT_S) as connection:
+        with socket.create_connection((self.host, self.port), timeout=patience(_ANSWER_LIMIT_S)) as connection:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             with connection.makefile("rb") as answer:
                 line = answer.readline().decode().rstrip("\r\n")
@@ -200,16 +200,20 @@ class RedisServer:
         ]
 
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + _READY_TIMEOUT_S
-        while time.monotonic() < deadline:
-            if self._process is not None and self._process.poll() is not None:
-                raise ServerError(f"{self.flavour} server ended with {self._process.returncode}:\n{self.log}")
+        process = self._process
+
+        def ready() -> bool:
+            if process is not None and process.poll() is not None:
+                raise ServerError(f"{self.flavour} server ended with {process.returncode}:\n{self.log}")
             # ServerError here is "LOADING": it is there, and reading what it kept.
             with contextlib.suppress(OSError, ServerError):
-                if self.command("PING") == "PONG" and self._owns_port():
-                    return
-            time.sleep(_POLL_S)
-        raise ServerError(f"{self.flavour} server not ready after {_READY_TIMEOUT_S} s:\n{self.log}")
+                return self.command("PING") == "PONG" and self._owns_port()
+            return False
+
+        try:
+            wait_until(ready, _READY_LIMIT_S, "an answer", _POLL_S)
+        except AssertionError as error:
+            raise ServerError(f"{self.flavour} server: {error}:\n{self.log}") from None
 
     def _owns_port(self) -> bool:
         """Whether the one who answers is ours: another server may hold the port while ours still fails."""
@@ -223,7 +227,7 @@ class RedisServer:
             process.send_signal(how)
             process.send_signal(signal.SIGCONT)  # a frozen one takes no SIGTERM
         try:
-            process.wait(_STOP_TIMEOUT_S)
+            process.wait(patience(_STOP_LIMIT_S))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

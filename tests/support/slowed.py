@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-import time
 from typing import Any
 
 from core.bus import RedisBus
 from core.contracts import Contract, TradeEvent
 from core.service.daemon import Service
 from core.service.host import ComponentHost
+from tests.support.waiting import pause
 
 
 def slow_down(seconds: float, room: int) -> None:
@@ -26,7 +26,7 @@ def slow_down(seconds: float, room: int) -> None:
         nonlocal taken
         if isinstance(event, TradeEvent):
             taken += 1
-            time.sleep(seconds)
+            pause(seconds)
         return answer(self, event)
 
     ComponentHost._answer = slowly  # type: ignore[method-assign]

@@ -19,9 +19,9 @@ from typing import Final, Self
 import psutil  # type: ignore[import-untyped]  # ships no types
 
 from tests.conftest import ROOT
-from tests.support.processes import wait_until
+from tests.support.waiting import patience, wait_until
 
-PATIENCE_S: Final = 50.0
+LIMIT_S: Final = 60.0
 _LEFT_OUT: Final = ("var", ".*", "*.egg-info", "build", "dist")
 _OF_OUR_CALLER: Final = ("NJORD_", "MAKE", "MFLAGS", "PYTEST_", "PYTHONPATH", "COLUMNS")
 _NO_SET_UP: Final = ("-o", "install", "-o", "runtime")
@@ -49,8 +49,8 @@ class TypedCommands:
     def run(self, command: str, *more: str, status: int = 0) -> str:
         """Type a command, expect its exit status, return what it printed."""
         done = subprocess.run(
-            _words(command, more), cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL, timeout=PATIENCE_S,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            _words(command, more), cwd=self.folder, env=self.environ, stdin=subprocess.DEVNULL,
+            timeout=patience(LIMIT_S), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == status, done.stdout
         return done.stdout
@@ -86,11 +86,11 @@ class Running:
         def ready() -> bool:
             assert self._process.poll() is None, self.output
             url = f"http://127.0.0.1:{port}/health/readiness"
-            with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            with suppress(OSError), urllib.request.urlopen(url, timeout=patience(5)) as answer:
                 return bool(answer.status == 200)
             return False
 
-        wait_until(ready, PATIENCE_S)
+        wait_until(ready, LIMIT_S)
 
     def until(self, file: Path, pattern: str) -> None:
         """Wait until there is a file that is not empty."""
@@ -99,7 +99,7 @@ class Running:
             assert self._process.poll() is None, self.output
             return any(path.stat().st_size for path in file.glob(pattern))
 
-        wait_until(written, PATIENCE_S)
+        wait_until(written, LIMIT_S)
 
     def until_said(self, text: str) -> None:
         """Wait until it has printed something."""
@@ -108,7 +108,7 @@ class Running:
             assert self._process.poll() is None or text in self.output, self.output
             return text in self.output
 
-        wait_until(said, PATIENCE_S)
+        wait_until(said, LIMIT_S)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Signal the command itself, not the ``make`` around it; the exit status of the whole."""
@@ -117,7 +117,7 @@ class Running:
 
     def wait(self) -> int:
         """The exit status of a command that ends by itself."""
-        return self._process.wait(PATIENCE_S)
+        return self._process.wait(patience(LIMIT_S))
 
     def _innermost(self) -> psutil.Process:
         process = psutil.Process(self._process.pid)

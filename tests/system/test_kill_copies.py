@@ -13,8 +13,9 @@ from tests.support.fleet_config import busy_installation
 from tests.support.invariants import assert_hold, waiting
 from tests.support.kill_server import KillableServer
 from tests.support.kill_streams import stream_faults
-from tests.support.processes import DAEMONS, Processes, wait_until
+from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import spare_port
+from tests.support.waiting import patience, wait_until
 
 pytestmark = pytest.mark.timeout(600)
 FEED = ("--feed", "synthetic:11:600", "--speed", "10x")
@@ -42,7 +43,7 @@ def test_a_second_copy_on_the_same_folder_is_refused_and_the_first_goes_on(fleet
     fleet.start_ready("paper_trader")
     second = fleet.spawn("paper_trader", spare_port())
     try:
-        code = second.wait(60)
+        code = second.wait(patience(60))
     finally:
         second.kill()
         second.wait()
@@ -72,7 +73,7 @@ def test_the_older_of_two_copies_on_two_folders_sends_nothing_more_and_ends(
     finally:
         older.send_signal(signal.SIGCONT)
 
-    assert older.wait(60) == 1
+    assert older.wait(patience(60)) == 1
     assert "another copy" in fleet.stderr("paper_trader").lower()
     seen = newest_of_both(fleet, other, tmp_path / "seen")
     fleet.running["md_ingest"].terminate()

@@ -16,7 +16,8 @@ from tests.support.invariants import assert_hold, journal, waiting
 from tests.support.kill_disk import filled, folder_instead_of, refusing_writes, small_disk
 from tests.support.kill_server import KillableServer
 from tests.support.kill_streams import stream_faults
-from tests.support.processes import DAEMONS, Processes, wait_until
+from tests.support.processes import DAEMONS, Processes
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 FEED = ("--feed", "synthetic:11:600", "--speed", "10x")

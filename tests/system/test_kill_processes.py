@@ -17,7 +17,8 @@ from tests.support.kill_plan import Kind, Plan, Strike, plan
 from tests.support.kill_report import line_of, tables
 from tests.support.kill_server import KillableServer
 from tests.support.kill_session import Feed, KillSession, Outcome
-from tests.support.processes import Processes, wait_until
+from tests.support.processes import Processes
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
 SEED = 21  # of a plan with nearly every kind of strike

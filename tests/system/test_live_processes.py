@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -18,14 +18,14 @@ from core.clock import NS_PER_MS
 from core.contracts import Contract, FeedGap, TradeEvent
 from tests.support.ccxt_feed_harness import TRADES, Venue, a_venue
 from tests.support.typed_commands import Running, TypedCommands
+from tests.support.waiting import interval, until
 
 FLEET: Final = ".venv/bin/python -m apps.fleet --venue binanceus --symbol BTC/USDT --plain"
 DAEMON: Final = ".venv/bin/python -m apps.md_ingest --symbol BTC/USDT --venue binanceus"
 ON_SPARE_PORT: Final = ("--port", "0")
 FIRST_ID: Final = 1_000
 BETWEEN_TRADES_S: Final = 0.01
-GLANCE_S: Final = 0.02
-PATIENCE_S: Final = 50.0
+OUTAGE_S: Final = 0.2
 
 
 class LivePath:
@@ -49,7 +49,7 @@ class LivePath:
                 self.venue.trade()
             else:
                 self.venue.quote()
-            await asyncio.sleep(BETWEEN_TRADES_S)
+            await interval(BETWEEN_TRADES_S)
 
     async def subscribed(self, program: Running) -> None:
         """The program listens; only now the market opens, so that no trade is before its time."""
@@ -59,9 +59,7 @@ class LivePath:
     async def deserted(self) -> None:
         """Nobody trades any more, and the venue has seen that nobody listens: how long a start takes does not count."""
         self.trading.clear()
-        async with asyncio.timeout(PATIENCE_S):
-            while self.venue.server.streams.subscribers(TRADES):  # noqa: ASYNC110 — the socket of another process
-                await asyncio.sleep(BETWEEN_TRADES_S)
+        await until(lambda: not self.venue.server.streams.subscribers(TRADES), what="nobody listens")
 
     async def trades(self, count: int, program: Running) -> None:
         """So many more trades are journaled."""
@@ -75,13 +73,14 @@ class LivePath:
         await self.until(lambda: last in self.last_line("trades"), program)
         await self.until(lambda: b'"state":"live"' in self.last_line("status"), program)
 
-    async def until(self, condition: object, program: Running) -> None:
+    async def until(self, condition: Callable[[], object], program: Running) -> None:
         """Wait until it holds, while the program runs."""
-        assert callable(condition)
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition():  # another process: nothing tells
-                assert program.running, program.output
-                await asyncio.sleep(GLANCE_S)
+
+        def reached() -> bool:
+            assert program.running or condition(), program.output
+            return bool(condition())
+
+        await until(reached, what=program.output[-500:])
 
     @property
     def journaled(self) -> int:
@@ -160,7 +159,7 @@ async def test_cut_stalled_and_lossy_streams_leave_every_trade_once_and_in_order
             await path.trades(100, program)
             server.stream_faults.heal()
             await server.down()
-            await asyncio.sleep(BETWEEN_TRADES_S * 20)
+            await interval(OUTAGE_S)
             await server.up()
             await path.whole(program)
             status = await asyncio.to_thread(program.end, signal.SIGINT)

@@ -12,8 +12,9 @@ from apps.md_ingest.source import open_offline
 from tests.support import captures
 from tests.support.fleet_config import busy_installation, config_in
 from tests.support.invariants import assert_hold, journal, waiting
-from tests.support.processes import DAEMONS, Processes, wait_until
+from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 SHORT_S = 50  # of market time: past the end of a minute
 

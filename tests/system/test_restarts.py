@@ -11,8 +11,9 @@ import pytest
 from tests.support import captures
 from tests.support.fleet_config import busy_installation
 from tests.support.invariants import assert_hold, journal, waiting
-from tests.support.processes import DAEMONS, Processes, wait_until
+from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 SHORT_S = 40

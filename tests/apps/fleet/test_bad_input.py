@@ -19,6 +19,7 @@ from core.contracts import TradeEvent
 from core.journal import JournalReader
 from core.ledger import ledger
 from tests.conftest import ROOT
+from tests.support.waiting import patience
 
 CAP = "per_order_usd_cap: 5_000"
 SECOND = 1_000_000_000
@@ -107,7 +108,7 @@ class Installation:
         done = subprocess.run(
             [sys.executable, "-m", "apps.fleet", "--config-root", str(self.folder), "--json", "--no-again",
              "--feed", str(feed), "--out", str(out), *options],
-            cwd=ROOT, capture_output=True, text=True, check=False, timeout=60, preexec_fn=preexec,
+            cwd=ROOT, capture_output=True, text=True, check=False, timeout=patience(60), preexec_fn=preexec,
             env={**{k: v for k, v in os.environ.items() if not k.startswith("NJORD_")},
                  "PYTHONPATH": f"{ROOT}{os.pathsep}{self.folder}",
                  "NJORD_RISK__KILL_SWITCH_FILE": str(self.folder / "killswitch")},

@@ -15,6 +15,7 @@ from core.errors import FatalError
 from core.market.ingest import MarketDataIngest
 from core.market.sequence import BackfillRequest
 from tests.support.fleet_config import config_in
+from tests.support.waiting import other_tasks
 
 
 class WaitingFeed:
@@ -42,7 +43,7 @@ class WaitingFeed:
         self._closing = True
         self._over.set()
         for _ in range(10):
-            await asyncio.sleep(0)
+            await other_tasks()
         self.closed = True
 
 

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.support import captures
 from tests.support.fleet_config import busy_installation, config_in
 from tests.support.invariants import assert_hold, journal
-from tests.support.processes import wait_until
+from tests.support.waiting import patience, wait_until
 
 SHORT_S = 40
 
@@ -76,7 +76,7 @@ def test_ctrl_c_ends_a_session_in_order_with_whole_files(recorded_data: Path, tm
         try:
             wait_until(lambda: fills.exists() and fills.stat().st_size > 2_000, what="there are fills")
             process.send_signal(signal.SIGINT)
-            told, _ = process.communicate(timeout=20)
+            told, _ = process.communicate(timeout=patience(20))
         finally:
             process.kill()
 

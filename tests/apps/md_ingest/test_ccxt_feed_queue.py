@@ -9,6 +9,7 @@ import pytest
 from apps.md_ingest.feed_queue import FeedQueue
 from core.contracts import BookEvent, Contract, TradeEvent
 from core.errors import FeedError
+from tests.support.waiting import other_tasks
 
 
 def trade(number: int) -> TradeEvent:
@@ -66,7 +67,7 @@ async def test_closing_lets_the_waiting_go_and_ends_the_reader() -> None:
     queue = FeedQueue(1)
     await queue.put([trade(1)])
     putting = asyncio.create_task(queue.put([trade(2)]))
-    await asyncio.sleep(0)
+    await other_tasks()
     queue.close()
     await putting
 

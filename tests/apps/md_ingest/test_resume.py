@@ -20,8 +20,9 @@ from core.service.host import ComponentHost, JournalSet
 from tests.support import captures
 from tests.support.fleet_config import busy_installation, config_in
 from tests.support.invariants import assert_hold, journal, waiting
-from tests.support.processes import DAEMONS, Processes, wait_until
+from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
 
 T0 = 1_723_161_255 * NS_PER_S
 BTC = "BTC/USDT"

@@ -19,6 +19,7 @@ from backtest.simulation.world.network import Network
 from backtest.simulation.world.server import SimulatedServer
 from core.bus.link import Outgoing, Stream
 from core.errors import BusGapError, BusUnavailableError, FencedError
+from tests.support.waiting import other_tasks
 
 T = TypeVar("T")
 STREAM = Stream("s", "fence", "ledger", 7)
@@ -75,8 +76,8 @@ def test_a_loop_in_which_everybody_waits_or_nobody_does_says_so() -> None:
         await asyncio.get_running_loop().create_future()
 
     async def spins() -> None:
-        while True:  # noqa: ASYNC110  # what is to be found out
-            await asyncio.sleep(0)
+        while True:  # what is to be found out
+            await other_tasks()
 
     for main, error in ((waits(), StalledError), (spins(), BusyError)):
         loop = VirtualLoop()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,9 +14,9 @@ import pytest
 
 from tests.support.backtest_runs import ATOM, csv_of
 from tests.support.sweep_strategies import FOLDER
+from tests.support.waiting import DEFAULT_LIMIT_S, patience, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
-LONG_S = 60.0
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def start(data: Path, folder: Path, strategy: str, *more: str) -> subprocess.Pop
 
 def ended(sweep: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit status, stdout, stderr."""
-    out, err = sweep.communicate(timeout=LONG_S)
+    out, err = sweep.communicate(timeout=patience(DEFAULT_LIMIT_S))
     return sweep.returncode, out, err
 
 
@@ -62,13 +61,14 @@ def checkpoint(folder: Path) -> Path:
 
 def wait_until_gone(pid: int) -> None:
     """Until the process has ended; one that nobody has asked for its status yet has ended too."""
-    end = time.monotonic() + LONG_S
     stat = Path("/proc", str(pid), "stat")
-    while stat.exists():
+
+    def gone() -> bool:
         with suppress(OSError):
-            if stat.read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-        assert time.monotonic() < end, f"process {pid} is still there"
+            return stat.read_text().rpartition(")")[2].split()[0] == "Z"
+        return not stat.exists()
+
+    wait_until(gone, what=f"the end of process {pid}")
 
 
 @pytest.fixture
@@ -127,8 +127,8 @@ def test_interrupting_ends_at_once_and_keeps_what_is_done(data: Path, tmp_path: 
     folder = tmp_path / "interrupted"
     sweep = start(data, folder, "NeverEnds")
     mark = folder / "begun"
-    while not (mark.exists() and mark.read_text()):
-        assert sweep.poll() is None
+    wait_until(lambda: sweep.poll() is not None or (mark.exists() and mark.read_text()), what="a set is being run")
+    assert sweep.poll() is None
     worker = int(mark.read_text())
 
     os.killpg(sweep.pid, signal.SIGINT)

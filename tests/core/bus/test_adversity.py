@@ -18,6 +18,7 @@ from core.errors import BusUnavailableError
 from core.tasks import end_tasks
 from tests.support.redis_server import RedisServer
 from tests.support.relay_bench import Consumer, Producer
+from tests.support.waiting import other_tasks, patience, until, within
 
 
 def trade(n: int) -> Message:
@@ -47,7 +48,7 @@ async def test_a_flood_of_broadcasts_does_not_keep_ledger_entries_from_being_rea
     inbox = Inbox()
     for n in range(STREAM_LIMIT + 10):
         inbox.put(trade(n))
-    await asyncio.wait_for(inbox.room(), 1)
+    await asyncio.wait_for(inbox.room(), patience(1))
     for n in range(1, STREAM_LIMIT + 2):
         inbox.put(intent(n))
     with pytest.raises(TimeoutError):
@@ -58,12 +59,12 @@ async def test_a_channel_that_is_no_text_is_set_aside_and_reading_goes_on(redis_
     bus = Bus(redis_url)
     stream = bus.consume(Subscription(("md.trades.*",)))
     first = asyncio.ensure_future(anext(stream))
-    await asyncio.wait_for(bus.connected.wait(), 5)
+    await asyncio.wait_for(bus.connected.wait(), patience(5))
     await bus.client.publish(b"md.trades.\xff\xfe", b"{}")
     await bus.publish([trade(1)])
     got = await first
     while len(got) < 2:
-        got += await asyncio.wait_for(anext(stream), 5)
+        got += await asyncio.wait_for(anext(stream), patience(5))
     assert isinstance(got[0].event, Unreadable)
     assert got[1] == trade(1)
     await stream.aclose()
@@ -77,7 +78,7 @@ async def test_silence_is_no_loss(redis_url: str) -> None:
     await asyncio.wait({first}, timeout=1.2)
     assert bus.reconnects == 0
     await bus.publish([trade(1)])
-    assert await asyncio.wait_for(first, 5) == [trade(1)]
+    assert await asyncio.wait_for(first, patience(5)) == [trade(1)]
     await stream.aclose()
     await bus.close()
 
@@ -86,7 +87,7 @@ async def test_a_plain_payload_on_a_topic_of_nobody_reaches_plain_subscribers_in
     bus = MemoryBus()
     stream = bus.subscribe("telemetry.*")
     await bus.publish_json("telemetry.heartbeat", {"daemon": "x"})
-    assert await asyncio.wait_for(anext(stream), 1) == {"daemon": "x"}
+    assert await asyncio.wait_for(anext(stream), patience(1)) == {"daemon": "x"}
     await stream.aclose()
 
 
@@ -126,16 +127,15 @@ async def test_a_server_that_stands_still_is_waited_for_and_costs_nothing(tmp_pa
         await producer.relay.connect()
         stream = reader.consume(Subscription(("md.trades.*",), {"strategy_runner": (0, 0)}))
         await producer.say(1)
-        got = await asyncio.wait_for(anext(stream), 5)
+        got = await asyncio.wait_for(anext(stream), patience(5))
         server.stop_now()
         saying = asyncio.ensure_future(producer.say(3))
-        while not reader.reconnects:  # noqa: ASYNC110 — the reader's own patience
-            await asyncio.sleep(0.01)
+        await until(lambda: reader.reconnects)
         assert not saying.done()
         server.resume()
-        await asyncio.wait_for(saying, 10)
+        await asyncio.wait_for(saying, patience(10))
         while len(got) < 4:
-            got += await asyncio.wait_for(anext(stream), 10)
+            got += await asyncio.wait_for(anext(stream), patience(10))
         assert [message.entry for message in got] == producer.entries
         await stream.aclose()
         producer.close()
@@ -149,16 +149,15 @@ async def test_a_consumer_ends_within_seconds_whatever_state_the_server_is_in(st
         bus = Bus(server.url)
         stream = bus.consume(Subscription(("md.trades.*",), {"strategy_runner": (0, 0)}, "the:key"))
         taking = asyncio.ensure_future(anext(stream, None))
-        await asyncio.wait_for(bus.connected.wait(), 5)
+        await asyncio.wait_for(bus.connected.wait(), patience(5))
         if state == "frozen":
             server.stop_now()
         elif state in ("gone", "back"):
             server.kill()
-            while not bus.reconnects:  # noqa: ASYNC110 — the loop has to see it
-                await asyncio.sleep(0.01)
+            await until(lambda: bus.reconnects)
         if state == "back":
             await asyncio.to_thread(server.start)
-        async with asyncio.timeout(6):
+        async with within(6):
             bus.end_subscriptions()
             assert await taking is None
             await stream.aclose()
@@ -172,8 +171,8 @@ async def test_a_cancellation_that_gets_lost_is_repeated() -> None:
         await asyncio.Event().wait()
 
     task = asyncio.create_task(deaf_once())
-    await asyncio.sleep(0)
-    async with asyncio.timeout(1):
+    await other_tasks()
+    async with within(1):
         await end_tasks([task])
     assert task.cancelled()
 
@@ -192,8 +191,8 @@ async def test_a_reader_that_swallows_its_cancellation_keeps_nobody_waiting(
     monkeypatch.setattr(bus, "_read_broadcasts", stubborn)
     stream = bus.consume(Subscription(("md.trades.*",)))
     taking = asyncio.ensure_future(anext(stream, None))
-    await asyncio.sleep(0)
-    async with asyncio.timeout(2):
+    await other_tasks()
+    async with within(2):
         bus.end_subscriptions()
         assert await taking is None
     assert "did not end within" in caplog.text
@@ -207,7 +206,7 @@ async def test_who_follows_a_topic_hears_of_it_again_after_a_loss() -> None:
         stream = receiver.follow("controller.reload")
         for _ in range(2):
             heard = asyncio.ensure_future(anext(stream))
-            async with asyncio.timeout(5):
+            async with within(5):
                 while not heard.done():
                     with suppress(BusUnavailableError):
                         await sender.publish_json("controller.reload", {"now": True})

@@ -15,6 +15,7 @@ from core.bus.protocol import BATCH_LIMIT
 from core.component import Message
 from core.contracts import OrderIntent, TradeEvent
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import patience, within
 
 
 def trade(n: int) -> Message:
@@ -137,11 +138,11 @@ async def test_a_subscriber_that_the_server_cut_off_comes_back_and_says_so(caplo
         await receiver.get("a key")  # the connection that is not cut
         stream = receiver.consume(Subscription(("md.trades.*",)))
         first = asyncio.ensure_future(anext(stream))
-        await asyncio.wait_for(receiver.connected.wait(), 5)
+        await asyncio.wait_for(receiver.connected.wait(), patience(5))
         _overrun(server.url)
-        heard = await asyncio.wait_for(first, 5)
+        heard = await asyncio.wait_for(first, patience(5))
         following = asyncio.ensure_future(anext(stream))
-        async with asyncio.timeout(10):
+        async with within(10):
             while trade(7) not in heard:
                 await sender.publish([trade(7)])
                 if (await asyncio.wait({following}, timeout=0.02))[0]:
@@ -151,7 +152,7 @@ async def test_a_subscriber_that_the_server_cut_off_comes_back_and_says_so(caplo
         await asyncio.wait({following})
         assert receiver.cut_off == 1
         assert receiver.reconnects == 0
-        await asyncio.wait_for(receiver.connected.wait(), 5)
+        await asyncio.wait_for(receiver.connected.wait(), patience(5))
         assert "read too slowly" in caplog.text
         await stream.aclose()
         await sender.close()

@@ -13,6 +13,7 @@ from core.bus.link import Incoming
 from core.component import Message
 from core.contracts import OrderIntent, RiskDecision
 from tests.support.contract_samples import SAMPLE_OF
+from tests.support.waiting import other_tasks, patience
 
 KEY = "njord:ledger:strategy_runner"
 
@@ -81,11 +82,11 @@ async def test_a_stream_with_a_hole_keeps_no_other_stream_waiting_and_goes_on_on
     await sender.publish([intent(4)], (3, 0))
     stream = receiver.consume(Subscription((), {"strategy_runner": (2, 0), "risk_engine": (0, 0)}))
     first = asyncio.ensure_future(anext(stream))
-    while not receiver.holes:  # noqa: ASYNC110 — the reader's own pace
-        await asyncio.sleep(0)
+    while not receiver.holes:
+        await other_tasks()
     await sender.publish([Message("risk.decisions", decision, "risk_engine", 1, (1, 0), (0, 0), "another")])
-    assert [m.producer for m in await asyncio.wait_for(first, 5)] == ["risk_engine"]
+    assert [m.producer for m in await asyncio.wait_for(first, patience(5))] == ["risk_engine"]
     await sender.remove("strategy_runner")
     await sender.publish([intent(3), intent(4)], (2, 0))
-    assert await asyncio.wait_for(anext(stream), 5) == [intent(3), intent(4)]
+    assert await asyncio.wait_for(anext(stream), patience(5)) == [intent(3), intent(4)]
     await stream.aclose()

@@ -16,6 +16,7 @@ from core.contracts import OrderIntent, TradeEvent
 from core.errors import BusGapError, BusUnavailableError
 from tests.support.redis_server import RedisServer, spare_port
 from tests.support.topic_tables import SECOND, TWO_PRODUCERS, topic_table
+from tests.support.waiting import other_tasks, patience
 
 AnyBus = Bus | MemoryBus
 Connect = Callable[[], AnyBus]
@@ -55,7 +56,7 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
 
 async def ready(bus: AnyBus) -> None:
     if isinstance(bus, Bus):
-        await asyncio.wait_for(bus.connected.wait(), 5)
+        await asyncio.wait_for(bus.connected.wait(), patience(5))
 
 
 async def collect(bus: AnyBus, wanted: Subscription, count: int, started: asyncio.Event | None = None) -> list[Message]:
@@ -72,7 +73,7 @@ async def collect(bus: AnyBus, wanted: Subscription, count: int, started: asynci
     await ready(bus)
     if started is not None:
         started.set()
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, patience(10))
     await stream.aclose()
     return got
 
@@ -159,7 +160,7 @@ async def test_a_hole_is_refused_and_nothing_of_the_batch_is_sent(connect: Conne
         await sender.publish([trade(1), *[intent(n) for n in lacking]])
     await sender.publish([intent(1)])
     stream = receiver.consume(Subscription((), {"strategy_runner": (0, 0)}))
-    assert await asyncio.wait_for(anext(stream), 5) == [intent(1)]
+    assert await asyncio.wait_for(anext(stream), patience(5)) == [intent(1)]
     await stream.aclose()
 
 
@@ -196,7 +197,7 @@ async def test_a_mixed_batch_is_published_in_its_order_and_what_is_there_already
     await sender.publish([trade(1), intent(1), intent(2), trade(2), intent(3)])
     got: list[object] = []
     while len(got) < 4:
-        payload = await asyncio.wait_for(anext(stream), 5)
+        payload = await asyncio.wait_for(anext(stream), patience(5))
         if "n" not in payload:
             got.append(payload.get("trade_id") or payload["intent_id"])
     assert got == ["1", "i2", "2", "i3"]
@@ -275,11 +276,11 @@ async def test_a_consumer_goes_on_when_the_server_comes_back() -> None:
             await sender.publish([intent(2)])
         server.restart()
         await sender.publish([intent(1), intent(2)])
-        assert await asyncio.wait_for(anext(stream), 10) == [intent(2)]
+        assert await asyncio.wait_for(anext(stream), patience(10)) == [intent(2)]
         assert receiver.reconnects > 0
-        await asyncio.wait_for(receiver.connected.wait(), 10)
+        await asyncio.wait_for(receiver.connected.wait(), patience(10))
         await sender.publish([trade(7)])
-        assert await asyncio.wait_for(anext(stream), 10) == [trade(7)]
+        assert await asyncio.wait_for(anext(stream), patience(10)) == [trade(7)]
         await sender.close()
         await stream.aclose()
         await receiver.close()
@@ -310,10 +311,10 @@ async def test_entries_sent_together_arrive_together(redis_url: str) -> None:
     stream = receiver.consume(Subscription((), {"strategy_runner": (0, 0)}))
     for start in range(1, 200, 4):  # a reader that waits is woken once, by all of them
         waiting = asyncio.ensure_future(anext(stream))
-        await asyncio.sleep(0)
+        await other_tasks()
         entries = [intent(n) for n in range(start, start + 4)]
         await sender.publish(entries)
-        assert await asyncio.wait_for(waiting, 5) == entries
+        assert await asyncio.wait_for(waiting, patience(5)) == entries
     await stream.aclose()
     await sender.close()
     await receiver.close()
@@ -327,7 +328,7 @@ async def test_the_watched_key_is_what_it_was_after_the_entries_were_written(red
         waiting = asyncio.ensure_future(anext(stream))
         await sender.client.set("the:key", value)
         await sender.publish([intent(number)])
-        assert await asyncio.wait_for(waiting, 5) == [intent(number)]
+        assert await asyncio.wait_for(waiting, patience(5)) == [intent(number)]
         assert await receiver.get("the:key", max_age_s=60) == value
     await sender.client.set("the:key", "later")
     assert await receiver.get("the:key") == "later", "without an age it is asked for anew"

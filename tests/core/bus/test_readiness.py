@@ -9,6 +9,7 @@ from typing import cast
 from core.bus import RedisBus, Subscription
 from core.bus.link import Entry, Link, Reading
 from core.errors import BusUnavailableError
+from tests.support.waiting import other_tasks, within
 
 
 class LateLink:
@@ -33,7 +34,7 @@ class LateLink:
         if self.reads <= self._failures:
             raise BusUnavailableError("gone")
         self.answered.set()
-        await asyncio.sleep(0)
+        await other_tasks()
         return Reading((), None)
 
     async def close(self) -> None:
@@ -45,7 +46,7 @@ async def test_a_reader_that_finds_the_server_later_than_the_others_makes_the_da
     bus = RedisBus("redis://127.0.0.1:1/0", link=cast(Link, link))
     consuming = asyncio.ensure_future(anext(bus.consume(Subscription(("md.clock",), {"risk_engine": (0, 0)})), None))
     try:
-        async with asyncio.timeout(5):
+        async with within(5):
             await link.answered.wait()
             await bus.connected.wait()
     finally:

@@ -16,6 +16,7 @@ from core.errors import FencedError, JournalWriteError, LedgerCorruptError
 from core.ledger import Cause, Ledger, Transaction, ledger
 from tests.conftest import ROOT
 from tests.support.contract_samples import SAMPLE_OF
+from tests.support.waiting import patience
 
 INTENT, DECISION, FILL = SAMPLE_OF[OrderIntent], SAMPLE_OF[RiskDecision], SAMPLE_OF[FillEvent]
 CAUSE = Cause("strategy_runner", "4-0", "strat.intent", INTENT)
@@ -218,7 +219,7 @@ def test_a_full_disk_ends_the_writing_and_what_was_committed_is_sound(path: Path
 
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path)], cwd=ROOT, preexec_fn=limit, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False, timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False, timeout=patience(60),
     )  # fmt: skip
     assert done.returncode == 7, done.stderr
     assert f"cannot write {path}: File too large" in done.stderr

@@ -23,6 +23,7 @@ from core.service.daemon import Service
 from core.service.host import ComponentHost, JournalSet
 from core.service.settings import ServiceSettings
 from core.service.supervisor import Supervisor
+from tests.support.waiting import other_tasks, within
 
 
 class Decides:
@@ -103,7 +104,7 @@ async def test_a_service_that_fails_leaves_no_snapshot_of_what_is_not_in_its_led
         return append(self, *rest)
 
     monkeypatch.setattr(Ledger, "append", broken)
-    async with asyncio.timeout(10):
+    async with within(10):
         with pytest.raises(MemoryError):
             await Service(tried, Bus(redis_url), ServiceSettings()).run()
     monkeypatch.setattr(Ledger, "append", append)
@@ -127,7 +128,7 @@ async def test_a_stream_that_another_ledger_continues_stops_its_consumer_though_
     await other.claim("strategy_runner", 1)
     other_ledger = [m._replace(ledger="b") for m in (intent(2), intent(3))]
     await other.publish([other_ledger[0]._replace(entry=(2, 0), prev=(0, 0)), other_ledger[1]])
-    async with asyncio.timeout(10):
+    async with within(10):
         with pytest.raises(LedgerReplacedError, match="strategy_runner"):
             await Service(host(tmp_path), Bus(redis_url), ServiceSettings()).run()
     await other.close()
@@ -198,7 +199,7 @@ class Waiting:
         self._stopped.set()
 
     async def run(self) -> None:
-        await asyncio.sleep(0)  # its own handlers come later
+        await other_tasks()  # its own handlers come later
         await self._stopped.wait()
 
 
@@ -214,6 +215,6 @@ async def test_a_daemon_told_to_end_while_it_recovers_from_a_refusal_ends(tmp_pa
         os.kill(os.getpid(), signal.SIGTERM)  # while the ledger is read
         return Waiting()
 
-    async with asyncio.timeout(5):
+    async with within(5):
         await Supervisor("risk_engine", start, ServiceSettings()).run()
     assert starts == 2

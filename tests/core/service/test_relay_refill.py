@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from core.errors import LedgerCorruptError
 from core.service import relay as relay_module
 from tests.support.relay_bench import CONSUMERS, KEY, NAME, Consumer, Producer, go_back, stream_of
+from tests.support.waiting import within
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ async def test_a_daemon_that_is_to_stop_leaves_a_refill_unfinished(producer: Pro
             producer.stopping.set()
 
     producer.link.before = stop
-    async with asyncio.timeout(5):
+    async with within(5):
         await producer.relay.connect()
     assert len(await stream_of(client)) < 2_000
 

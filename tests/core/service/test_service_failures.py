@@ -19,7 +19,8 @@ from core.service.daemon import Service
 from core.service.feed_source import Source
 from core.service.host import ComponentHost, JournalSet
 from core.service.settings import ServiceSettings
-from tests.support.processes import Processes, wait_until
+from tests.support.processes import Processes
+from tests.support.waiting import patience, wait_until
 
 NOW = 1_700_000_000 * NS_PER_S
 
@@ -112,7 +113,7 @@ def test_a_torn_market_data_journal_is_mended_and_the_feed_goes_on_behind_its_la
     path.write_bytes(b"".join(encode(trade(number)) + b"\n" for number in range(1, 11)) + b'{"symbol":"BTC')
     with Processes(redis_url, tmp_path / "run") as processes:
         process = processes.start("md_ingest", "--feed", str(recording))
-        assert process.wait(30) == 0, processes.stderr("md_ingest")
+        assert process.wait(patience(30)) == 0, processes.stderr("md_ingest")
         said = processes.stderr("md_ingest")
     assert f"torn last line of {path}: 14 bytes moved aside to {path}.torn" in said
     assert "10 events were journaled already" in said

@@ -22,8 +22,9 @@ from core.contracts import ClockTick, OrderIntent, TradeEvent
 from core.journal import JournalReader
 from core.ledger import Cause, Ledger, ledger
 from tests.conftest import ROOT
-from tests.support.processes import Processes, wait_until
+from tests.support.processes import Processes
 from tests.support.redis_server import spare_port
+from tests.support.waiting import patience, wait_until
 
 NOWHERE = "redis://:hunter2@127.0.0.1:1/0"
 SECOND = 1_000_000_000
@@ -46,7 +47,7 @@ class Daemon:
 
     def ask(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=patience(5)) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -136,7 +137,7 @@ def test_without_redis_a_daemon_waits_says_so_without_the_password_and_still_sto
     assert lonely.ask("/health/liveness")[0] == 200
     wait_until(lambda: "does not answer" in lonely.said())
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 0
+    assert process.wait(patience(5)) == 0
     said = lonely.said()
     assert "Start it, or set redis.url in config/base.yaml" in said
     assert "hunter2" not in said + text + (lonely.folder / "run" / "app.ndjson").read_text()
@@ -151,7 +152,7 @@ def test_a_second_copy_is_refused_by_the_ledgers_lock(lonely: Daemon) -> None:
     lonely.processes.running["first"] = lonely.start()
     wait_until(lambda: lonely.ask("/health/liveness")[0] == 200)
     second = lonely.start(port=0)
-    assert second.wait(20) == 1
+    assert second.wait(patience(20)) == 1
     path = lonely.processes.ledgers / "risk_engine.ndjson"
     assert any(
         f"risk_engine: {path} is being written by another process" in line for line in lonely.said().splitlines()
@@ -163,7 +164,7 @@ def test_a_second_copy_is_refused_by_the_ledgers_lock(lonely: Daemon) -> None:
 def test_a_taken_port_is_named_with_the_key_to_set(lonely: Daemon) -> None:
     lonely.start()
     wait_until(lambda: lonely.ask("/health/liveness")[0] == 200)
-    assert lonely.start("paper_trader").wait(20) == 1
+    assert lonely.start("paper_trader").wait(patience(20)) == 1
     said = lonely.said("paper_trader")
     assert f"paper_trader: cannot listen on 127.0.0.1:{lonely.port}" in said
     assert "set services.base_port in config/base.yaml" in said
@@ -246,14 +247,14 @@ def test_a_daemon_with_nothing_to_reload_says_so_and_lives(daemon: Daemon) -> No
 def test_a_ledger_edited_by_hand_refuses_the_start_and_the_command_line_says_the_same(lonely: Daemon) -> None:
     path = book(lonely)
     path.write_bytes(path.read_bytes().replace(b'"2-0"', b'"9-0"'))
-    assert lonely.start().wait(20) == 1
+    assert lonely.start().wait(patience(20)) == 1
     (said,) = lonely.said().splitlines()
     told = f"{path}:2: the line does not match its own hash. "
     assert said.startswith(f"risk_engine: {told}")
     assert "Restore risk_engine.ndjson from a backup" in said
     checked = subprocess.run(
         [sys.executable, "-m", "controller", "ledger", "verify", str(path)], cwd=ROOT, capture_output=True, text=True,
-        check=False, timeout=30,
+        check=False, timeout=patience(30),
     )  # fmt: skip
     assert checked.returncode == 4
     assert told in checked.stderr + checked.stdout

@@ -17,6 +17,7 @@ from core.service.daemon import Service
 from core.service.host import ComponentHost, JournalSet
 from core.service.kill_watch import KillSwitchWatch
 from core.service.settings import ServiceSettings
+from tests.support.waiting import until, within
 
 
 class Quiet:
@@ -53,7 +54,7 @@ async def test_a_server_emptied_under_a_living_connection_gets_its_entries_back(
     running = daemon(redis_url, tmp_path)
     task = asyncio.create_task(running.run())
     other = Bus(redis_url)
-    async with asyncio.timeout(10):
+    async with within(10):
         await both_sent(other)
         await other.client.flushall()
         await both_sent(other)
@@ -67,7 +68,7 @@ async def test_a_foreign_entry_that_bars_the_stream_ends_the_daemon_instead_of_s
 ) -> None:
     task = asyncio.create_task(daemon(redis_url, tmp_path).run())
     other = Bus(redis_url)
-    async with asyncio.timeout(10):
+    async with within(10):
         await both_sent(other)
         await other.client.xadd(other.stream_key("strategy_runner"), {"t": "x"}, id="99-0")
         with pytest.raises(LedgerCorruptError, match="99"):
@@ -82,9 +83,8 @@ async def test_a_restart_that_finds_redis_complete_reads_the_ledger_once(
     for _ in range(2):
         running = daemon(redis_url, tmp_path)
         task = asyncio.create_task(running.run())
-        async with asyncio.timeout(10):
-            while not running.report()["ready"]:  # noqa: ASYNC110 — health is polled from outside too
-                await asyncio.sleep(0.01)
+        async with within(10):
+            await until(lambda: running.report()["ready"])  # noqa: B023 — called at once
         running.stop()
         await task
         assert await other.last_entry("strategy_runner") == running.host.told
@@ -113,9 +113,8 @@ async def test_a_switch_that_cannot_be_read_is_asked_again_with_pauses_and_said(
     watch = Unanswered(str(tmp_path / "halt"), running.bus, "key")
     running = Service(running.host, running.bus, ServiceSettings(), kill_switch=watch)
     task = asyncio.create_task(running.run())
-    async with asyncio.timeout(10):
-        while not watch.asked:  # noqa: ASYNC110 — the daemon looks when it is time
-            await asyncio.sleep(0.01)
+    async with within(10):
+        await until(lambda: watch.asked)
     await asyncio.wait({task}, timeout=0.3)
     running.stop()
     await task
@@ -126,7 +125,7 @@ async def test_a_switch_that_cannot_be_read_is_asked_again_with_pauses_and_said(
 async def test_a_daemon_whose_ledger_was_deleted_does_not_start(redis_url: str, tmp_path: Path) -> None:
     other = Bus(redis_url)
     await other.client.xadd(other.stream_key("strategy_runner"), {"t": "x"}, id="7-0")
-    async with asyncio.timeout(10):
+    async with within(10):
         with pytest.raises(LedgerCorruptError, match=r"ends at transaction 0, but Redis has its stream up to 7"):
             await daemon(redis_url, tmp_path).run()
     assert await other.last_entry("strategy_runner") == (7, 0), "nothing was written over what is there"

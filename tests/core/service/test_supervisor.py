@@ -8,6 +8,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -20,6 +21,7 @@ from core.errors import FatalError, JournalWriteError
 from core.service.settings import ServiceSettings
 from core.service.supervisor import Supervisor
 from tests.support.redis_server import spare_port
+from tests.support.waiting import other_tasks, patience, within
 
 
 @pytest.fixture(autouse=True)
@@ -106,18 +108,19 @@ async def test_while_it_waits_for_the_disk_it_answers_what_for_and_ends_when_tol
 
     def ask(page: str) -> tuple[int, str]:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/{page}", timeout=2) as answer:
+            with urlopen(f"http://127.0.0.1:{port}/{page}", timeout=patience(2)) as answer:
                 return answer.status, answer.read().decode()
         except HTTPError as error:
             with error:
                 return error.code, error.read().decode()
 
-    while True:
-        try:
-            status, body = await asyncio.to_thread(ask, "health")
-            break
-        except OSError:
-            await asyncio.sleep(0.01)
+    async with within(20):
+        answer = None
+        while answer is None:
+            with suppress(OSError):
+                answer = await asyncio.to_thread(ask, "health")
+            await other_tasks()
+    status, body = answer
     assert status == 503
     assert "No space left on device" in json.loads(body)["waiting_for"]
     assert (await asyncio.to_thread(ask, "health/liveness"))[0] == 200, "a restart would not help it"
