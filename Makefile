@@ -13,7 +13,7 @@ ARGS ?=
 # make run FEED=path VENUE=binance SYMBOL=BTC/USDT becomes --feed path --venue binance --symbol BTC/USDT.
 FLAGS = $(if $(FEED),--feed "$(FEED)") $(if $(VENUE),--venue "$(VENUE)") $(if $(SYMBOL),--symbol "$(SYMBOL)")
 
-.PHONY: help install runtime present fmt lint type test check hooks lock docs bench clean \
+.PHONY: help install runtime present fmt lint type test test-rest test-all check hooks lock docs bench clean \
         run run-redis run-md run-risk run-paper run-strat run-bars run-kill-trip run-kill-clear check-kill journal rehearse torture
 
 help: ## Show this list
@@ -57,10 +57,16 @@ lint: install ## Style, layers between packages, ambient state in decision code,
 type: install ## mypy --strict
 	@$(PY) -m mypy
 
-test: install ## Run the whole suite (ARGS="-k name" for a part)
+test: install ## The quick suite (ARGS="-k name" or a path: those tests, however long they take)
+	@$(PY) -m pytest -n $(WORKERS) --quick $(ARGS)
+
+test-rest: install ## What the quick suite leaves out: real processes, kill tests, seeds by the hundred
+	@$(PY) -m pytest -n $(WORKERS) -m "full and not slow" $(ARGS)
+
+test-all: install ## The whole suite
 	@$(PY) -m pytest -n $(WORKERS) $(ARGS)
 
-check: lint type test ## lint, type and test
+check: lint type test ## lint, type and the quick suite
 
 rehearse: install ## The fleet on virtual time under seeded faults, then everything must add up (ARGS="--seeds 5000")
 	@$(PY) -m backtest.simulation.rehearsal $(ARGS)

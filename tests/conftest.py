@@ -64,9 +64,7 @@ class SkipsCount:
         if not reports or session.config.option.keyword or session.config.args_source is pytest.Config.ArgsSource.ARGS:
             return
         for entry in self._judge.stale():
-            print(
-                f"\nstale entry in tests/support/skips.py: nothing matching {entry.tests} skips with {entry.message!r}"
-            )
+            print(f"\nstale entry in tests/support/skips.py: no {entry.tests} skips with {entry.message!r}")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _refuse(self, report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
+from tests.support.environment import MAKE_VARIABLES, clean_environment
+
 SPECIFIED = {
     *("help", "install", "fmt", "lint", "type", "test", "run", "run-md", "run-risk", "run-paper", "run-strat"),
     *("run-kill-trip", "run-kill-clear", "check-kill", "journal"),
@@ -19,11 +22,10 @@ SPECIFIED = {
 
 def call(*words: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command without the settings of an outer make."""
-    outer = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHON"}}
     return subprocess.run(
         words,
         cwd=cwd,
-        env={**outer, **environment},
+        env={**clean_environment(), **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -154,6 +156,28 @@ def test_a_python_without_venv_and_pip_is_refused_with_what_to_do(checkout: Path
 def test_an_unknown_kind_of_set_up_is_refused(checkout: Path) -> None:
     done = call("scripts/bootstrap.sh", "everything", cwd=checkout)
     assert (done.returncode, "got 'everything'" in done.stderr) == (1, True)
+
+
+def test_what_a_suite_was_started_with_does_not_reach_the_commands_that_its_tests_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ARGS", "-k name")
+    monkeypatch.setenv("MAKEFLAGS", "-- ARGS=-k\\ name")
+    monkeypatch.setenv("MAKEOVERRIDES", "${-*-command-variables-*-}")
+
+    done = call("make", "-n", "-o", "install", "test")
+
+    assert "pytest" in done.stdout
+    assert "-k name" not in done.stdout
+
+
+def test_every_variable_of_the_makefile_is_kept_from_those_commands() -> None:
+    text = (ROOT / "Makefile").read_text()
+    set_by_people = set(re.findall(r"\$\(([A-Z_]+)\)", text)) | set(re.findall(r"(?m)^(\w+) \?=", text))
+    internal = set(re.findall(r"(?m)^(\w+) (?::=|=)", text))
+    kept = {name for name in set_by_people - internal if name in clean_environment(dict.fromkeys(set_by_people, "x"))}
+    assert kept == set()
+    assert {"ARGS", "WORKERS"} <= MAKE_VARIABLES
 
 
 def test_continuous_integration_runs_the_command_of_the_readme() -> None:

@@ -1,10 +1,12 @@
 """The golden backtests: scenarios in YAML over prices out of a fixed seed, and their recorded results.
 
-``python -m tests.support.golden_backtests`` runs them anew and writes what changed, to be reviewed as a diff.
+``python -m tests.support.golden_backtests`` runs them anew and writes what changed, to be reviewed as a diff. With
+``--digests`` it prints the SHA-256 of every result and writes nothing: two Pythons on one machine must print the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -94,8 +96,17 @@ def walk(symbol: str, seed: int, count: int) -> BarSeries:
     return BarSeries(symbol, "1m", opens, opens + NS_PER_MINUTE, o, h, lo, c, volume)
 
 
+def digest(result: BacktestResult) -> str:
+    """The SHA-256 of everything in the result: figures to the last bit, curve, round trips, fills and messages."""
+    return hashlib.sha256(json.dumps(result.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
 def main() -> int:
-    """Run every scenario and write what changed."""
+    """Run every scenario and write what changed, or print their digests."""
+    if "--digests" in sys.argv[1:]:
+        for name in NAMES:
+            print(f"{name} {digest(scenario(name).run())}")
+        return 0
     for name in NAMES:
         one = scenario(name)
         text = json.dumps(figures(one.run()), indent=2) + "\n"

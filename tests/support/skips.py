@@ -48,18 +48,17 @@ def _no_recordings() -> bool:
     return recordings_folder() is None
 
 
+def _no_redis_server() -> bool:
+    return server_binary("redis") is None
+
+
 def _cannot_mount() -> bool:
     return not sys.platform.startswith("linux") or os.geteuid() != 0
 
 
 ACCEPTED: Final = (
     AcceptedSkip("*", "recorded market data not found", "recordings are not part of the repository", _no_recordings),
-    AcceptedSkip(
-        "*",
-        "no redis server on this machine",
-        "Debian's server takes root to install",
-        lambda: server_binary("redis") is None,
-    ),
+    AcceptedSkip("*", "no redis server on this machine", "Debian's server takes root to install", _no_redis_server),
     AcceptedSkip(
         "tests/core/journal/test_faults.py::*", "mounting a tmpfs needs root", "only root may mount", _cannot_mount
     ),
@@ -83,8 +82,8 @@ class SkipJudge:
         if any(entry.covers(node_id, message) for entry in self._accepted):
             return None
         return (
-            f"expected {node_id} to run, but it was skipped: {message}. Install what it lacks, or add an entry with the "
-            "reason to ACCEPTED in tests/support/skips.py"
+            f"expected {node_id} to run, but it was skipped: {message}. Install what it lacks, or add an entry "
+            "with the reason to ACCEPTED in tests/support/skips.py"
         )
 
     def see(self, node_id: str, skip_message: str | None) -> None:

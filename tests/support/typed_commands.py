@@ -5,7 +5,6 @@ The copy borrows the checkout's ``.venv`` as it is; ``make`` is told not to look
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import signal
@@ -19,11 +18,11 @@ from typing import Final, Self
 import psutil  # type: ignore[import-untyped]  # ships no types
 
 from tests.conftest import ROOT
+from tests.support.environment import clean_environment
 from tests.support.waiting import patience, wait_until
 
 LIMIT_S: Final = 60.0
 _LEFT_OUT: Final = ("var", ".*", "*.egg-info", "build", "dist")
-_OF_OUR_CALLER: Final = ("NJORD_", "MAKE", "MFLAGS", "PYTEST_", "PYTHONPATH", "COLUMNS")
 _NO_SET_UP: Final = ("-o", "install", "-o", "runtime")
 
 
@@ -41,7 +40,7 @@ class TypedCommands:
         self.folder = folder
         self.kill_switch = folder / "var" / "killswitch"
         self.environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(_OF_OUR_CALLER)},
+            **clean_environment(),
             "NJORD_RISK__KILL_SWITCH_FILE": str(self.kill_switch),
             "NJORD_REDIS__URL": redis_url,
         }
