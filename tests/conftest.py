@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import pytest_timeout
+import pytest_timeout  # type: ignore[import-untyped]  # ships no types
 from hypothesis import HealthCheck, settings
 
 from scripts.run_redis import Flavour, server_binary
