@@ -14,7 +14,7 @@ from backtest.contracts import BacktestConfig, FillTiming
 from backtest.data.price_grid import derived_instrument
 from backtest.data.series import BarSeries, from_file, from_journals
 from backtest.data.trade_tape import TradeTape, from_trade_journals
-from backtest.engine.seats import CLOCK, EVERYTHING, Entrant
+from backtest.engine.slots import CLOCK, EVERYTHING, Entrant
 from core.clock import NS_PER_MS
 from core.config import Config, load_config
 from core.config.schema import StrategyConfig

@@ -150,7 +150,7 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
 def _taken_from(request: RunRequest) -> list[str]:
     """The bars that were read and when they were, so that a misread time column is seen; and the parameters given."""
     from backtest.data.series import BarSeries
-    from backtest.engine.seats import EVERYTHING
+    from backtest.engine.slots import EVERYTHING
     from backtest.metrics.formatting import minute
 
     lines = [

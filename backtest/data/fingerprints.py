@@ -43,9 +43,9 @@ def of_code(makers: Iterable[Callable[..., object]]) -> str:
     return whole.hexdigest()
 
 
-def of_orders(trail: Iterable[Contract]) -> str:
+def of_orders(messages: Iterable[Contract]) -> str:
     """Over the canonical lines of orders and fills, in their order."""
-    return hashlib.sha256(codec.encode_lines(trail)).hexdigest()
+    return hashlib.sha256(codec.encode_lines(messages)).hexdigest()
 
 
 @cache

@@ -1,7 +1,7 @@
-"""The event engine: the objects that trade live, over recorded bars, with every rule of time and fills spelled out.
+"""The event engine: the components that trade live, over recorded bars or trades.
 
-``BacktestEngine`` puts a run together and reads the result out of it; the stream runs in
-``backtest.engine.lane``, orders live in ``backtest.engine.desk`` and ``backtest.fill_simulator``.
+``BacktestEngine`` assembles a run and reads its result; ``bar_loop`` and ``trade_loop`` feed the market data,
+``order_router`` and ``trade_order_router`` carry the orders, ``backtest.fill_simulator`` is the venue on bars.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from backtest.data.input_data import prepared
 from backtest.data.price_grid import PriceGrid, derived_instrument
 from backtest.data.series import BarSeries
 from backtest.data.trade_tape import TradeTape
+from backtest.engine.bar_loop import ClosePrices, FastBarLoop, Routes
 from backtest.engine.clock_stream import ClockStream
-from backtest.engine.desk import Desk
-from backtest.engine.lane import ClosePrices, FastLane, Routes
-from backtest.engine.risk_gate import VENUE, Gate, OpenGate, RiskGate
+from backtest.engine.order_router import OrderRouter
+from backtest.engine.risk_check import VENUE, EngineRiskCheck, NoRiskCheck, RiskCheck
 from backtest.engine.round_trips import round_trips
-from backtest.engine.seats import CLOCK, Entrant, MakeStrategy, Seat, seats_of
-from backtest.engine.trade_desk import SeatedStrategies, TradeDesk
-from backtest.engine.trade_lane import TradeLane, with_clock
+from backtest.engine.slots import CLOCK, Entrant, MakeStrategy, StrategySlot, slots_of
+from backtest.engine.trade_loop import TradeLoop, with_clock
+from backtest.engine.trade_order_router import HostedStrategies, TradeOrderRouter
 from backtest.engine.trade_venue import TradeVenue, model_parameters
 from backtest.equity_tracker import equity_columns
 from backtest.fill_simulator import Booked, FillSimulator, with_fees
@@ -44,7 +44,7 @@ from strategies.orders.prices import LastPrices
 from strategies.registry import registered
 
 _HASHED: Final = frozenset({OrderEvent, FillEvent})
-Seats = tuple[Seat, ...]
+StrategySlots = tuple[StrategySlot, ...]
 Data = BarSeries | TradeTape | Iterable[BarSeries | TradeTape]
 
 
@@ -62,14 +62,15 @@ class BacktestEngine:
         limits: of the risk engine; without them, the defaults of the configuration.
 
     Attributes:
-        trail: every message of the latest run in order: intents, decisions, orders, cancels, updates, fills, states.
+        bar_loop: the loop that feeds the bars.
+        event_log: every message of the latest run in order, from intents to fills.
         booked: its fills in integers.
 
     Raises:
         ConfigError: data, instruments and configuration do not fit together.
     """
 
-    lane: type[FastLane] = FastLane
+    bar_loop: type[FastBarLoop] = FastBarLoop
 
     def __init__(
         self,
@@ -82,14 +83,16 @@ class BacktestEngine:
         self.config = config
         self.warnings: list[str] = []
         self._tapes, self._series = prepared(config, [data] if isinstance(data, BarSeries | TradeTape) else list(data))
-        self._instruments = self._known_instruments(instruments)
+        self._instruments = self._instruments_of(instruments)
         self._limits = limits or RiskLimits.of(RiskConfig())
         if callable(strategy):
             strategy = [Entrant(config.strategy_id, strategy, config.traded, config.params)]
         self._entrants = tuple(strategy)
         self._stream = ClockStream(self._series)
-        self._grids = {each.symbol: PriceGrid.of(each, self._instruments[each.symbol]) for each in self._shortest()}
-        self.trail: Sequence[Contract] = ()
+        self._grids = {
+            series.symbol: PriceGrid.of(series, self._instruments[series.symbol]) for series in self._execution_series()
+        }
+        self.event_log: Sequence[Contract] = ()
         self.booked: Sequence[Booked] = ()
 
     def run(self) -> BacktestResult:
@@ -103,85 +106,86 @@ class BacktestEngine:
             return self._run()
 
     def _run(self) -> BacktestResult:
-        books, orders = StrategyPositions(self._instruments), OpenOrders(self._instruments)
-        run: Callable[[StrategyPositions, OpenOrders], tuple[Seats, Desk | TradeDesk]]
+        positions, orders = StrategyPositions(self._instruments), OpenOrders(self._instruments)
+        run: Callable[[StrategyPositions, OpenOrders], tuple[StrategySlots, OrderRouter | TradeOrderRouter]]
         run = self._run_trades if self._tapes else self._run_bars
-        seats, desk = run(books, orders)
-        self.trail, self.booked = desk.trail, desk.venue.booked
-        return self._result(desk, [*(reason for seat in seats for reason in seat.refused), *desk.refused])
+        slots, router = run(positions, orders)
+        self.event_log, self.booked = router.event_log, router.venue.booked
+        return self._result(router, [*(reason for slot in slots for reason in slot.refused), *router.refused])
 
-    def _run_bars(self, books: StrategyPositions, orders: OpenOrders) -> tuple[Seats, Desk]:
+    def _run_bars(self, positions: StrategyPositions, orders: OpenOrders) -> tuple[StrategySlots, OrderRouter]:
         prices = ClosePrices(self._grids)
-        seats = seats_of(self._entrants, books, orders, prices, self._instruments)
+        slots = slots_of(self._entrants, positions, orders, prices, self._instruments)
         venue = FillSimulator(self.config, self._grids)
-        desk = Desk({seat.strategy_id: seat for seat in seats}, self._gate(), venue, books, orders)
+        router = OrderRouter({slot.strategy_id: slot for slot in slots}, self._risk_check(), venue, positions, orders)
         routes: Routes = tuple(
-            tuple(seat for seat in seats if seat.wants(f"md.ohlcv.{each.timeframe}.{each.symbol}", each.symbol))
-            for each in self._stream.series
+            tuple(slot for slot in slots if slot.wants(f"md.ohlcv.{series.timeframe}.{series.symbol}", series.symbol))
+            for series in self._stream.series
         )
-        self.lane(self._stream, routes, desk, prices).run()
-        return seats, desk
+        self.bar_loop(self._stream, routes, router, prices).run()
+        return slots, router
 
-    def _run_trades(self, books: StrategyPositions, orders: OpenOrders) -> tuple[Seats, TradeDesk]:
+    def _run_trades(self, positions: StrategyPositions, orders: OpenOrders) -> tuple[StrategySlots, TradeOrderRouter]:
         config, prices = self.config, LastPrices()
-        seats = seats_of(self._entrants, books, orders, prices.view, self._instruments)
+        slots = slots_of(self._entrants, positions, orders, prices.view, self._instruments)
         venue = TradeVenue(
-            Instruments(with_fees(each, config) for each in self._instruments.values()),
+            Instruments(with_fees(instrument, config) for instrument in self._instruments.values()),
             config.fill_model,
             model_parameters(config),
             latency_ns=config.latency_ns,
             moments=self._stream.moments,
         )
-        strategies = SeatedStrategies(seats, books, orders, prices)
-        desk = TradeDesk(BarAggregator(config.timeframes), strategies, self._risk(), venue)
-        on_clock = any(seat.wants(CLOCK, "") for seat in seats)
-        TradeLane(desk, venue).run(with_clock([tape.trades for tape in self._tapes], each_second=on_clock))
-        return seats, desk
+        strategies = HostedStrategies(slots, positions, orders, prices)
+        router = TradeOrderRouter(BarAggregator(config.timeframes), strategies, self._risk(), venue)
+        on_clock = any(slot.wants(CLOCK, "") for slot in slots)
+        TradeLoop(router, venue).run(with_clock([tape.trades for tape in self._tapes], each_second=on_clock))
+        return slots, router
 
-    # -- putting it together ------------------------------------------------------------------------------
+    # -- assembly -----------------------------------------------------------------------------------------
 
-    def _shortest(self) -> Iterable[BarSeries]:
-        """Each symbol's shortest series."""
-        seen: dict[str, BarSeries] = {}
-        for each in self._stream.series:  # shortest first
-            seen.setdefault(each.symbol, each)
-        return seen.values()
+    def _execution_series(self) -> Iterable[BarSeries]:
+        """Each symbol's series of the shortest timeframe, on which its orders fill."""
+        shortest: dict[str, BarSeries] = {}
+        for series in self._stream.series:  # shortest first
+            shortest.setdefault(series.symbol, series)
+        return shortest.values()
 
-    def _gate(self) -> Gate:
+    def _risk_check(self) -> RiskCheck:
         risk = self._risk()
-        return risk if isinstance(risk, OpenGate) else RiskGate(risk, self._grids)
+        return risk if isinstance(risk, NoRiskCheck) else EngineRiskCheck(risk, self._grids)
 
-    def _risk(self) -> RiskEngine | OpenGate:
-        return RiskEngine(self._instruments, self._limits, VENUE) if self.config.risk else OpenGate()
+    def _risk(self) -> RiskEngine | NoRiskCheck:
+        return RiskEngine(self._instruments, self._limits, VENUE) if self.config.risk else NoRiskCheck()
 
-    def _known_instruments(self, given: Instruments | None) -> Instruments:
-        known: dict[str, Instrument] = dict(given.items()) if given is not None else {}
-        for symbol in sorted({each.symbol for each in self._series}):
-            if symbol not in known:
-                found = derived_instrument(each for each in self._series if each.symbol == symbol)
-                known[symbol] = found
+    def _instruments_of(self, configured: Instruments | None) -> Instruments:
+        """The configured instruments, and one derived from the data, with a warning, for a symbol without one."""
+        instruments: dict[str, Instrument] = dict(configured.items()) if configured is not None else {}
+        for symbol in sorted({series.symbol for series in self._series}):
+            if symbol not in instruments:
+                derived = derived_instrument(series for series in self._series if series.symbol == symbol)
+                instruments[symbol] = derived
                 self.warnings.append(
-                    f"{symbol}: no instrument configured; traded in steps of {found.tick_size:f} (price) and "
-                    f"{found.lot_size:f} (quantity), as the data suggests, without a minimum notional"
+                    f"{symbol}: no instrument configured; traded in steps of {derived.tick_size:f} (price) and "
+                    f"{derived.lot_size:f} (quantity), as the data suggests, without a minimum notional"
                 )
-        quotes = sorted({known[each.symbol].quote for each in self._series})
+        quotes = sorted({instruments[series.symbol].quote for series in self._series})
         if len(quotes) > 1:
             raise ConfigError(f"symbols: expected one quote currency, in which equity is counted, got {quotes}")
-        return Instruments(known[symbol] for symbol in sorted(known))
+        return Instruments(instruments[symbol] for symbol in sorted(instruments))
 
-    # -- reading it out -----------------------------------------------------------------------------------
+    # -- result -------------------------------------------------------------------------------------------
 
-    def _result(self, desk: Desk | TradeDesk, refusals: Sequence[str]) -> BacktestResult:
-        config, venue, trail = self.config, desk.venue, desk.trail
+    def _result(self, router: OrderRouter | TradeOrderRouter, refusals: Sequence[str]) -> BacktestResult:
+        config, venue, event_log = self.config, router.venue, router.event_log
         times, equity = equity_columns(config.initial_capital, self._grids, self._stream.times, venue.booked)
         trips = round_trips(venue.booked, self._grids)
         metrics = measure(times, equity, trades_of(trips), initial_capital=config.initial_capital)
-        said = _by_kind(trail)
-        denials = [each for each in said[RiskDecision] if not each.allowed]
+        messages = _by_type(event_log)
+        denials = [decision for decision in messages[RiskDecision] if not decision.allowed]
         refused = Counter(
             [
-                *(str(each.code) for each in denials),
-                *(_code(each.reason) for each in said[OrderUpdate] if each.status == "rejected"),
+                *(str(decision.code) for decision in denials),
+                *(_code(update.reason) for update in messages[OrderUpdate] if update.status == "rejected"),
                 *("REFUSED_ANSWER" for _ in refusals),
             ]
         )
@@ -202,19 +206,19 @@ class BacktestEngine:
             config=config,
             metrics=metrics,
             round_trips=trips,
-            fills=PlainForms(said[FillEvent]),
-            orders=PlainForms(said[OrderEvent]),
+            fills=PlainForms(messages[FillEvent]),
+            orders=PlainForms(messages[OrderEvent]),
             fees_paid=sum(trip.fees for trip in trips),
             denied=len(denials),
             refused=dict(sorted(refused.items())),
             bars=len(self._stream),
-            warnings=(*self.warnings, *self._remarks(desk, refusals)),
-            fingerprints=self._fingerprints(trail),
+            warnings=(*self.warnings, *self._remarks(router, refusals)),
+            fingerprints=self._fingerprints(event_log),
         )
 
-    def _remarks(self, desk: Desk | TradeDesk, refusals: Sequence[str]) -> list[str]:
+    def _remarks(self, router: OrderRouter | TradeOrderRouter, refusals: Sequence[str]) -> list[str]:
         remarks = []
-        gaps = sum(each.gaps for each in self._series)
+        gaps = sum(series.gaps for series in self._series)
         if gaps:
             remarks.append(f"the bars have {counted(gaps, 'gap')}; nothing fills within one")
         remarks += [
@@ -225,12 +229,12 @@ class BacktestEngine:
         ]
         if refusals:
             remarks.append(f"{counted(len(refusals), 'answer')} of strategies refused, the first one: {refusals[0]}")
-        left = len(desk.venue.left_open())
-        if left:
-            remarks.append(f"{counted(left, 'order')} still open at the end")
+        still_open = len(router.venue.left_open())
+        if still_open:
+            remarks.append(f"{counted(still_open, 'order')} still open at the end")
         return remarks
 
-    def _fingerprints(self, trail: Sequence[Contract]) -> Fingerprints:
+    def _fingerprints(self, event_log: Sequence[Contract]) -> Fingerprints:
         setup: dict[str, Any] = {
             "config": {**self.config.to_dict(), "symbol": "", "symbols": sorted(self.config.traded)},
             "limits": self._limits.caps() if self.config.risk else None,
@@ -240,14 +244,14 @@ class BacktestEngine:
             ],
             "strategies": [
                 [e.strategy_id, sorted(e.symbols), dict(e.params), list(e.events)]
-                for e in sorted(self._entrants, key=lambda each: each.strategy_id)
+                for e in sorted(self._entrants, key=lambda entrant: entrant.strategy_id)
             ],
         }
         return Fingerprints(
             data=fingerprints.of_data([*self._series, *self._tapes]),
             config=fingerprints.of_config(setup),
             code=fingerprints.of_code(entrant.make for entrant in self._entrants),
-            orders=fingerprints.of_orders([each for each in trail if type(each) in _HASHED]),
+            orders=fingerprints.of_orders([message for message in event_log if type(message) in _HASHED]),
         )
 
 
@@ -263,12 +267,11 @@ def run_backtest(
     return BacktestEngine(config, strategies or registered(config.strategy_id), data, instruments, limits).run()
 
 
-def _by_kind(trail: Iterable[Contract]) -> dict[type[Contract], list[Any]]:
-    """The messages of a run by what they are."""
-    found: dict[type[Contract], list[Any]] = defaultdict(list)
-    for each in trail:
-        found[type(each)].append(each)
-    return found
+def _by_type(event_log: Iterable[Contract]) -> dict[type[Contract], list[Any]]:
+    messages: dict[type[Contract], list[Any]] = defaultdict(list)
+    for message in event_log:
+        messages[type(message)].append(message)
+    return messages
 
 
 def _code(reason: str) -> str:

@@ -1,4 +1,4 @@
-"""Fills into round trips, first in first out: what was opened, what closed it, what came of it."""
+"""Round trips: the fills of a run paired first in, first out, with the result of each pair."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.position_ledger import fee_of_units
 
 @dataclass(slots=True)
 class _Open:
-    """Lots of one fill that are not closed yet. ``fee`` is what of the fill's fee still lies with them."""
+    """Lots of one fill that are not closed yet. ``fee`` is the share of the fill's fee that is theirs."""
 
     ts_ns: int
     lots: int
@@ -39,39 +39,39 @@ class _Pair(NamedTuple):
 
 
 def round_trips(booked: Sequence[Booked], grids: Mapping[str, PriceGrid]) -> tuple[RoundTrip, ...]:
-    """The round trips of every symbol in order of closing, what is still open last, marked at the last close.
+    """The round trips of every symbol in order of closing, the open ones last, marked at the last close.
 
     A fill that closes several openings makes as many round trips; its fee is shared among them by lots, to the last
     unit. The worst and best results on the way are taken from the ranges of the bars that lie wholly within.
     """
     trips: list[RoundTrip] = []
-    for symbol in sorted({each.symbol for each in booked}):
-        pairs = _pairs([each for each in booked if each.symbol == symbol], grids[symbol])
+    for symbol in sorted({fill.symbol for fill in booked}):
+        pairs = _pairs([fill for fill in booked if fill.symbol == symbol], grids[symbol])
         trips += _shown(pairs, grids[symbol])
     return tuple(sorted(trips, key=lambda trip: (trip.is_open, trip.ts_close, trip.ts_open, trip.symbol)))
 
 
 def _pairs(booked: Sequence[Booked], grid: PriceGrid) -> list[_Pair]:
     queue: deque[_Open] = deque()
-    held, pairs = 0, []
+    position, pairs = 0, []
     for fill in booked:
-        left, fee = abs(fill.lots), fill.fee
-        while left and held * fill.lots < 0:
+        remaining, fee = abs(fill.lots), fill.fee
+        while remaining and position * fill.lots < 0:
             oldest = queue[0]
-            lots = min(left, oldest.lots)
-            paid, opening = fee * lots // left, oldest.fee * lots // oldest.lots
-            side: Side = "buy" if held > 0 else "sell"
+            lots = min(remaining, oldest.lots)
+            paid, opening = fee * lots // remaining, oldest.fee * lots // oldest.lots
+            side: Side = "buy" if position > 0 else "sell"
             pairs.append(_Pair(side, lots, oldest.ts_ns, fill.ts_ns, oldest.ticks, fill.ticks, paid + opening))
-            left, fee = left - lots, fee - paid
+            remaining, fee = remaining - lots, fee - paid
             oldest.lots, oldest.fee = oldest.lots - lots, oldest.fee - opening
             if not oldest.lots:
                 queue.popleft()
-            held += lots if fill.lots > 0 else -lots
-        if left:
-            queue.append(_Open(fill.ts_ns, left, fill.ticks, fee))
-            held += left if fill.lots > 0 else -left
+            position += lots if fill.lots > 0 else -lots
+        if remaining:
+            queue.append(_Open(fill.ts_ns, remaining, fill.ticks, fee))
+            position += remaining if fill.lots > 0 else -remaining
     last, ticks = grid.closes_at[-1], int(grid.close[-1])
-    side = "buy" if held > 0 else "sell"
+    side = "buy" if position > 0 else "sell"
     pairs += [_Pair(side, o.lots, o.ts_ns, last, o.ticks, ticks, o.fee, is_open=True) for o in queue]
     return pairs
 

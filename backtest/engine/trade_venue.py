@@ -1,6 +1,6 @@
-"""The paper venue as a backtest on trades hosts it: behind a latency, and with its fills booked in integers.
+"""The trade venue: the paper venue of the fleet behind a latency, with its fills booked in integers.
 
-It is the venue of the paper fleet itself, so that an order fills by the same rules in both.
+An order fills by the same rules here and in the fleet.
 """
 
 from __future__ import annotations
@@ -64,24 +64,24 @@ class TradeVenue:
         elif self._latency_ns and isinstance(event, OrderEvent | OrderCancel):
             self._under_way.append((self._now + self._latency_ns, event))
             return ()
-        return self._answered(event)
+        return self._answers(event)
 
     def next_arrival_ns(self) -> int | None:
-        """When the next message arrives, None when there is none under way."""
+        """The time of the next arrival; None when no message is under way."""
         return self._under_way[0][0] if self._under_way else None
 
     def arrive(self) -> Iterable[Contract]:
-        """Take in the next message that is under way; it counts from its arrival. Raises RejectedError."""
-        self._now, what = self._under_way.popleft()
-        if isinstance(what, OrderCancel):
-            return self._answered(replace(what, ts_requested_ns=self._now))
-        return self._answered(replace(what, ts_accepted_ns=self._now))
+        """Take the next message under way; it counts from its arrival. Raises RejectedError."""
+        self._now, message = self._under_way.popleft()
+        if isinstance(message, OrderCancel):
+            return self._answers(replace(message, ts_requested_ns=self._now))
+        return self._answers(replace(message, ts_accepted_ns=self._now))
 
     def left_open(self) -> tuple[OpenOrder, ...]:
-        """Orders that have not ended."""
+        """The orders that have not ended."""
         return self._venue.open_orders
 
-    def _answered(self, event: Contract) -> Iterable[Contract]:
+    def _answers(self, event: Contract) -> Iterable[Contract]:
         try:
             answers = self._venue.on_event(event)
         except ContractError:
@@ -110,7 +110,7 @@ class TradeVenue:
 
 
 def model_parameters(config: BacktestConfig) -> dict[str, Any]:
-    """What the fill model of a run on trades is given. Raises ConfigError."""
+    """The parameters of the fill model of a run on trades. Raises ConfigError."""
     if config.slippage_model != "fixed":
         raise ConfigError(
             f"slippage_model: expected fixed with fill timing next_trade, got {config.slippage_model}; trades have "

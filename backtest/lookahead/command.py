@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backtest.contracts import BacktestConfig
     from backtest.data.series import BarSeries
     from backtest.data.trade_tape import TradeTape
-    from backtest.engine.seats import Entrant, MakeStrategy
+    from backtest.engine.slots import Entrant, MakeStrategy
     from backtest.lookahead.data import Data
     from core.instruments import Instruments
     from research.lookahead import Decision, LookaheadReport, OutsideReport, WarmUpReport
@@ -185,7 +185,7 @@ def declared_warm_up(strategy: MakeStrategy | Sequence[Entrant] | FromData, para
 def _entrants(
     config: BacktestConfig, strategy: MakeStrategy | Sequence[Entrant] | FromData, data: Data
 ) -> Sequence[Entrant]:
-    from backtest.engine.seats import Entrant
+    from backtest.engine.slots import Entrant
 
     made = strategy.build(data) if isinstance(strategy, FromData) else strategy
     return [Entrant(config.strategy_id, made, config.traded, config.params)] if callable(made) else made

@@ -1,6 +1,6 @@
-"""What differs between an intent of one run and the same of another, and of which class that is.
+"""The causes of a difference between the same intent of two runs, by class.
 
-The first class that applies explains what follows from it: what was decided otherwise also fills otherwise.
+The first class that applies explains the rest: an intent that was decided differently also fills differently.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from backtest.parity.align import Pair
-from backtest.parity.trail import Story
+from backtest.parity.event_log import IntentHistory
 from core.clock import NS_PER_MS
 from core.contracts import FillEvent, RiskDecision
 
@@ -33,20 +33,20 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One difference: ``what`` it is about, that in either run in words, and the numbers behind it that differ."""
+    """One difference: its ``subject``, its text in either run, and the numbers behind it that differ."""
 
     kind: Kind
-    what: str
+    subject: str
     a: str
     b: str
     detail: str = ""
 
 
 def causes(pair: Pair, *, complete: bool) -> Iterator[Cause]:
-    """What differs in a pair, nothing when it is the same. ``complete``: denials and cancels are known of both."""
+    """The differences in a pair; none when both are the same. ``complete``: both runs record denials and cancels."""
     a, b = pair.a, pair.b
     if a is None or b is None:
-        yield Cause(Kind.SIGNAL, "intent", *(_NOTHING if each is None else asked(each) for each in (a, b)))
+        yield Cause(Kind.SIGNAL, "intent", *(_NOTHING if history is None else asked(history) for history in (a, b)))
         return
     first = _asked_otherwise(a, b) or _decision(a, b) or (_canceled_alone(a, b) if complete else None)
     first = first or _timing(a, b, overtaken=pair.overtaken, complete=complete)
@@ -66,7 +66,7 @@ def caps_apart(pair: Pair) -> list[str]:
 
 
 def fee_rate(fills: list[FillEvent]) -> Decimal | None:
-    """What was paid as a fraction of the notional; None where nothing was filled."""
+    """The fees as a fraction of the notional; None without fills."""
     notional = sum((exact(fill.qty) * exact(fill.price) for fill in fills), Decimal(0))
     return (sum((exact(fill.fee) for fill in fills), Decimal(0)) / notional).quantize(_RATE_STEP) if notional else None
 
@@ -76,9 +76,9 @@ def exact(value: float) -> Decimal:
     return Decimal(repr(float(value)))
 
 
-def asked(story: Story) -> str:
+def asked(history: IntentHistory) -> str:
     """``buy 0.03 market``, ``sell 0.8 @ 2410.5``."""
-    intent = story.intent
+    intent = history.intent
     price = "market" if intent.limit_price is None or intent.type == "market" else f"@ {number(intent.limit_price)}"
     return f"{intent.side} {number(intent.qty)} {price}"
 
@@ -89,29 +89,31 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _asked_otherwise(a: Story, b: Story) -> Cause | None:
+def _asked_otherwise(a: IntentHistory, b: IntentHistory) -> Cause | None:
     if all(getattr(a.intent, name) == getattr(b.intent, name) for name in _SHAPE):
         return None
     return Cause(Kind.SIGNAL, "intent", asked(a), asked(b))
 
 
-def _canceled_alone(a: Story, b: Story) -> Cause | None:
+def _canceled_alone(a: IntentHistory, b: IntentHistory) -> Cause | None:
     """A cancel in one run only, unless other fills led to it: the order that was taken back did no more until then."""
     if (a.cancel is None) == (b.cancel is None):
         return None
-    ended, went_on = (_what(a.fills), _what(b.fills)) if a.cancel is not None else (_what(b.fills), _what(a.fills))
+    ended, went_on = (_terms(a.fills), _terms(b.fills))
+    if a.cancel is None:
+        ended, went_on = went_on, ended
     if ended != went_on[: len(ended)]:
         return None
-    return Cause(Kind.SIGNAL, "cancel", *("canceled" if each.cancel else _NOTHING for each in (a, b)))
+    return Cause(Kind.SIGNAL, "cancel", *("canceled" if history.cancel else _NOTHING for history in (a, b)))
 
 
-def _decision(a: Story, b: Story) -> Cause | None:
+def _decision(a: IntentHistory, b: IntentHistory) -> Cause | None:
     if a.allowed == b.allowed and _code(a.decision) == _code(b.decision):
         return None
     return Cause(Kind.DECISION, "decision", _verdict(a), _verdict(b), _different_numbers(a.decision, b.decision))
 
 
-def _timing(a: Story, b: Story, *, overtaken: bool, complete: bool) -> Cause | None:
+def _timing(a: IntentHistory, b: IntentHistory, *, overtaken: bool, complete: bool) -> Cause | None:
     moments = []
     if complete:
         moments.append(("asked", a.asked_ns, b.asked_ns))
@@ -123,29 +125,29 @@ def _timing(a: Story, b: Story, *, overtaken: bool, complete: bool) -> Cause | N
         moments.append(("at the venue", a.arrived_ns, b.arrived_ns))
     if complete and a.cancel is not None and b.cancel is not None:
         moments.append(("canceled", a.cancel.ts_requested_ns, b.cancel.ts_requested_ns))
-    if _what(a.fills) == _what(b.fills):
+    if _terms(a.fills) == _terms(b.fills):
         moments += [("filled", x.ts_fill_ns, y.ts_fill_ns) for x, y in zip(a.fills, b.fills, strict=True)]
-    for what, ours, theirs in moments:
+    for subject, ours, theirs in moments:
         if ours != theirs:
-            return Cause(Kind.TIMING, what, "0 ms", f"{(theirs - ours) / NS_PER_MS:+,.3f} ms", _other_fills(a, b))
+            return Cause(Kind.TIMING, subject, "0 ms", f"{(theirs - ours) / NS_PER_MS:+,.3f} ms", _other_fills(a, b))
     return Cause(Kind.TIMING, "order", "after another", "before it") if overtaken else None
 
 
-def _other_fills(a: Story, b: Story) -> str:
-    """What the other time made of the fills: ``filled 0.06 @ 61851.96 taker → 0.06 @ 61837.1 in 19 taker``."""
-    return "" if _what(a.fills) == _what(b.fills) else f"filled {_in_words(a.fills)} → {_in_words(b.fills)}"
+def _other_fills(a: IntentHistory, b: IntentHistory) -> str:
+    """The fills of either time: ``filled 0.06 @ 61851.96 taker → 0.06 @ 61837.1 in 19 taker``."""
+    return "" if _terms(a.fills) == _terms(b.fills) else f"filled {_in_words(a.fills)} → {_in_words(b.fills)}"
 
 
 def _filled(a: list[FillEvent], b: list[FillEvent]) -> Iterator[Cause]:
     rates = fee_rate(a), fee_rate(b)
-    dearer = _what(a) == _what(b) and [f.fee for f in a] != [f.fee for f in b]
-    if _what(a) != _what(b):
+    dearer = _terms(a) == _terms(b) and [f.fee for f in a] != [f.fee for f in b]
+    if _terms(a) != _terms(b):
         yield Cause(Kind.FILL, _which(a, b), _in_words(a), _in_words(b))
     if dearer or (None not in rates and rates[0] != rates[1] and _liquidity(a) == _liquidity(b)):
-        yield Cause(Kind.FEE, "fee", *(_fees(each) for each in (a, b)))
+        yield Cause(Kind.FEE, "fee", *(_fees(fills) for fills in (a, b)))
 
 
-def _what(fills: list[FillEvent]) -> list[tuple[float, float, str]]:
+def _terms(fills: list[FillEvent]) -> list[tuple[float, float, str]]:
     return [(fill.price, fill.qty, fill.liquidity) for fill in fills]
 
 
@@ -178,13 +180,13 @@ def _fees(fills: list[FillEvent]) -> str:
     return f"{total:.4f}" + (f" ({number(float(rate * 10_000))} bps)" if rate is not None else "")
 
 
-def _end(story: Story) -> str:
-    return story.ended.status if story.ended is not None else "open" if story.order is not None else _NOTHING
+def _end(history: IntentHistory) -> str:
+    return history.ended.status if history.ended is not None else "open" if history.order is not None else _NOTHING
 
 
-def _verdict(story: Story) -> str:
-    decision = story.decision
-    if story.allowed:
+def _verdict(history: IntentHistory) -> str:
+    decision = history.decision
+    if history.allowed:
         return "allowed"
     return "undecided" if decision is None else decision.reason
 
@@ -197,8 +199,8 @@ def _different_numbers(a: RiskDecision | None, b: RiskDecision | None) -> str:
     """Caps and inputs that a decision was taken on, where they differ: ``per_order_usd_cap 5000 → 1000``."""
     if a is None or b is None:
         return ""
-    told = [*_differences(a.caps, b.caps), *_differences(a.inputs, b.inputs)]
-    return ", ".join(f"{name} {x} → {y}" for name, x, y in told)
+    numbers = [*_differences(a.caps, b.caps), *_differences(a.inputs, b.inputs)]
+    return ", ".join(f"{name} {x} → {y}" for name, x, y in numbers)
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

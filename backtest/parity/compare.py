@@ -1,8 +1,8 @@
-"""Two runs held against each other: every difference classified, and the difference in money split by class.
+"""The comparison of two runs: every difference classified, and the difference in money split by class.
 
-A session against its replay, a session against a backtest, a backtest against another: ``compare`` takes any two
-trails. When it finds nothing, both had the same intents, decisions and fills at the same times, and the same profit and
-loss to the last decimal.
+A session with its replay, a session with a backtest, a backtest with another: ``compare`` takes any two event logs.
+Runs without a difference had the same intents, decisions and fills at the same times, and the same profit and loss to
+the last decimal.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Any, Final
 from backtest.parity import money
 from backtest.parity.align import TOLERANCE_NS, Pair, aligned
 from backtest.parity.causes import Cause, Kind, caps_apart, causes
+from backtest.parity.event_log import EventLog, event_log_of, read_event_log, result_event_log, session_event_log
 from backtest.parity.money import MARK, PARTS
-from backtest.parity.trail import Trail, read_trail, trail_of, trail_of_result, trail_of_session
 
 __all__ = [
     "MARK",
     "PARTS",
     "Comparison",
     "Difference",
+    "EventLog",
     "Kind",
-    "Trail",
     "Volume",
     "compare",
-    "read_trail",
-    "trail_of",
-    "trail_of_result",
-    "trail_of_session",
+    "event_log_of",
+    "read_event_log",
+    "result_event_log",
+    "session_event_log",
 ]
 
 _CENT: Final = Decimal("0.01")
@@ -47,7 +47,7 @@ class Difference:
     strategy_id: str
     symbol: str
     intent_id: str
-    what: str
+    subject: str
     a: str
     b: str
     pnl: Decimal = Decimal(0)
@@ -56,17 +56,24 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, money as text."""
-        return {name: str(getattr(self, name)) if name in ("kind", "pnl") else getattr(self, name) for name in _FIELDS}
-
-
-_FIELDS: Final = (
-    "kind", "ts_ns", "strategy_id", "symbol", "intent_id", "what", "a", "b", "pnl", "currency", "detail",
-)  # fmt: skip
+        return {
+            "kind": self.kind.value,
+            "ts_ns": self.ts_ns,
+            "strategy_id": self.strategy_id,
+            "symbol": self.symbol,
+            "intent_id": self.intent_id,
+            "what": self.subject,
+            "a": self.a,
+            "b": self.b,
+            "pnl": str(self.pnl),
+            "currency": self.currency,
+            "detail": self.detail,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """How much of a run there was to compare."""
+    """The size of a run: counts of intents, decisions and fills."""
 
     intents: int
     allowed: int
@@ -74,22 +81,22 @@ class Volume:
     fills: int
 
     @classmethod
-    def of(cls, trail: Trail) -> Volume:
+    def of(cls, event_log: EventLog) -> Volume:
         """Count it."""
-        allowed = sum(story.allowed for story in trail.stories)
-        return cls(len(trail.stories), allowed, trail.denied, sum(1 for _ in trail.fills))
+        allowed = sum(history.allowed for history in event_log.histories)
+        return cls(len(event_log.histories), allowed, event_log.denied, sum(1 for _ in event_log.fills))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of ``compare``.
+    """The result of ``compare``.
 
     Attributes:
         a: the first run's name; ``b`` the second's.
         differences: by time; the later ones may follow from the earlier.
         pnl_a: profit and loss of the first run by currency; ``pnl_b`` of the second.
-        parts: by currency, what each class (and ``mark-to-market``) makes of ``pnl_b - pnl_a``; they sum to it exactly.
-        remarks: what a reader has to know about the runs.
+        parts: by currency, the share of each class (and ``mark-to-market``) in ``pnl_b - pnl_a``; they sum to it.
+        remarks: caveats about the runs.
     """
 
     a: str
@@ -110,8 +117,8 @@ class Comparison:
     @property
     def counts(self) -> dict[str, int]:
         """Differences by class."""
-        found = Counter(each.kind for each in self.differences)
-        return {kind.value: found[kind] for kind in Kind}
+        counts = Counter(difference.kind for difference in self.differences)
+        return {kind.value: counts[kind] for kind in Kind}
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values; money as text, to its last decimal."""
@@ -130,13 +137,13 @@ class Comparison:
             ],
             "counts": self.counts,
             "pnl_difference": {currency: _plain(parts) for currency, parts in self.parts.items()},
-            "differences": [each.to_dict() for each in self.differences],
+            "differences": [difference.to_dict() for difference in self.differences],
             "remarks": list(self.remarks),
         }
 
 
-def compare(a: Trail, b: Trail, *, tolerance_ns: int = TOLERANCE_NS) -> Comparison:
-    """Hold the second run against the first.
+def compare(a: EventLog, b: EventLog, *, tolerance_ns: int = TOLERANCE_NS) -> Comparison:
+    """Compare the second run with the first.
 
     Args:
         a: the first run, usually what was recorded.
@@ -151,15 +158,15 @@ def compare(a: Trail, b: Trail, *, tolerance_ns: int = TOLERANCE_NS) -> Comparis
         differences: list[Difference] = []
         other_caps: Counter[str] = Counter()
         shares: list[Mapping[tuple[str, str], Decimal]] = []
-        for pair in aligned(a.stories, b.stories, tolerance_ns):
+        for pair in aligned(a.histories, b.histories, tolerance_ns):
             if not complete and _denied_alone(pair):
                 continue
-            found = list(causes(pair, complete=complete))
-            other_caps.update(() if found else caps_apart(pair))
-            parts = money.parts_of(pair, found, reference)
+            pair_causes = list(causes(pair, complete=complete))
+            other_caps.update(() if pair_causes else caps_apart(pair))
+            parts = money.parts_of(pair, pair_causes, reference)
             currency = money.quote_of(_symbol(pair))
             shares.append({(currency, kind): amount for kind, amount in parts.items()})
-            differences += _told(pair, found, parts, currency)
+            differences += _differences(pair, pair_causes, parts, currency)
         if not complete and a.denied != b.denied:
             differences.append(_other_denials(a, b))
         market = money.market_part(a, b, reference, marks_a, marks_b)
@@ -187,21 +194,21 @@ def compare(a: Trail, b: Trail, *, tolerance_ns: int = TOLERANCE_NS) -> Comparis
         )
 
 
-def _told(pair: Pair, found: list[Cause], parts: Mapping[str, Decimal], currency: str) -> list[Difference]:
-    story = pair.a or pair.b
-    assert story is not None
-    intent, told, counted = story.intent, [], set()
-    for cause in found:
+def _differences(pair: Pair, pair_causes: list[Cause], parts: Mapping[str, Decimal], currency: str) -> list[Difference]:
+    history = pair.a or pair.b
+    assert history is not None
+    intent, differences, counted = history.intent, [], set()
+    for cause in pair_causes:
         pnl = Decimal(0) if cause.kind in counted else parts.get(cause.kind.value, Decimal(0))
         counted.add(cause.kind)
-        told.append(
+        differences.append(
             Difference(
                 cause.kind,
-                story.asked_ns,
+                history.asked_ns,
                 intent.strategy_id,
                 intent.symbol,
                 intent.intent_id,
-                cause.what,
+                cause.subject,
                 cause.a,
                 cause.b,
                 pnl,
@@ -209,7 +216,7 @@ def _told(pair: Pair, found: list[Cause], parts: Mapping[str, Decimal], currency
                 cause.detail,
             )
         )
-    return told
+    return differences
 
 
 def _denied_alone(pair: Pair) -> bool:
@@ -218,15 +225,15 @@ def _denied_alone(pair: Pair) -> bool:
     return alone is not None and not alone.allowed
 
 
-def _other_denials(a: Trail, b: Trail) -> Difference:
-    latest = max((story.asked_ns for story in (*a.stories, *b.stories)), default=0)
+def _other_denials(a: EventLog, b: EventLog) -> Difference:
+    latest = max((history.asked_ns for history in (*a.histories, *b.histories)), default=0)
     return Difference(Kind.DECISION, latest, "", "", "", "denied intents", str(a.denied), str(b.denied))
 
 
 def _symbol(pair: Pair) -> str:
-    story = pair.a or pair.b
-    assert story is not None
-    return story.intent.symbol
+    history = pair.a or pair.b
+    assert history is not None
+    return history.intent.symbol
 
 
 def _by_currency(
@@ -246,15 +253,17 @@ def _by_currency(
     return table
 
 
-def _remarks(trail: Trail, pnl: Mapping[str, Decimal]) -> list[str]:
-    said = [f"{trail.name}: {remark}" for remark in trail.remarks]
+def _remarks(event_log: EventLog, pnl: Mapping[str, Decimal]) -> list[str]:
+    remarks = [f"{event_log.name}: {remark}" for remark in event_log.remarks]
     total = sum(pnl.values(), Decimal(0))
-    if trail.stated is not None and abs(trail.stated - total) >= _CENT:
-        said.append(f"{trail.name}: it states a profit and loss of {trail.stated:.2f}, its fills add up to {total:.2f}")
-    return said
+    if event_log.stated is not None and abs(event_log.stated - total) >= _CENT:
+        remarks.append(
+            f"{event_log.name}: it states a profit and loss of {event_log.stated:.2f}, its fills add up to {total:.2f}"
+        )
+    return remarks
 
 
-def _other_end(a: Trail, b: Trail, marks_a: Mapping[str, Decimal], marks_b: Mapping[str, Decimal]) -> list[str]:
+def _other_end(a: EventLog, b: EventLog, marks_a: Mapping[str, Decimal], marks_b: Mapping[str, Decimal]) -> list[str]:
     held_a, held_b = money.positions(a), money.positions(b)
     return [
         f"{symbol} ends at {marks_a[symbol]:f} in {a.name} and at {marks_b[symbol]:f} in {b.name}"

@@ -1,7 +1,7 @@
-"""A recorded session through the event engine: what its fleet heard, in the engine's own rounds and at its own venue.
+"""The session engine: a recorded session's market data through the event engine, in its rounds and at its venue.
 
 Both come to the same intents, decisions, fills and money; ``njord-ctl diff --engine`` holds them against each other.
-Only a strategy that fails parts them: the engine ends there, the fleet goes on without its answer.
+They differ only when a strategy fails: the engine ends there, the fleet continues without its answer.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 from backtest.contracts import BacktestConfig, FillTiming
 from backtest.data.trade_tape import from_trade_journals
 from backtest.engine import BacktestEngine
-from backtest.engine.event_engine import Seats
-from backtest.engine.seats import Entrant, seats_of
-from backtest.engine.trade_desk import SeatedStrategies, TradeDesk
+from backtest.engine.event_engine import StrategySlots
+from backtest.engine.slots import Entrant, slots_of
+from backtest.engine.trade_order_router import HostedStrategies, TradeOrderRouter
 from backtest.engine.trade_venue import TradeVenue
+from backtest.parity.event_log import EventLog, event_log_of
 from backtest.parity.interventions import interventions
 from backtest.parity.market import RecordedMarket, SessionFiles
 from backtest.parity.session_replay import SessionRun, UnwrittenJournals
-from backtest.parity.trail import Trail, trail_of
 from core import topics
 from core.component import Message
 from core.config.model import Config
@@ -36,8 +36,8 @@ from strategies.orders.prices import LastPrices
 from strategies.registry import StrategyRegistry
 
 
-def engine_trail(folder: Path, config: Config, name: str = "event engine") -> Trail:
-    """Run a session's strategies over what its fleet heard in the event engine, latency 0.
+def engine_event_log(folder: Path, config: Config, name: str = "event engine") -> EventLog:
+    """Run a session's strategies over its recorded market data in the event engine, latency 0.
 
     Raises:
         ConfigError: no session there, strategies that cannot be built.
@@ -51,12 +51,11 @@ def engine_trail(folder: Path, config: Config, name: str = "event engine") -> Tr
         raise ConfigError(f"{folder}: expected an enabled strategy for one of {', '.join(market.symbols)}, got none")
     engine = SessionEngine(files, market, config, entrants)
     engine.run()
-    return trail_of(name, engine.trail, market.last_prices())
+    return event_log_of(name, engine.event_log, market.last_prices())
 
 
 class SessionEngine(BacktestEngine):
-    """The event engine told what a fleet was told: the same market events and clock, the kill switch where it was
-    pulled, the venue's fees by instrument."""
+    """The event engine with the inputs of a fleet: its market events, clock, kill switch and fees by instrument."""
 
     def __init__(
         self, files: SessionFiles, market: RecordedMarket, config: Config, entrants: Sequence[Entrant]
@@ -65,64 +64,64 @@ class SessionEngine(BacktestEngine):
         tapes = [from_trade_journals(files.journals, symbol) for symbol in traded]
         limits = RiskLimits.of(config.risk)
         super().__init__(_run_config(config, traded, entrants), entrants, tapes, config.instruments_table(), limits)
-        self._instruments = config.instruments_table()  # the fleet's risk engine hears of all
+        self._instruments = config.instruments_table()  # the fleet's risk engine has them all
         self._files = files
         self._market = market
         self._fleet_config = config
 
-    def _run_trades(self, books: StrategyPositions, orders: OpenOrders) -> tuple[Seats, TradeDesk]:
+    def _run_trades(self, positions: StrategyPositions, orders: OpenOrders) -> tuple[StrategySlots, TradeOrderRouter]:
         fleet, prices = self._fleet_config, LastPrices()
-        seats = seats_of(self._entrants, books, orders, prices.view, self._instruments)
+        slots = slots_of(self._entrants, positions, orders, prices.view, self._instruments)
         named = [entrant.strategy_id for entrant in self._entrants]
-        seats = tuple(sorted(seats, key=lambda seat: named.index(seat.strategy_id)))  # the fleet asks in this order
+        slots = tuple(sorted(slots, key=lambda slot: named.index(slot.strategy_id)))  # the fleet asks in this order
         paper = fleet.paper
         parameters = {"participation": paper.participation} if paper.fill_model == "trade_flow" else {}
         venue = TradeVenue(self._instruments, paper.fill_model, parameters, moments=self._stream.moments)
         bars = BarAggregator(fleet.bars.timeframes, fleet.bars.grace_ms)
-        desk = _ToldDesk(bars, SeatedStrategies(seats, books, orders, prices), self._risk(), venue)
+        router = _ObservedRouter(bars, HostedStrategies(slots, positions, orders, prices), self._risk(), venue)
         ingest = MarketDataIngest(
             self._instruments, self._market.symbols, backfill=self._market.live,
             contiguous=fleet.exchange.contiguous_ids,
         )  # fmt: skip
         source = ComponentHost(ingest, UnwrittenJournals(self._files.journals))
-        run = SessionRun(_EngineFleet(source, desk), interventions(self._files))
-        desk.observe = run.observe
+        run = SessionRun(_EngineFleet(source, router), interventions(self._files))
+        router.observe = run.observe
         run.through(self._market.events())
-        return seats, desk
+        return slots, router
 
 
-class _ToldDesk(TradeDesk):
-    """Tells an observer of every round before it is taken, as the embedded fleet does."""
+class _ObservedRouter(TradeOrderRouter):
+    """Shows every round to an observer first, as the embedded fleet does."""
 
     observe: Callable[[Sequence[Message]], None]
 
     def _round(self, messages: Sequence[Contract]) -> list[Contract]:
-        self.observe([Message(topics.topic_of(each), each) for each in messages])
+        self.observe([Message(topics.topic_of(message), message) for message in messages])
         return super()._round(messages)
 
 
 class _EngineFleet:
-    """What a session's events are fed to, in place of the embedded fleet."""
+    """The engine in place of the embedded fleet, for ``SessionRun``."""
 
-    def __init__(self, source: ComponentHost, desk: TradeDesk) -> None:
+    def __init__(self, source: ComponentHost, router: TradeOrderRouter) -> None:
         self.source = source
-        self._desk = desk
+        self._router = router
 
     def recover(self) -> None:
-        """There is nothing to recover."""
+        """A no-op: the engine has no state on disk."""
 
     def feed(self, event: Contract) -> Sequence[Contract]:
-        """See ``ToldFleet``."""
-        if heard := [message.event for message in self.source.handle_local(event) if message.topic]:
-            self._desk.hear(heard)
+        """See ``FedFleet``."""
+        if events := [message.event for message in self.source.handle_local(event) if message.topic]:
+            self._router.on_market_events(events)
         return ()
 
     def tell_some(self, daemons: Sequence[str], event: Contract) -> None:
-        """See ``ToldFleet``."""
-        self._desk.tell(daemons, event)
+        """See ``FedFleet``."""
+        self._router.deliver_local(daemons, event)
 
     def close(self) -> None:
-        """Nothing was opened."""
+        """A no-op: the engine opens no file."""
 
 
 def _entrants(config: Config, symbols: tuple[str, ...]) -> Iterator[Entrant]:

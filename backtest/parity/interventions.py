@@ -1,7 +1,7 @@
-"""What reached a session's daemons beside the market: the kill switch and the disk, out of their ledgers.
+"""Interventions: the local events of a session's daemons beside the market, such as kill switch and disk.
 
-These stand there as local causes with the market time at which they were seen. Where several events share that time,
-the transactions before, traced back to the market events they came from, and the prices told say between which ones.
+The ledgers have them as local causes with the market time at which they were seen. Where several events share that
+time, the previous transactions, traced back to their market events, and the reported prices tell between which ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.contracts import Contract, RiskState
 from core.ledger import LOCAL, Cause, ledger
 
 Origin = tuple[str, str]  # topic and identity of a market event
-EVERYBODY: Final = "strategy_runner"  # told only where all daemons are told at once
+EVERYBODY: Final = "strategy_runner"  # gets local events only where all daemons get them at once
 _NOWHERE: Final = ("", "")
 
 
@@ -24,7 +24,7 @@ class Intervention:
     """A local event of some daemons.
 
     ``behind`` are the last market events that they had answered before, ``marks`` the last prices that the risk engine
-    had then, as far as it told them.
+    had then, as far as it reported them.
     """
 
     daemons: tuple[str, ...]
@@ -35,7 +35,7 @@ class Intervention:
 
 @dataclass(slots=True)
 class _Chain:
-    """Which market event each transaction of a daemon goes back to."""
+    """The market event behind each transaction of a daemon."""
 
     origins: dict[int, Origin]
     local: list[tuple[int, Contract]]
@@ -45,21 +45,21 @@ class _Chain:
 def interventions(files: SessionFiles) -> list[Intervention]:
     """All of a session by time. Raises LedgerCorruptError."""
     chains = {name: _chain(files, name) for name in LEDGERS}
-    found = [_of_fleet(chains, event) for _, event in chains[EVERYBODY].local]
-    together = {each.event for each in found}
+    of_session = [_of_fleet(chains, event) for _, event in chains[EVERYBODY].local]
+    fleet_wide = {intervention.event for intervention in of_session}
     for name, chain in chains.items():
         for seq, event in chain.local:
-            if name != EVERYBODY and event not in together:
-                found.append(Intervention((name,), event, _behind(chains, name, seq), chain.marks[seq]))
-    return sorted(found, key=lambda each: each.event.ts_ns)
+            if name != EVERYBODY and event not in fleet_wide:
+                of_session.append(Intervention((name,), event, _behind(chains, name, seq), chain.marks[seq]))
+    return sorted(of_session, key=lambda intervention: intervention.event.ts_ns)
 
 
-def _of_fleet(chains: Mapping[str, _Chain], told: Contract) -> Intervention:
-    """In one process all daemons are told in one moment; over Redis each asks for itself, this one never."""
-    places = [(name, seq) for name, chain in chains.items() for seq, event in chain.local if event == told]
+def _of_fleet(chains: Mapping[str, _Chain], local_event: Contract) -> Intervention:
+    """A local event of all daemons at once, as in one process; over Redis each polls for itself, this one never."""
+    places = [(name, seq) for name, chain in chains.items() for seq, event in chain.local if event == local_event]
     behind = frozenset(origin for name, seq in places for origin in _behind(chains, name, seq))
     marks = {symbol: price for name, seq in places for symbol, price in chains[name].marks[seq].items()}
-    return Intervention(tuple(name for name, _ in places), told, behind, marks)
+    return Intervention(tuple(name for name, _ in places), local_event, behind, marks)
 
 
 def _chain(files: SessionFiles, name: str) -> _Chain:
@@ -76,7 +76,7 @@ def _chain(files: SessionFiles, name: str) -> _Chain:
 
 def _marks(answers: Iterable[Contract]) -> dict[str, float]:
     """The prices that a change of the risk engine's state rests on."""
-    states = (each for each in answers if isinstance(each, RiskState))
+    states = (answer for answer in answers if isinstance(answer, RiskState))
     return {symbol: float(mark[0]) for state in states for symbol, mark in state.inputs.get("marks", {}).items()}
 
 
@@ -88,8 +88,8 @@ def _pointer(cause: Cause) -> Origin:
 
 def _behind(chains: Mapping[str, _Chain], name: str, seq: int) -> frozenset[Origin]:
     """The market event that the latest transaction before goes back to."""
-    for before in range(seq - 1, 0, -1):
-        origin = _traced(chains, name, before)
+    for earlier in range(seq - 1, 0, -1):
+        origin = _traced(chains, name, earlier)
         if origin is not None:
             return frozenset([origin])
     return frozenset()

@@ -1,4 +1,4 @@
-"""A recorded session's market data as its fleet got it: raw events in the order of receipt, out of its journals.
+"""The market data of a recorded session, as its fleet got it: raw events in the order of receipt, out of its journals.
 
 Journals keep each symbol and channel apart and leave the clock out. Receipt times give the order between them, and
 the ingest component, asked again, gives the clock: it makes the same events out of the same raw ones.
@@ -35,7 +35,7 @@ C = TypeVar("C", bound=Contract)
 
 @dataclass(frozen=True)
 class SessionFiles:
-    """Where a recorded session has its journals and ledgers. Nothing is ever written there."""
+    """The folders of a recorded session's journals and ledgers. Nothing is ever written there."""
 
     folder: Path
     journals: Path
@@ -53,7 +53,7 @@ class SessionFiles:
         )
 
     def ledger(self, daemon: str) -> Path:
-        """Where a daemon's ledger is, or would be."""
+        """The path of a daemon's ledger, existing or not."""
         return self.ledgers / f"{daemon}.ndjson"
 
 
@@ -86,7 +86,7 @@ class RecordedMarket:
     @cached_property
     def live(self) -> bool:
         """Whether the feed was a venue, which could be asked for missing trades."""
-        return any(each.state in _LIVE_STATES and each.channel == "trades" for each in self._statuses)
+        return any(status.state in _LIVE_STATES and status.channel == "trades" for status in self._statuses)
 
     def last_prices(self) -> dict[str, float]:
         """The price of each symbol's last trade."""
@@ -98,7 +98,7 @@ class RecordedMarket:
         return self._reader.read(f"md.trades.{file_symbol(symbol)}", TradeEvent)
 
     def streams(self) -> list[str]:
-        """The journals of market data, but for the gaps."""
+        """The journals of market data, without those of gaps."""
         names = [
             f"{channel}.{file_symbol(s)}" for channel, _ in (*_CHANNELS, ("md.status", None)) for s in self.symbols
         ]
@@ -109,7 +109,7 @@ class RecordedMarket:
         return self._reader.lines(stream)
 
     def events(self) -> Iterator[Contract]:
-        """What the feed gave to the ingest component, as far as it is journaled. Raises CodecError, FatalError."""
+        """The input of the ingest component, as far as it is journaled. Raises CodecError, FatalError."""
         statuses = list(self._statuses)
         gaps = {(gap.symbol, gap.last_id + 1): gap for gap in self._gaps()} if self.live else {}
         for raw in self._merged():
@@ -125,12 +125,12 @@ class RecordedMarket:
 
     @cached_property
     def _statuses(self) -> Sequence[FeedStatus]:
-        found: list[FeedStatus] = []
+        statuses: list[FeedStatus] = []
         for symbol in self.symbols:
             for status in self._optional(f"md.status.{file_symbol(symbol)}", FeedStatus):
                 if not status.detail.startswith(_RECOUNTED):
-                    insort(found, status, key=lambda each: each.ts_ns)
-        return found
+                    insort(statuses, status, key=lambda other: other.ts_ns)
+        return statuses
 
     def _gaps(self) -> Iterator[FeedGap]:
         for symbol in self.symbols:
@@ -141,7 +141,7 @@ class RecordedMarket:
 
     def _merged(self) -> Iterator[Raw]:
         window = MAX_HELD if self.live else MAX_HELD_OFFLINE
-        lanes = [
+        journals = [
             _keyed(
                 self._optional(f"{channel}.{file_symbol(symbol)}", contract),
                 (place, index),
@@ -150,7 +150,7 @@ class RecordedMarket:
             for place, symbol in enumerate(self.symbols)
             for index, (channel, contract) in enumerate(_CHANNELS)
         ]
-        return (Raw(key[0], event) for key, event in heapq.merge(*lanes, key=lambda each: each[0]))
+        return (Raw(key[0], event) for key, event in heapq.merge(*journals, key=lambda keyed: keyed[0]))
 
 
 def _keyed(events: Iterable[Contract], place: tuple[int, int], window: int) -> Iterator[tuple[_Key, Contract]]:

@@ -41,12 +41,12 @@ class KeyChange:
 
 @dataclass(frozen=True)
 class SessionConfig:
-    """What a session ran under.
+    """The configuration of a session.
 
     Attributes:
         config: its configuration; today's where there is no record.
         recorded: how many there are records of. With several the latest start counts.
-        remarks: what a reader has to know.
+        remarks: caveats for the reader.
     """
 
     config: Config
@@ -61,11 +61,11 @@ def session_config(folder: Path, today: Config) -> SessionConfig:
         return SessionConfig(today, 0, ("it has no record of its configuration: today's is taken",))
     remarks = []
     if len(records) > 1:
-        found = [_merged(record, today) for record in records]
-        told = _listed([change for one, other in pairwise(found) for change in changes(one, other)])
+        configs = [_merged(record, today) for record in records]
+        differing = _listed([change for older, newer in pairwise(configs) for change in changes(older, newer)])
         remarks.append(
             f"it was started under {len(records)} configurations, of which the latest is taken"
-            + (f"; they differ in {told}" if told else "; they differ in nothing that decides a run")
+            + (f"; they differ in {differing}" if differing else "; they differ in nothing that decides a run")
         )
     return SessionConfig(_merged(records[-1], today), len(records), tuple(remarks))
 
@@ -77,18 +77,20 @@ def changes(a: Config, b: Config) -> list[KeyChange]:
     return [KeyChange(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
 
 
-def told_changes(a: Config, b: Config) -> str:
+def changes_text(a: Config, b: Config) -> str:
     """The same in words, the first few by name; an empty text for none."""
     return _listed(changes(a, b))
 
 
-def told_rules(session: Config, rules: BacktestConfig) -> str:
-    """By which rules a backtest differs from a session, in words; an empty text for none. Caps and bars of a backtest
-    are those of its installation, which its result does not keep."""
+def rules_text(session: Config, rules: BacktestConfig) -> str:
+    """The rules by which a backtest differs from a session, as text; empty for none.
+
+    Caps and bars of a backtest are those of its installation, which its result does not keep.
+    """
     paper, flow = session.paper, session.paper.fill_model == "trade_flow"
     fees = {symbol: session.instruments[symbol] for symbol in rules.traded if symbol in session.instruments}
     maker = rules.commission_rate if rules.maker_rate is None else rules.maker_rate
-    entry = next((each for each in session.strategies if each.id == rules.strategy_id), None)
+    entry = next((strategy for strategy in session.strategies if strategy.id == rules.strategy_id), None)
     params = dict(entry.params) if entry is not None else {}
     pairs: list[tuple[str, Any, Any]] = [
         ("fill timing", "next_trade", rules.fill_timing.value),
@@ -104,21 +106,21 @@ def told_rules(session: Config, rules: BacktestConfig) -> str:
     return _listed([KeyChange(name, a, b) for name, a, b in pairs if a != b])
 
 
-def _listed(found: Sequence[KeyChange]) -> str:
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(map(str, found[:_SHOWN])) + more
+def _listed(differing: Sequence[KeyChange]) -> str:
+    more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    return ", ".join(map(str, differing[:_SHOWN])) + more
 
 
 def _merged(record: RecordedConfig, today: Config) -> Config:
     now: dict[str, Any] = today.model_dump(mode="json", by_alias=True)
     contiguous = record.shown.get("exchange", {}).get("contiguous_ids", today.exchange.contiguous_ids)
-    plain = {
+    merged = {
         **now,
         **{name: _unmasked(record.shown[name], now[name]) for name in _SECTIONS if name in record.shown},
         "exchange": {**today.exchange.model_dump(by_alias=True), "contiguous_ids": contiguous},
     }
     try:
-        config = Config.model_validate(plain)
+        config = Config.model_validate(merged)
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         raise ConfigError(
@@ -131,32 +133,32 @@ def _merged(record: RecordedConfig, today: Config) -> Config:
 def _unmasked(recorded: Any, now: Any) -> Any:
     """What the record has, but for secrets, which only the configuration of today can tell."""
     if isinstance(recorded, Mapping):
-        known = now if isinstance(now, Mapping) else {}
-        return {key: _unmasked(value, known.get(key)) for key, value in recorded.items()}
-    if isinstance(recorded, list) and all(isinstance(each, Mapping) and "id" in each for each in recorded):
-        by_id = {each["id"]: each for each in now or () if isinstance(each, Mapping) and "id" in each}
-        return [_unmasked(each, by_id.get(each["id"])) for each in recorded]
+        current = now if isinstance(now, Mapping) else {}
+        return {key: _unmasked(value, current.get(key)) for key, value in recorded.items()}
+    if isinstance(recorded, list) and all(isinstance(entry, Mapping) and "id" in entry for entry in recorded):
+        by_id = {entry["id"]: entry for entry in now or () if isinstance(entry, Mapping) and "id" in entry}
+        return [_unmasked(entry, by_id.get(entry["id"])) for entry in recorded]
     return now if isinstance(recorded, str) and MASK in recorded and now is not None else recorded
 
 
 def _flat(config: Config) -> dict[str, Any]:
-    plain = config.shown()
-    found = {"exchange.contiguous_ids": plain["exchange"]["contiguous_ids"]}
+    shown = config.shown()
+    leaves = {"exchange.contiguous_ids": shown["exchange"]["contiguous_ids"]}
     for name in _SECTIONS:
         if name == "strategies":
-            entries = [entry for entry in plain[name] if entry.get("enabled", True)]
-            found["strategies"] = [entry["id"] for entry in entries]
+            entries = [entry for entry in shown[name] if entry.get("enabled", True)]
+            leaves["strategies"] = [entry["id"] for entry in entries]
             for entry in entries:
-                found.update(_leaves(f"strategies.{entry['id']}", entry))
+                leaves.update(_leaves(f"strategies.{entry['id']}", entry))
         else:
-            found.update(_leaves(name, plain[name]))
-    return {key: value for key, value in found.items() if key not in _ELSEWHERE}
+            leaves.update(_leaves(name, shown[name]))
+    return {key: value for key, value in leaves.items() if key not in _ELSEWHERE}
 
 
 def _leaves(at: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
-        for key, each in value.items():
-            yield from _leaves(f"{at}.{key}", each)
+        for key, inner in value.items():
+            yield from _leaves(f"{at}.{key}", inner)
     else:
         yield at, value
 

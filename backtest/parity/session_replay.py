@@ -1,4 +1,4 @@
-"""A recorded session once more, as a backtest: its market data through the same hosts and components, without Redis.
+"""The replay of a recorded session: its market data through the same hosts and components, without Redis.
 
 The session's folder is only read. Everything is written to a folder of its own, which then is a session like any
 other: for an embedded session the ledgers come out the same to the last byte.
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from backtest.parity.event_log import EventLog, ledger_event_log
 from backtest.parity.interventions import Intervention, Origin, interventions
 from backtest.parity.market import RecordedMarket, SessionFiles
-from backtest.parity.trail import Trail, trail_of_ledgers
 from core.component import Component, Message
 from core.config.model import Config
 from core.contracts import Contract, TradeEvent
@@ -33,7 +33,7 @@ _SPECS: Final[tuple[DaemonSpec, ...]] = (OHLCV_AGGREGATOR, STRATEGY_RUNNER, RISK
 
 @dataclass(frozen=True)
 class Replay:
-    """What a replay took and whether it had all that the session had.
+    """The size of a replay, and whether it had all the input of the session.
 
     ``untold`` interventions lie behind the end of the market data. ``strayed`` names the journals of market data that
     came out of it other than they went in: the order in which the session saw them is not wholly known. ``failures``
@@ -48,23 +48,23 @@ class Replay:
     failures: Mapping[str, str] = field(default_factory=dict)
     marks: Mapping[str, float] = field(default_factory=dict)
 
-    def trail(self, name: str = "replay") -> Trail:
-        """What came of it. Raises LedgerCorruptError."""
-        return trail_of_ledgers(name, self.files, self.marks, tuple(self.remarks))
+    def event_log(self, name: str = "replay") -> EventLog:
+        """The event log of the replay. Raises LedgerCorruptError."""
+        return ledger_event_log(name, self.files, self.marks, tuple(self.remarks))
 
     @property
     def remarks(self) -> list[str]:
-        """What its reader has to know."""
-        said = []
+        """The caveats of the replay, as text."""
+        remarks = []
         if self.strayed:
-            said.append(
+            remarks.append(
                 f"the order in which the session saw {', '.join(self.strayed)} is not wholly known: trades that came "
                 "late or were fetched, or a feed without times of receipt"
             )
         if self.untold:
-            said.append(f"{self.untold} changes of the kill switch lie behind the end of the market data: left out")
-        said += [f"strategy {name} did not load: {why}" for name, why in self.failures.items()]
-        return said
+            remarks.append(f"{self.untold} changes of the kill switch lie behind the end of the market data: left out")
+        remarks += [f"strategy {name} did not load: {why}" for name, why in self.failures.items()]
+        return remarks
 
 
 def replay_session(folder: Path, config: Config, into: Path) -> Replay:
@@ -82,7 +82,7 @@ def replay_session(folder: Path, config: Config, into: Path) -> Replay:
     """
     files = SessionFiles.at(folder)
     market = RecordedMarket(files, config.instruments_table())
-    told = interventions(files)
+    session_interventions = interventions(files)
     manager = build_strategies(config, budget_s=None)
     placed = _placed(config, into)
     source = UnwrittenJournals(placed.log_dir)
@@ -90,12 +90,15 @@ def replay_session(folder: Path, config: Config, into: Path) -> Replay:
         config.instruments_table(), market.symbols, backfill=market.live, contiguous=config.exchange.contiguous_ids
     )
     hosts = [_host(spec, placed, manager if spec is STRATEGY_RUNNER else None) for spec in _SPECS]
-    run = SessionRun(_Fleet(ComponentHost(ingest, source), hosts, lambda messages: run.observe(messages)), told)
+    run = SessionRun(
+        _Fleet(ComponentHost(ingest, source), hosts, lambda messages: run.observe(messages)), session_interventions
+    )
     events = run.through(market.events())
     strayed = tuple(stream for stream in market.streams() if source.digest(stream) != _digest(market.lines(stream)))
     return Replay(
-        SessionFiles.at(into), events, len(told), run.untold, strayed, dict(manager.failures), market.last_prices()
-    )
+        SessionFiles.at(into), events, len(session_interventions), run.untold, strayed, dict(manager.failures),
+        market.last_prices(),
+    )  # fmt: skip
 
 
 def _host(spec: DaemonSpec, config: Config, component: Component | None) -> ComponentHost:
@@ -115,8 +118,8 @@ class _Fleet(EmbeddedFleet):
         self._settle(answers)
 
 
-class ToldFleet(Protocol):
-    """What can be fed and told: the embedded fleet, or what stands in for it."""
+class FedFleet(Protocol):
+    """The embedded fleet, or its stand-in: takes raw events and local events."""
 
     source: ComponentHost
 
@@ -138,13 +141,13 @@ class ToldFleet(Protocol):
 
 
 class SessionRun:
-    """Feeds the fleet and tells its daemons what they were told, each as late as the session did."""
+    """Feeds the fleet and gives its daemons the interventions, each as late as the session did."""
 
-    def __init__(self, fleet: ToldFleet, told: Sequence[Intervention]) -> None:
+    def __init__(self, fleet: FedFleet, interventions: Sequence[Intervention]) -> None:
         self.untold = 0  # interventions at times that the market never reached
         self._fleet = fleet
-        self._waiting = list(told)
-        self._awaited = frozenset(origin for each in told for origin in each.behind)
+        self._waiting = list(interventions)
+        self._awaited = frozenset(origin for intervention in interventions for origin in intervention.behind)
         self._seen: set[Origin] = set()
         self._prices: dict[str, float] = {}
 
@@ -161,14 +164,14 @@ class SessionRun:
         fleet, count = self._fleet, 0
         fleet.recover()
         try:
-            self._intervene(lambda each: not each.behind and not each.marks)
+            self._intervene(lambda intervention: not intervention.behind and not intervention.marks)
             for event in events:
                 count += 1
                 if self._waiting and event.ts_ns > fleet.source.clock.now_ns():
                     self._intervene(self._is_behind)
                 fleet.feed(event)
                 if self._waiting:
-                    self._intervene(lambda each: self._is_behind(each) and each.marks.items() <= self._prices.items())
+                    self._intervene(self._is_due)
             self._intervene(lambda _: True)
             self.untold = len(self._waiting)
         finally:
@@ -176,20 +179,23 @@ class SessionRun:
         return count
 
     def _intervene(self, is_due: Callable[[Intervention], bool]) -> None:
-        """Tell what is due; at the latest when the clock moves on."""
+        """Give the due interventions to their daemons; at the latest when the clock moves on."""
         now = self._fleet.source.clock.now_ns()
-        due = [each for each in self._waiting if each.event.ts_ns <= now and is_due(each)]
+        due = [waiting for waiting in self._waiting if waiting.event.ts_ns <= now and is_due(waiting)]
         if due:
-            self._waiting = [each for each in self._waiting if each not in due]
-            for each in due:
-                self._fleet.tell_some(each.daemons, each.event)
+            self._waiting = [waiting for waiting in self._waiting if waiting not in due]
+            for intervention in due:
+                self._fleet.tell_some(intervention.daemons, intervention.event)
 
-    def _is_behind(self, each: Intervention) -> bool:
-        return each.behind <= self._seen
+    def _is_behind(self, intervention: Intervention) -> bool:
+        return intervention.behind <= self._seen
+
+    def _is_due(self, intervention: Intervention) -> bool:
+        return self._is_behind(intervention) and intervention.marks.items() <= self._prices.items()
 
 
 class UnwrittenJournals(JournalSet):
-    """Keeps no journal, only what tells whether it would be the same."""
+    """A journal set that keeps only the checksum of each journal."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -201,15 +207,15 @@ class UnwrittenJournals(JournalSet):
 
     def digest(self, stream: str) -> str:
         """Of all lines of a stream."""
-        found = self._sums.get(stream)
-        return found.hexdigest() if found is not None else hashlib.sha256().hexdigest()
+        checksum = self._sums.get(stream)
+        return checksum.hexdigest() if checksum is not None else hashlib.sha256().hexdigest()
 
 
 def _digest(lines: Iterable[bytes]) -> str:
-    whole = hashlib.sha256()
+    checksum = hashlib.sha256()
     for line in lines:
-        whole.update(line + b"\n")
-    return whole.hexdigest()
+        checksum.update(line + b"\n")
+    return checksum.hexdigest()
 
 
 def _placed(config: Config, into: Path) -> Config:

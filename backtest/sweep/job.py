@@ -19,7 +19,7 @@ from backtest.contracts import BacktestConfig
 from backtest.data.price_grid import derived_instrument
 from backtest.data.series import BarSeries
 from backtest.data.trade_tape import TradeTape
-from backtest.engine.seats import Entrant
+from backtest.engine.slots import Entrant
 from backtest.metrics.returns import Ints
 from backtest.sweep.space import ParamSet
 from core.errors import ConfigError

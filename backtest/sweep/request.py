@@ -8,7 +8,7 @@ from typing import Final
 
 from backtest.contracts import BacktestConfig
 from backtest.data.series import BarSeries
-from backtest.engine.seats import Entrant
+from backtest.engine.slots import Entrant
 from backtest.run_request import RunRequest
 from backtest.runner import parser
 from backtest.sweep.inputs import SweepInputs

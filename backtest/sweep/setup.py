@@ -14,7 +14,7 @@ from backtest.data import fingerprints
 from backtest.data.input_data import prepared
 from backtest.data.series import BarSeries
 from backtest.data.trade_tape import TradeTape
-from backtest.engine.seats import Entrant
+from backtest.engine.slots import Entrant
 from backtest.metrics.returns import DAY_NS, Ints
 from backtest.run_request import RunRequest
 from backtest.sweep.checkpoint import SweepFingerprint

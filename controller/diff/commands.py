@@ -1,4 +1,4 @@
-"""``njord-ctl diff``: two runs held against each other, every difference by class and what it cost."""
+"""The command ``njord-ctl diff``: the comparison of two runs, every difference by class and its cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controller.options import AsJson, Root
 from controller.terminal import Exit, fail, print_json, print_passing
 
 if TYPE_CHECKING:
-    from backtest.parity.compare import Trail
+    from backtest.parity.compare import EventLog
     from backtest.parity.session_config import SessionConfig
     from core.config.model import Config
 
@@ -44,7 +44,7 @@ def diff(
     is any. Sessions are only read; a replay runs under the configuration that the session wrote down when it started,
     or with --today, and where there is none, under that of --config-root.
     """
-    from backtest.parity.compare import compare, read_trail
+    from backtest.parity.compare import compare, read_event_log
     from controller.diff.formatting import print_comparison
     from core.clock import NS_PER_S
     from core.config import load_config
@@ -61,7 +61,7 @@ def diff(
     config = load_config(root)
     with _reading(a):
         own = _own(a, config, read=not today)
-        first = read_trail(a, own.config)
+        first = read_event_log(a, own.config)
     if b is None:
         with _reading(a, "replaying"):
             second = _again(a, own.config, engine=engine)
@@ -69,80 +69,82 @@ def diff(
     else:
         with _reading(b):
             other = _own(b, config)
-            second = read_trail(b, other.config)
+            second = read_event_log(b, other.config)
         notes = _on_two(own, other)
         notes += _on_rules(("A", own, first), ("B", other, second))
         first, second = _common(first, second), _common(second, first)
-    found = compare(first, second, tolerance_ns=round(tolerance * NS_PER_S))
+    comparison = compare(first, second, tolerance_ns=round(tolerance * NS_PER_S))
     if as_json:
-        print_json(replace(found, remarks=(*notes, *found.remarks)).to_dict())
+        print_json(replace(comparison, remarks=(*notes, *comparison.remarks)).to_dict())
     else:
-        print_comparison(found, limit, notes)
-    if not found.equal:
+        print_comparison(comparison, limit, notes)
+    if not comparison.equal:
         raise typer.Exit(Exit.BAD)
 
 
 def _own(run: Path, today: Config, *, read: bool = True) -> SessionConfig:
-    """What a session ran under; of a result on file, which has all it needs within, today's configuration."""
+    """The configuration of a session; for a result on file, which contains its own, today's configuration."""
     from backtest.parity.session_config import SessionConfig, session_config
 
     return session_config(run, today) if read and run.is_dir() else SessionConfig(today, 0)
 
 
 def _on_replay(own: SessionConfig, today: Config) -> list[str]:
-    from backtest.parity.session_config import told_changes
+    from backtest.parity.session_config import changes_text
 
     notes = [f"A: {remark}" for remark in own.remarks]
-    if own.recorded and (told := told_changes(own.config, today)):
-        notes.append(f"B ran under A's own configuration; that of --config-root differs in {told}")
+    if own.recorded and (differing := changes_text(own.config, today)):
+        notes.append(f"B ran under A's own configuration; that of --config-root differs in {differing}")
     return notes
 
 
 def _on_today(own: SessionConfig, today: Config) -> list[str]:
-    from backtest.parity.session_config import told_changes
+    from backtest.parity.session_config import changes_text
 
-    if own.recorded and (told := told_changes(own.config, today)):
-        return [f"B ran under the configuration of --config-root, which differs from A's in {told}"]
+    if own.recorded and (differing := changes_text(own.config, today)):
+        return [f"B ran under the configuration of --config-root, which differs from A's in {differing}"]
     return []
 
 
 def _on_two(a: SessionConfig, b: SessionConfig) -> list[str]:
-    from backtest.parity.session_config import told_changes
+    from backtest.parity.session_config import changes_text
 
-    notes = [f"{name}: {remark}" for name, each in (("A", a), ("B", b)) if each.recorded for remark in each.remarks]
-    if a.recorded and b.recorded and (told := told_changes(a.config, b.config)):
-        notes.append(f"A and B ran under configurations that differ in {told}")
+    notes = [f"{name}: {remark}" for name, run in (("A", a), ("B", b)) if run.recorded for remark in run.remarks]
+    if a.recorded and b.recorded and (differing := changes_text(a.config, b.config)):
+        notes.append(f"A and B ran under configurations that differ in {differing}")
     return notes
 
 
-def _on_rules(*runs: tuple[str, SessionConfig, Trail]) -> Iterator[str]:
-    """In what a backtest's rules differ from what the session beside it ran under."""
-    from backtest.parity.session_config import told_rules
+def _on_rules(*runs: tuple[str, SessionConfig, EventLog]) -> Iterator[str]:
+    """The differences between a backtest's rules and those of the session beside it."""
+    from backtest.parity.session_config import rules_text
 
     for (_, own, session), (name, _, result) in (runs, runs[::-1]):
-        if session.rules is None and result.rules is not None and (told := told_rules(own.config, result.rules)):
-            yield f"{name}'s rules differ from the session's configuration in {told}"
+        if session.rules is None and result.rules is not None and (differing := rules_text(own.config, result.rules)):
+            yield f"{name}'s rules differ from the session's configuration in {differing}"
 
 
-def _common(run: Trail, other: Trail) -> Trail:
+def _common(run: EventLog, other: EventLog) -> EventLog:
     """A session beside a backtest counts as far as the strategy goes that was tested."""
-    from backtest.parity.trail import only_of
+    from backtest.parity.event_log import only_of
 
     if run.rules is not None or other.rules is None:
         return run
-    return only_of(run, frozenset([other.rules.strategy_id, *(each.intent.strategy_id for each in other.stories)]))
+    return only_of(
+        run, frozenset([other.rules.strategy_id, *(history.intent.strategy_id for history in other.histories)])
+    )
 
 
-def _again(session: Path, config: Config, *, engine: bool) -> Trail:
+def _again(session: Path, config: Config, *, engine: bool) -> EventLog:
     """The session's data through the fleet's components, or through the event engine."""
     if engine:
-        from backtest.parity.engine import engine_trail
+        from backtest.parity.engine import engine_event_log
 
-        return engine_trail(session, config)
+        return engine_event_log(session, config)
     from backtest.parity.session_replay import replay_session
 
     with TemporaryDirectory(prefix="njord-replay-") as folder:
-        return replay_session(session, config, Path(folder)).trail()
+        return replay_session(session, config, Path(folder)).event_log()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A comparison of two runs in words: one line when they are equal, otherwise tables that fit the terminal."""
+"""The comparison of two runs as text: one line when they are equal, otherwise tables that fit the terminal."""
 
 from __future__ import annotations
 
@@ -25,38 +25,43 @@ _MEANING: Final = {
 }
 
 
-def print_comparison(found: Comparison, limit: int, notes: Sequence[str] = ()) -> None:
-    """The verdict, both runs, in what they ran otherwise (``notes``), what the difference in money consists of, and
-    the differences."""
-    alike = found.volume_a == found.volume_b
-    verdict = "no differences" if found.equal else f"{_count(len(found.differences), 'difference')}"
-    print_heading("diff", verdict, alarming=not found.equal)
+def print_comparison(comparison: Comparison, limit: int, notes: Sequence[str] = ()) -> None:
+    """Print the verdict, both runs, their other settings (``notes``), the parts of the difference in money, and the
+    differences."""
+    alike = comparison.volume_a == comparison.volume_b
+    verdict = "no differences" if comparison.equal else f"{_count(len(comparison.differences), 'difference')}"
+    print_heading("diff", verdict, alarming=not comparison.equal)
     for letter, name, volume, pnl in (
-        ("A", found.a, found.volume_a, found.pnl_a),
-        ("B", found.b, found.volume_b, found.pnl_b),
+        ("A", comparison.a, comparison.volume_a, comparison.pnl_a),
+        ("B", comparison.b, comparison.volume_b, comparison.pnl_b),
     ):
         print_folded(f"  {letter}  {name}: {_volume(volume)}; profit and loss {_amounts(pnl)}", 5)
     for note in notes:
         print_folded(f"  note: {note}", 8)
-    if found.equal:
-        volumes = _volume(found.volume_a), _volume(found.volume_b)  # a result keeps no denied intents
+    if comparison.equal:
+        volumes = _volume(comparison.volume_a), _volume(comparison.volume_b)  # a result keeps no denied intents
         compared = volumes[0] if alike else f"{volumes[0]} of A with {volumes[1]} of B"
         print_folded(f"  compared {compared}: equal, and so is profit and loss to the last decimal", 5)
     else:
-        _print_parts(found)
-        _print_differences(found.differences, limit)
-    for remark in found.remarks:
+        _print_parts(comparison)
+        _print_differences(comparison.differences, limit)
+    for remark in comparison.remarks:
         print_folded(f"  note: {remark}", 8)
 
 
-def _print_parts(found: Comparison) -> None:
-    currencies = list(found.parts)
+def _print_parts(comparison: Comparison) -> None:
+    currencies = list(comparison.parts)
     rows = [
-        [f"  {part}", str(found.counts.get(part, "")), *(_amount(found.parts[c][part]) for c in currencies), meaning]
+        [
+            f"  {part}",
+            str(comparison.counts.get(part, "")),
+            *(_amount(comparison.parts[c][part]) for c in currencies),
+            meaning,
+        ]
         for part, meaning in _MEANING.items()
     ]
-    total = [_amount(sum(found.parts[c].values(), Decimal(0))) for c in currencies]
-    rows.append(["  B less A", str(len(found.differences)), *total, "the sum of the above, exactly"])
+    total = [_amount(sum(comparison.parts[c].values(), Decimal(0))) for c in currencies]
+    rows.append(["  B less A", str(len(comparison.differences)), *total, "the sum of the above, exactly"])
     print_line("")
     for line in aligned(["  class", "count", *currencies, ""], rows, right=range(1, 2 + len(currencies))):
         print_line(line)
@@ -66,7 +71,7 @@ def _print_differences(differences: Sequence[Difference], limit: int) -> None:
     if not differences:
         return
     shown = differences[: limit or None]
-    days = {iso_time(each.ts_ns)[:_DAY] for each in shown}
+    days = {iso_time(difference.ts_ns)[:_DAY] for difference in shown}
     start = _DAY + 1 if len(days) == 1 else 0
     print_line("")
     print_line(
@@ -74,28 +79,28 @@ def _print_differences(differences: Sequence[Difference], limit: int) -> None:
     )
     rows = [
         [
-            f"  {iso_time(each.ts_ns)[start:23]}",
-            each.kind.value,
-            each.strategy_id or "all",
-            each.symbol,
-            each.what,
-            each.a,
-            each.b,
-            _amount(each.pnl),
+            f"  {iso_time(difference.ts_ns)[start:23]}",
+            difference.kind.value,
+            difference.strategy_id or "all",
+            difference.symbol,
+            difference.subject,
+            difference.a,
+            difference.b,
+            _amount(difference.pnl),
         ]
-        for each in shown
+        for difference in shown
     ]
     lines = aligned(_HEAD, rows, right=(7,))
     folded = sys.stdout.isatty() and max(map(len, lines)) > shutil.get_terminal_size().columns
     if folded:
         lines = aligned([*_HEAD[:4], _HEAD[7]], [[*row[:4], row[7]] for row in rows], right=(4,))
     print_line(lines[0])
-    for line, row, each in zip(lines[1:], rows, shown, strict=True):
+    for line, row, difference in zip(lines[1:], rows, shown, strict=True):
         print_line(line)
         if folded:
             print_folded(f"      {row[4]}: {row[5]} → {row[6]}", 8)
-        if each.detail:
-            print_folded(f"      {'on ' if each.kind is Kind.DECISION else ''}{each.detail}", 9)
+        if difference.detail:
+            print_folded(f"      {'on ' if difference.kind is Kind.DECISION else ''}{difference.detail}", 9)
     if len(differences) > len(shown):
         print_line(f"  … and {len(differences) - len(shown):,} more: --limit 0 shows all, --json every field")
 
@@ -108,14 +113,14 @@ def _volume(volume: Volume) -> str:
 
 
 def _amounts(amounts: Mapping[str, Decimal]) -> str:
-    told = [f"{amount:+,f} {currency}" for currency, amount in sorted(amounts.items())]
-    return ", ".join(told) or "none"
+    texts = [f"{amount:+,f} {currency}" for currency, amount in sorted(amounts.items())]
+    return ", ".join(texts) or "none"
 
 
 def _amount(amount: Decimal) -> str:
-    """To the cent; what is less than one, to its last digit."""
+    """To the cent; an amount below half a cent to its last digit."""
     return f"{amount:+,.2f}" if abs(amount) >= _CENT else f"{amount.normalize():+f}" if amount else "0"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -207,7 +207,7 @@ def test_an_order_on_its_way_to_the_next_open_can_be_taken_back() -> None:
     result = run.run()
 
     assert result.fills == ()
-    assert [(u.status, (u.ts_ns - T0) // 60_000_000_000) for u in run.trail if isinstance(u, OrderUpdate)] == [
+    assert [(u.status, (u.ts_ns - T0) // 60_000_000_000) for u in run.event_log if isinstance(u, OrderUpdate)] == [
         ("open", 1),
         ("canceled", 2),
     ]
@@ -239,4 +239,4 @@ def test_a_cancel_of_what_is_not_there_changes_nothing() -> None:
     run = engine({0: meddles}, bars([FLAT]))
 
     assert run.run().refused == {}
-    assert not [message for message in run.trail if isinstance(message, OrderUpdate)]
+    assert not [message for message in run.event_log if isinstance(message, OrderUpdate)]

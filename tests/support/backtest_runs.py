@@ -14,8 +14,8 @@ import numpy as np
 from backtest.contracts import BacktestConfig, BacktestResult
 from backtest.data.series import BarSeries
 from backtest.engine import BacktestEngine
-from backtest.engine.lane import SlowLane
-from backtest.engine.seats import Entrant
+from backtest.engine.bar_loop import ReferenceBarLoop
+from backtest.engine.slots import Entrant
 from backtest.equity_tracker import EquityTracker
 from core import codec
 from core.clock import NS_PER_MINUTE
@@ -181,9 +181,9 @@ def walk(seed: int, count: int, symbol: str = ATOM, minutes: int = 1, gap: float
 
 
 class SlowEngine(BacktestEngine):
-    """The same engine in the slow lane."""
+    """The same engine in the reference bar loop."""
 
-    lane = SlowLane
+    bar_loop = ReferenceBarLoop
 
     def tracked(self) -> list[tuple[int, float]]:
         """The equity of the last run, tracked moment by moment."""
@@ -201,7 +201,7 @@ class SlowEngine(BacktestEngine):
 
 def lines_of(run: BacktestEngine) -> list[bytes]:
     """Every message of a run, as it would go over the wire."""
-    return [type(message).__name__.encode() + codec.encode(message) for message in run.trail]
+    return [type(message).__name__.encode() + codec.encode(message) for message in run.event_log]
 
 
 def erratic(names: Iterable[str], symbols: tuple[str, ...], seed: int, eagerness: float) -> list[Entrant]:

@@ -16,7 +16,7 @@ from backtest.contracts import BacktestConfig, FillTiming
 from backtest.data.series import BarSeries, from_file
 from backtest.data.trade_tape import TradeTape
 from backtest.engine import BacktestEngine, run_backtest
-from backtest.engine.seats import Entrant
+from backtest.engine.slots import Entrant
 from backtest.errors import EndlessAnswersError, StrategyFailedError
 from core.clock import NS_PER_MINUTE, NS_PER_S
 from core.contracts import (
@@ -128,7 +128,7 @@ def test_the_order_of_registration_of_symbols_strategies_and_series_changes_noth
 
     assert one.run() == other.run()
     assert lines_of(one) == lines_of(other)
-    assert any(isinstance(message, FillEvent) for message in one.trail)
+    assert any(isinstance(message, FillEvent) for message in one.event_log)
 
 
 def test_the_same_run_twice_is_the_same_bytes() -> None:
@@ -145,7 +145,7 @@ from tests.support.backtest_runs import *
 run = BacktestEngine(replace(CONFIG, symbols=(ATOM, BTC)), erratic(("b", "a"), (ATOM, BTC), 4, 0.3),
                      [walk(4, 150, ATOM), walk(4, 150, BTC)], INSTRUMENTS, WIDE)
 result = run.run()
-print(replace(result.fingerprints, code=""), len(run.trail), result.final_capital)
+print(replace(result.fingerprints, code=""), len(run.event_log), result.final_capital)
 """
 
 
@@ -252,7 +252,7 @@ def test_the_days_loss_restricts_at_the_very_bar_that_reaches_it_until_midnight(
 
     result = run.run()
 
-    assert [state.ts_ns for state in run.trail if isinstance(state, RiskState)] == [at(2)]
+    assert [state.ts_ns for state in run.event_log if isinstance(state, RiskState)] == [at(2)]
     assert result.refused == {"DAILY_LOSS_CAP": 1}
     assert [side for _, side, *_ in fills_of(result)] == ["buy", "sell"]  # what reduces passes
 
@@ -263,7 +263,7 @@ def test_a_day_that_opens_on_a_held_position_starts_its_loss_anew() -> None:
     run = engine({0: market("buy", 10.0)}, closes(prices), limits=replace(WIDE, daily_loss_usd_cap=1.5))
     run.run()
 
-    assert [state.reason.split(":")[0] for state in run.trail if isinstance(state, RiskState)] == [
+    assert [state.reason.split(":")[0] for state in run.event_log if isinstance(state, RiskState)] == [
         "day 2024-01-02 opens"
     ]
 

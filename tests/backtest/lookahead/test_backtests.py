@@ -14,7 +14,7 @@ import pytest
 from backtest.contracts import BacktestConfig, FillTiming
 from backtest.data.series import BarSeries
 from backtest.data.trade_tape import TradeTape, longer_bars
-from backtest.engine.seats import Entrant
+from backtest.engine.slots import Entrant
 from backtest.lookahead.command import FromData, check_honesty, decisions_of, main
 from backtest.lookahead.data import Data, data_slicing
 from core.contracts import OHLCVBar, OrderCancel, OrderIntent, TradeEvent

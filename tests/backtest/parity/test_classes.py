@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from backtest.contracts import BacktestConfig, FillTiming
 from backtest.data.trade_tape import from_trade_journals
 from backtest.engine import BacktestEngine
-from backtest.engine.seats import Entrant
+from backtest.engine.slots import Entrant
 from backtest.parity.compare import (
     MARK,
     PARTS,
     Comparison,
+    EventLog,
     Kind,
-    Trail,
     compare,
-    read_trail,
-    trail_of,
-    trail_of_session,
+    event_log_of,
+    read_event_log,
+    session_event_log,
 )
 from backtest.parity.market import RecordedMarket, SessionFiles
 from backtest.parity.session_replay import replay_session
@@ -45,8 +45,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     return recorded(tmp_path_factory.mktemp("base"))
 
 
-def trail(run: Recorded) -> Trail:
-    return trail_of_session(run.folder, run.config)
+def event_log(run: Recorded) -> EventLog:
+    return session_event_log(run.folder, run.config)
 
 
 def assert_adds_up(found: Comparison) -> None:
@@ -71,7 +71,7 @@ PLANTED: dict[str, tuple[Kind, dict[str, Any]]] = {
 def test_the_first_difference_is_of_the_class_of_what_was_changed(change: str, base: Recorded, tmp_path: Path) -> None:
     kind, changed = PLANTED[change]
 
-    found = compare(trail(base), trail(recorded(tmp_path, **changed)))
+    found = compare(event_log(base), event_log(recorded(tmp_path, **changed)))
 
     assert not found.equal
     assert found.differences[0].kind is kind
@@ -85,17 +85,17 @@ def test_a_replay_under_another_configuration_is_that_configurations_session(
     _, changed = PLANTED[change]
     other = recorded(tmp_path / "other", **changed)
 
-    again = replay_session(base.folder, other.config, tmp_path / "again").trail()
+    again = replay_session(base.folder, other.config, tmp_path / "again").event_log()
 
-    assert compare(trail(other), again).equal
-    assert compare(trail(base), again).counts == compare(trail(base), trail(other)).counts
+    assert compare(event_log(other), again).equal
+    assert compare(event_log(base), again).counts == compare(event_log(base), event_log(other)).counts
 
 
 def test_another_fee_is_nothing_but_fees(base: Recorded, tmp_path: Path) -> None:
-    found = compare(trail(base), trail(recorded(tmp_path, taker_fee=Decimal("0.0012"))))
+    found = compare(event_log(base), event_log(recorded(tmp_path, taker_fee=Decimal("0.0012"))))
 
     assert {each.kind for each in found.differences} == {Kind.FEE}
-    taken = [f for f in trail(base).fills if f.liquidity == "taker"]
+    taken = [f for f in event_log(base).fills if f.liquidity == "taker"]
     assert len(taken) > 50
     parts = found.parts["USDT"]
     assert parts["fee"] == found.pnl_b["USDT"] - found.pnl_a["USDT"] < 0
@@ -105,7 +105,7 @@ def test_another_fee_is_nothing_but_fees(base: Recorded, tmp_path: Path) -> None
 
 
 def test_another_cap_names_the_numbers_that_the_decision_was_taken_on(base: Recorded, tmp_path: Path) -> None:
-    found = compare(trail(base), trail(recorded(tmp_path, risk__per_order_usd_cap=1_500.0)))
+    found = compare(event_log(base), event_log(recorded(tmp_path, risk__per_order_usd_cap=1_500.0)))
 
     first = found.differences[0]
     assert first.a == "allowed"
@@ -114,7 +114,7 @@ def test_another_cap_names_the_numbers_that_the_decision_was_taken_on(base: Reco
 
 
 def test_a_cap_that_changes_no_decision_is_a_remark(base: Recorded, tmp_path: Path) -> None:
-    found = compare(trail(base), trail(recorded(tmp_path, risk__daily_loss_usd_cap=900_000.0)))
+    found = compare(event_log(base), event_log(recorded(tmp_path, risk__daily_loss_usd_cap=900_000.0)))
 
     assert found.equal
     assert any(each.endswith("on another cap: daily_loss_usd_cap 1000 → 900000") for each in found.remarks)
@@ -155,13 +155,13 @@ def messages_of(run: Recorded) -> list[Contract]:
 def test_the_same_intents_a_little_later_under_other_ids_are_timing(base: Recorded, shift_ms: int) -> None:
     marks = RecordedMarket(SessionFiles.at(base.folder), base.config.instruments_table()).last_prices()
     kept = [each for each in messages_of(base) if type(each).__name__ != "OrderCancel"]
-    ours = trail_of("recorded", kept, marks)
-    theirs = trail_of("shifted", [later(shift_ms * MS, each) for each in kept], marks)
+    ours = event_log_of("recorded", kept, marks)
+    theirs = event_log_of("shifted", [later(shift_ms * MS, each) for each in kept], marks)
 
     found = compare(ours, theirs)
 
     assert {each.kind for each in found.differences} == {Kind.TIMING}
-    assert len(found.differences) == len(ours.stories)
+    assert len(found.differences) == len(ours.histories)
     assert {each.b for each in found.differences} == {f"{shift_ms:+,.3f} ms"}
     assert found.pnl_a == found.pnl_b
     assert_adds_up(found)
@@ -169,12 +169,12 @@ def test_the_same_intents_a_little_later_under_other_ids_are_timing(base: Record
 
 def test_further_apart_than_the_tolerance_they_are_other_signals(base: Recorded) -> None:
     kept = [each for each in messages_of(base) if type(each).__name__ != "OrderCancel"]
-    shifted = trail_of("shifted", [later(30 * 60 * 1_000 * MS, each) for each in kept], {})
+    shifted = event_log_of("shifted", [later(30 * 60 * 1_000 * MS, each) for each in kept], {})
 
-    found = compare(trail_of("recorded", kept, {}), shifted)
+    found = compare(event_log_of("recorded", kept, {}), shifted)
 
     assert {each.kind for each in found.differences} == {Kind.SIGNAL}
-    assert len(found.differences) == 2 * len(shifted.stories)
+    assert len(found.differences) == 2 * len(shifted.histories)
     assert_adds_up(found)
 
 
@@ -183,17 +183,17 @@ def test_one_intent_left_out_is_one_signal_and_does_not_shift_the_others(base: R
     gone = next(e for e in everything if isinstance(e, FillEvent)).intent_id
     rest = [e for e in everything if getattr(e, "intent_id", "") != gone]
 
-    found = compare(trail_of("all", everything, {}), trail_of("one less", rest, {}))
+    found = compare(event_log_of("all", everything, {}), event_log_of("one less", rest, {}))
 
-    assert [(each.kind, each.what, each.b) for each in found.differences] == [(Kind.SIGNAL, "intent", "—")]
+    assert [(each.kind, each.subject, each.b) for each in found.differences] == [(Kind.SIGNAL, "intent", "—")]
     assert_adds_up(found)
 
 
 def test_where_positions_differ_at_the_end_what_the_market_did_since_is_mark_to_market() -> None:
-    one = story("i-1", 0, [(2.0, 100.0)])
-    two = story("i-2", 5, [(1.0, 110.0)])
+    one = history("i-1", 0, [(2.0, 100.0)])
+    two = history("i-2", 5, [(1.0, 110.0)])
 
-    found = compare(trail_of("a", [*one, *two], {"BTC/USDT": 150.0}), trail_of("b", one, {"BTC/USDT": 150.0}))
+    found = compare(event_log_of("a", [*one, *two], {"BTC/USDT": 150.0}), event_log_of("b", one, {"BTC/USDT": 150.0}))
 
     parts = found.parts["USDT"]
     assert found.pnl_b["USDT"] - found.pnl_a["USDT"] == Decimal("-39.9")
@@ -202,7 +202,7 @@ def test_where_positions_differ_at_the_end_what_the_market_did_since_is_mark_to_
     assert_adds_up(found)
 
 
-def story(intent_id: str, at: int, filled: list[tuple[float, float]], qty: float = 5.0) -> list[Contract]:
+def history(intent_id: str, at: int, filled: list[tuple[float, float]], qty: float = 5.0) -> list[Contract]:
     intent = OrderIntent("s", "BTC/USDT", "buy", "market", qty, None, intent_id, T0 + at)
     decision = RiskDecision(intent_id, True, "", {}, f"d{intent_id}", None, "s", "BTC/USDT", T0 + at)
     order = OrderEvent(
@@ -220,11 +220,11 @@ STORY = st.tuples(st.integers(0, 40), st.integers(0, 20_000), st.lists(FILL, max
 RUN = st.lists(STORY, max_size=12, unique_by=lambda each: each[0])
 
 
-def made(name: str, stories: list[tuple[int, int, list[tuple[float, float]], float]], mark: float) -> Trail:
+def made(name: str, histories: list[tuple[int, int, list[tuple[float, float]], float]], mark: float) -> EventLog:
     messages: list[Contract] = []
-    for number, at, fills, qty in stories:
-        messages += story(f"i-{number}", at * MS, fills, qty)
-    return trail_of(name, messages, {"BTC/USDT": mark})
+    for number, at, fills, qty in histories:
+        messages += history(f"i-{number}", at * MS, fills, qty)
+    return event_log_of(name, messages, {"BTC/USDT": mark})
 
 
 @given(RUN, RUN, st.floats(1, 1e5), st.floats(1, 1e5))
@@ -281,15 +281,15 @@ def only(run: Recorded, into: Path) -> Recorded:
 
 def test_a_saved_result_is_held_against_a_session_and_against_itself(full_part: Recorded, tmp_path: Path) -> None:
     file = result_of(full_part, tmp_path / "result_one.json")
-    session = trail(full_part)
-    alone = Trail(
-        session.name, tuple(s for s in session.stories if s.intent.strategy_id == "btc_market"), session.marks
+    session = event_log(full_part)
+    alone = EventLog(
+        session.name, tuple(s for s in session.histories if s.intent.strategy_id == "btc_market"), session.marks
     )
 
-    saved = read_trail(file, full_part.config)
+    saved = read_event_log(file, full_part.config)
     found = compare(alone, saved)
 
-    assert compare(saved, read_trail(file, full_part.config)).equal
+    assert compare(saved, read_event_log(file, full_part.config)).equal
     assert not saved.complete
     assert found.volume_b.fills > 20
     assert_adds_up(found)
@@ -297,8 +297,8 @@ def test_a_saved_result_is_held_against_a_session_and_against_itself(full_part: 
 
 
 def test_two_saved_results_that_differ_in_their_commission_differ_in_fees(base: Recorded, tmp_path: Path) -> None:
-    cheap = read_trail(result_of(base, tmp_path / "result_cheap.json"), base.config)
-    dear = read_trail(result_of(base, tmp_path / "result_dear.json", commission_rate=0.0015), base.config)
+    cheap = read_event_log(result_of(base, tmp_path / "result_cheap.json"), base.config)
+    dear = read_event_log(result_of(base, tmp_path / "result_dear.json", commission_rate=0.0015), base.config)
 
     found = compare(cheap, dear)
 
@@ -308,13 +308,13 @@ def test_two_saved_results_that_differ_in_their_commission_differ_in_fees(base: 
 
 
 def test_two_saved_results_that_differ_in_their_latency_differ_in_timing(base: Recorded, tmp_path: Path) -> None:
-    prompt = read_trail(result_of(base, tmp_path / "result_prompt.json"), base.config)
-    late = read_trail(result_of(base, tmp_path / "result_late.json", latency_ns=250 * MS), base.config)
+    prompt = read_event_log(result_of(base, tmp_path / "result_prompt.json"), base.config)
+    late = read_event_log(result_of(base, tmp_path / "result_late.json", latency_ns=250 * MS), base.config)
 
     found = compare(prompt, late)
 
     first = found.differences[0]
-    assert (first.kind, first.what, first.b) == (Kind.TIMING, "at the venue", "+250.000 ms")
+    assert (first.kind, first.subject, first.b) == (Kind.TIMING, "at the venue", "+250.000 ms")
     assert found.parts["USDT"]["timing"] != 0
     assert found.counts["fill"] == found.counts["fee"] == 0
     assert any(each.detail.startswith("filled 0.0") for each in found.differences), "with what came of it"
@@ -328,4 +328,4 @@ def test_a_file_that_is_no_result_is_refused_in_words(base: Recorded, tmp_path: 
     file = tmp_path / "notes.json"
     file.write_text('{"strategy_id": "x"}')
     with pytest.raises(ConfigError, match=r"expected the folder of a session or a result of `python -m backtest"):
-        read_trail(file, base.config)
+        read_event_log(file, base.config)

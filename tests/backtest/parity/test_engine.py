@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from backtest.parity.compare import Comparison, Kind, compare, read_trail, trail_of_session
-from backtest.parity.engine import engine_trail
+from backtest.parity.compare import Comparison, Kind, compare, read_event_log, session_event_log
+from backtest.parity.engine import engine_event_log
 from backtest.runner import main as run_backtest
 from controller.cli import main as diff
 from controller.terminal import Exit
@@ -30,7 +30,7 @@ EVERYTHING = ["md.trades.*", "md.ohlcv.*", "md.clock", "md.book.*"]
 
 
 def held_against_the_engine(run: Recorded) -> Comparison:
-    return compare(trail_of_session(run.folder, run.config), engine_trail(run.folder, run.config))
+    return compare(session_event_log(run.folder, run.config), engine_event_log(run.folder, run.config))
 
 
 def assert_no_difference(run: Recorded, *, fills: int = 20) -> Comparison:
@@ -89,9 +89,9 @@ def test_strategies_that_answer_whatever_they_hear_come_to_the_same(tmp_path: Pa
 
     found = assert_no_difference(run, fills=150)
 
-    stories = trail_of_session(run.folder, run.config).stories
-    assert {story.intent.strategy_id for story in stories if story.fills} == {each["id"] for each in strategies}
-    assert sum(story.cancel is not None for story in stories) > 20
+    histories = session_event_log(run.folder, run.config).histories
+    assert {history.intent.strategy_id for history in histories if history.fills} == {each["id"] for each in strategies}
+    assert sum(history.cancel is not None for history in histories) > 20
     assert found.volume_a.intents > found.volume_a.allowed
 
 
@@ -133,7 +133,7 @@ def test_a_backtest_from_the_command_line_on_a_sessions_trades_has_its_orders_fi
     """As a user does it: no more than the session's journals and configuration, and the rules of its fills."""
     run, result = session_and_backtest(name, tmp_path, "--participation", "0.5")
 
-    found = compare(trail_of_session(run.folder, run.config), read_trail(result, run.config))
+    found = compare(session_event_log(run.folder, run.config), read_event_log(result, run.config))
 
     assert found.differences == ()
     assert found.pnl_a == found.pnl_b
@@ -146,9 +146,9 @@ def test_so_has_one_on_bars_to_the_second_in_which_the_clock_closes_a_bar_where_
     """Trades alone do not tell which event of that second the fleet heard first."""
     run, result = session_and_backtest("kernel", tmp_path, "--participation", "0.5")
 
-    found = compare(trail_of_session(run.folder, run.config), read_trail(result, run.config))
+    found = compare(session_event_log(run.folder, run.config), read_event_log(result, run.config))
 
-    assert {(each.kind, each.what, each.pnl) for each in found.differences} <= {(Kind.TIMING, "ordered", 0)}
+    assert {(each.kind, each.subject, each.pnl) for each in found.differences} <= {(Kind.TIMING, "ordered", 0)}
     assert all(abs(float(each.b.split()[0])) < 1_000 for each in found.differences)
     assert found.pnl_a == found.pnl_b
     assert (found.volume_a.fills, found.volume_a.denied) == (found.volume_b.fills, found.volume_b.denied)

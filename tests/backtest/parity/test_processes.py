@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backtest.parity.compare import Kind, compare, trail_of_session
+from backtest.parity.compare import Kind, compare, session_event_log
 from backtest.parity.session_replay import replay_session
 from core.config import Config
 from tests.support.fleet_config import busy_installation, config_in
@@ -40,7 +40,7 @@ def test_a_session_of_processes_in_lock_step_is_replayed_to_the_byte(tmp_path: P
     config = session(tmp_path, "--lockstep")
 
     again = replay_session(tmp_path / "run", config, tmp_path / "again")
-    found = compare(trail_of_session(tmp_path / "run", config), again.trail())
+    found = compare(session_event_log(tmp_path / "run", config), again.event_log())
 
     assert found.volume_a.fills > 20
     assert found.differences == ()
@@ -52,7 +52,7 @@ def test_what_processes_at_their_own_pace_did_otherwise_is_told_by_class_and_add
     config = session(tmp_path, "--speed", "20x")
 
     again = replay_session(tmp_path / "run", config, tmp_path / "again")
-    found = compare(trail_of_session(tmp_path / "run", config), again.trail())
+    found = compare(session_event_log(tmp_path / "run", config), again.event_log())
 
     assert again.strayed == (), "the market was the same"
     assert found.volume_a.intents > 20

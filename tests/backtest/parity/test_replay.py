@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backtest.parity.compare import Comparison, compare, trail_of_session
+from backtest.parity.compare import Comparison, compare, session_event_log
 from backtest.parity.session_replay import Replay, replay_session
 from core.contracts import TradeEvent
 from core.errors import ConfigError
@@ -31,7 +31,7 @@ from tests.support.parity_sessions import (
 
 def replayed(run: Recorded, into: Path) -> tuple[Replay, Comparison]:
     again = replay_session(run.folder, run.config, into)
-    return again, compare(trail_of_session(run.folder, run.config), again.trail())
+    return again, compare(session_event_log(run.folder, run.config), again.event_log())
 
 
 def assert_the_same(run: Recorded, into: Path) -> Comparison:
@@ -62,7 +62,9 @@ def test_the_recorded_captures_of_both_symbols_are_replayed_to_the_byte(recorded
 
     found = assert_the_same(run, tmp_path / "again")
 
-    assert {story.intent.symbol for story in trail_of_session(run.folder, run.config).stories} == set(captures.SYMBOLS)
+    assert {history.intent.symbol for history in session_event_log(run.folder, run.config).histories} == set(
+        captures.SYMBOLS
+    )
     assert found.volume_a.fills > 1_000
     assert found.volume_a.denied > 0
 
@@ -87,7 +89,7 @@ def test_the_kill_switch_in_the_middle_of_a_session_is_replayed_where_it_was_pul
     assert again.interventions == 2
     assert found.differences == ()
     assert ledgers_of(tmp_path / "again") == ledgers_of(run.folder)
-    reasons = [s.decision.reason for s in trail_of_session(run.folder, run.config).stories if s.decision is not None]
+    reasons = [s.decision.reason for s in session_event_log(run.folder, run.config).histories if s.decision is not None]
     assert reasons.count("halted") >= denials
 
 
@@ -121,7 +123,7 @@ def test_an_order_of_events_that_is_not_known_is_told(tmp_path: Path) -> None:
     again, _ = replayed(run, tmp_path / "again")
 
     assert again.strayed == ("md.trades.BTCUSDT",)
-    assert "not wholly known" in again.trail().remarks[0]
+    assert "not wholly known" in again.event_log().remarks[0]
 
 
 def test_a_folder_that_is_no_session_and_another_configuration_are_refused_in_words(tmp_path: Path) -> None:

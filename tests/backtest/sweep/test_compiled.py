@@ -17,7 +17,7 @@ from backtest.compiled.engine import run_kernel
 from backtest.compiled.market import KernelMarket
 from backtest.contracts import BacktestConfig
 from backtest.data.series import BarSeries
-from backtest.engine.seats import Entrant
+from backtest.engine.slots import Entrant
 from backtest.metrics.returns import changes, excess_kurtosis, ratio, sharpe_ratio, skew, spread
 from backtest.param_sweep import ParameterSweep
 from backtest.run_request import RunRequest

@@ -1,4 +1,4 @@
-"""The fast lane against the slow one: the same bytes, whatever the bars, the strategies and the limits."""
+"""The fast bar loop against the reference one: the same bytes, whatever the bars, the strategies and the limits."""
 
 from __future__ import annotations
 

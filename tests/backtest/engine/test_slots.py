@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtest.engine.seats import Entrant, seats_of
+from backtest.engine.slots import Entrant, slots_of
 from core.contracts import OHLCVBar, OrderIntent
 from core.errors import ConfigError, RejectedError
 from strategies.hosting.admission import Admission
@@ -19,8 +19,8 @@ from tests.support.backtest_runs import ATOM, INSTRUMENTS, T0, Scripted, at
 BAR = OHLCVBar(ATOM, "1m", T0, at(0), 10.0, 10.0, 10.0, 10.0, 1.0)
 
 
-def seats(*entrants: Entrant) -> Any:
-    return seats_of(entrants, StrategyPositions(INSTRUMENTS), OpenOrders(INSTRUMENTS), {}, INSTRUMENTS)
+def slots(*entrants: Entrant) -> Any:
+    return slots_of(entrants, StrategyPositions(INSTRUMENTS), OpenOrders(INSTRUMENTS), {}, INSTRUMENTS)
 
 
 def scripted(name: str = "s") -> Entrant:
@@ -41,25 +41,25 @@ def test_every_intent_leaves_as_it_would_live(
 ) -> None:
     kind: Any = "market" if limit is None else "limit"
     intent = OrderIntent(strategy_id, symbol, "buy", kind, qty, limit, intent_id, ts, meta)
-    (seat,) = seats(scripted())
+    (slot,) = slots(scripted())
     try:
         expected = [Admission("s", frozenset({ATOM}), INSTRUMENTS).admit(intent, BAR, 0)]
     except RejectedError as error:
         expected, reason = [], str(error)
-        assert (seat.admitted([intent], BAR), seat.refused) == ([], [reason])
+        assert (slot.admitted([intent], BAR), slot.refused) == ([], [reason])
         return
 
-    assert seat.admitted([intent], BAR) == expected
-    assert [type(answer.qty) for answer in seat.admitted([intent], BAR)] == [float]
+    assert slot.admitted([intent], BAR) == expected
+    assert [type(answer.qty) for answer in slot.admitted([intent], BAR)] == [float]
 
 
 def test_strategies_sit_by_id_whatever_the_order_they_came_in() -> None:
-    assert [seat.strategy_id for seat in seats(scripted("b"), scripted("a"))] == ["a", "b"]
+    assert [slot.strategy_id for slot in slots(scripted("b"), scripted("a"))] == ["a", "b"]
 
 
 def test_an_id_is_given_once() -> None:
     with pytest.raises(ConfigError, match="each under an id of its own, got"):
-        seats(scripted("a"), scripted("a"))
+        slots(scripted("a"), scripted("a"))
 
 
 def test_a_constructor_that_raises_is_named() -> None:
@@ -67,4 +67,4 @@ def test_a_constructor_that_raises_is_named() -> None:
         raise KeyError("period")
 
     with pytest.raises(ConfigError, match="strategy 'x' cannot be built: KeyError: 'period'"):
-        seats(Entrant("x", broken, (ATOM,)))
+        slots(Entrant("x", broken, (ATOM,)))

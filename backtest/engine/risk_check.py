@@ -1,7 +1,7 @@
-"""The risk engine as a backtest hosts it: told a price when that may matter, not at every bar.
+"""The pre-trade risk check of a backtest: the risk engine, given prices when they may matter, not at every bar.
 
-``RiskGate`` is the real engine. ``OpenGate`` stands in where a run asks for no risk engine: everything passes, but
-still nothing reaches the venue without a decision, and that one says what it is.
+``EngineRiskCheck`` hosts the real engine. ``NoRiskCheck`` stands in where a run asks for none: it allows everything,
+by a decision that says so, since nothing reaches the venue without one.
 """
 
 from __future__ import annotations
@@ -23,64 +23,64 @@ _trade: Final = trusted(TradeEvent)  # prices of a series are checked as a whole
 _decision: Final = trusted(RiskDecision)
 
 
-class Gate(Protocol):
-    """Decides intents and knows how long it may be left alone."""
+class RiskCheck(Protocol):
+    """Decides intents, and knows until when prices need not be reported to it."""
 
     def decide(self, intent: OrderIntent) -> Iterable[Contract]:
         """The decision, and the order if allowed."""
         ...
 
-    def learn(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
-        """What became of an order."""
+    def on_execution_report(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
+        """Take a fill or an update of an order."""
         ...
 
-    def hear(self, ts_ns: int) -> list[Contract]:
-        """Learn every price up to a time; what the engine says to it."""
+    def update_marks(self, ts_ns: int) -> list[Contract]:
+        """Take the latest close of every symbol at a time; returns the engine's answers."""
         ...
 
-    def hear_trade(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
-        """Learn one price."""
+    def set_mark(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
+        """Take one price; returns the engine's answers."""
         ...
 
     def next_ns(self, after_ns: int) -> int:
-        """The first close after a time whose prices it has to hear at once."""
+        """The first close after a time whose prices must be reported at once."""
         ...
 
 
-class RiskGate:
-    """The real engine; closes reach it as trades of one unit."""
+class EngineRiskCheck:
+    """The risk engine; closes reach it as trades of one unit."""
 
     def __init__(self, engine: RiskEngine, grids: Mapping[str, PriceGrid]) -> None:
         self._engine = engine
         self._by_symbol = grids
         self._grids = tuple(grids[symbol] for symbol in sorted(grids))
-        self._heard = dict.fromkeys(grids, -1)  # by symbol: the bar whose close was told last
+        self._marked = dict.fromkeys(grids, -1)  # by symbol: the bar whose close is the mark
 
     def decide(self, intent: OrderIntent) -> Iterable[Contract]:
-        """See ``Gate``."""
-        states = self.hear(intent.ts_local_ns)
+        """See ``RiskCheck``."""
+        states = self.update_marks(intent.ts_local_ns)
         return [*states, *self._engine.on_event(intent)] if states else self._engine.on_event(intent)
 
-    def learn(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
-        """See ``Gate``."""
+    def on_execution_report(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
+        """See ``RiskCheck``."""
         return self._engine.on_event(event)
 
-    def hear(self, ts_ns: int) -> list[Contract]:
-        """See ``Gate``."""
-        said: list[Contract] = []
+    def update_marks(self, ts_ns: int) -> list[Contract]:
+        """See ``RiskCheck``."""
+        states: list[Contract] = []
         for grid in self._grids:
             at = grid.closed_by(ts_ns)
-            if at > self._heard[grid.symbol]:
-                self._heard[grid.symbol] = at
-                said += self.hear_trade(grid.symbol, grid.series.close[at].item(), grid.closes_at[at])
-        return said
+            if at > self._marked[grid.symbol]:
+                self._marked[grid.symbol] = at
+                states += self.set_mark(grid.symbol, grid.series.close[at].item(), grid.closes_at[at])
+        return states
 
-    def hear_trade(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
-        """See ``Gate``."""
+    def set_mark(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
+        """See ``RiskCheck``."""
         return self._engine.on_event(_trade(symbol, price, 1.0, "buy", ts_ns))
 
     def next_ns(self, after_ns: int) -> int:
-        """See ``Gate``."""
+        """See ``RiskCheck``."""
         bounds = self._engine.wake_up_bounds()
         if bounds.until_ns <= after_ns:
             return after_ns + 1
@@ -94,15 +94,15 @@ class RiskGate:
         return due
 
 
-class OpenGate:
-    """No risk engine: every intent is allowed, by a decision that says so."""
+class NoRiskCheck:
+    """The stand-in for a risk engine: allows every intent, by a decision that says so."""
 
     def on_event(self, event: Contract) -> Iterable[Contract]:
-        """As the risk engine: the decision on an intent, and its order; nothing to anything else."""
+        """As the risk engine: the decision on an intent, and its order; no answer to any other event."""
         return self.decide(event) if isinstance(event, OrderIntent) else ()
 
     def decide(self, intent: OrderIntent) -> Iterable[Contract]:
-        """See ``Gate``."""
+        """See ``RiskCheck``."""
         decision = _decision(
             intent_id=intent.intent_id,
             allowed=True,
@@ -116,18 +116,18 @@ class OpenGate:
         )
         return (decision, order_of(intent, decision, VENUE))
 
-    def learn(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
-        """See ``Gate``."""
+    def on_execution_report(self, event: FillEvent | OrderUpdate) -> Iterable[Contract]:
+        """See ``RiskCheck``."""
         return ()
 
-    def hear(self, ts_ns: int) -> list[Contract]:
-        """See ``Gate``."""
+    def update_marks(self, ts_ns: int) -> list[Contract]:
+        """See ``RiskCheck``."""
         return []
 
-    def hear_trade(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
-        """See ``Gate``."""
+    def set_mark(self, symbol: str, price: float, ts_ns: int) -> Iterable[Contract]:
+        """See ``RiskCheck``."""
         return ()
 
     def next_ns(self, after_ns: int) -> int:
-        """See ``Gate``."""
+        """See ``RiskCheck``."""
         return _NS_FAR

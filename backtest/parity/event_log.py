@@ -1,7 +1,7 @@
-"""What a run did, intent by intent, out of a session's ledgers, a backtest's result or its messages.
+"""The event log of a run, intent by intent: of a session's ledgers, a backtest's result or its messages.
 
-A ``Story`` is one intent with everything that became of it. A result keeps no denied intents and no cancels: its trail
-is not ``complete``, and what it cannot tell is not compared.
+An ``IntentHistory`` is one intent with its decision, order, cancel and fills. A result keeps no denied intents and no
+cancels: its event log is not ``complete``, and those are not compared.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _UNREADABLE: Final = (ValueError, KeyError, TypeError, RejectedError)  # of orde
 
 
 @dataclass(slots=True)
-class Story:
-    """One intent and what became of it.
+class IntentHistory:
+    """One intent with its decision, order, cancel, end and fills.
 
     ``asked_ns`` is the time of the intent, of a result that of its order; ``arrived_ns`` that of the order's arrival at
     the venue, 0 where it is not known.
@@ -53,17 +53,17 @@ class Story:
         return self.intent.ts_local_ns
 
     @property
-    def lane(self) -> tuple[str, str, str]:
-        """Strategy, symbol and side: among its like an intent is found by time where ids do not tell."""
+    def pairing_key(self) -> tuple[str, str, str]:
+        """Strategy, symbol and side: intents without a common id are paired by time among those of the same key."""
         return self.intent.strategy_id, self.intent.symbol, self.intent.side
 
 
 @dataclass(frozen=True)
-class Trail:
-    """A run as it is compared.
+class EventLog:
+    """A run, ready for comparison.
 
     Attributes:
-        stories: in the order in which they were asked for.
+        histories: in the order in which they were asked for.
         marks: the last price of each symbol that has one, at which open positions count.
         complete: whether denied intents, cancels and ends of orders are known.
         denied: how many intents were denied.
@@ -72,7 +72,7 @@ class Trail:
     """
 
     name: str
-    stories: tuple[Story, ...]
+    histories: tuple[IntentHistory, ...]
     marks: Mapping[str, Decimal] = field(default_factory=dict)
     complete: bool = True
     denied: int = 0
@@ -82,32 +82,32 @@ class Trail:
 
     @property
     def fills(self) -> Iterator[FillEvent]:
-        """All fills, story by story."""
-        return (fill for story in self.stories for fill in story.fills)
+        """All fills, intent by intent."""
+        return (fill for history in self.histories for fill in history.fills)
 
 
-def only_of(trail: Trail, strategies: frozenset[str]) -> Trail:
+def only_of(event_log: EventLog, strategies: frozenset[str]) -> EventLog:
     """The same run as far as some of its strategies go; a remark says so where others are left out."""
-    stories = tuple(story for story in trail.stories if story.intent.strategy_id in strategies)
-    if len(stories) == len(trail.stories):
-        return trail
-    others = sorted({story.intent.strategy_id for story in trail.stories} - strategies)
+    histories = tuple(history for history in event_log.histories if history.intent.strategy_id in strategies)
+    if len(histories) == len(event_log.histories):
+        return event_log
+    others = sorted({history.intent.strategy_id for history in event_log.histories} - strategies)
     remark = f"left out {', '.join(others)}, which share its caps and the volume that trades"
-    denied = sum(story.decision is not None and not story.decision.allowed for story in stories)
-    return replace(trail, stories=stories, denied=denied, remarks=(*trail.remarks, remark))
+    denied = sum(history.decision is not None and not history.decision.allowed for history in histories)
+    return replace(event_log, histories=histories, denied=denied, remarks=(*event_log.remarks, remark))
 
 
-def trail_of(
+def event_log_of(
     name: str, messages: Iterable[Contract], marks: Mapping[str, float], remarks: tuple[str, ...] = ()
-) -> Trail:
-    """The trail of messages in any order that keeps each kind's own."""
-    stories = _stories(messages)
-    denied = sum(story.decision is not None and not story.decision.allowed for story in stories)
-    return Trail(name, stories, _exact(marks), denied=denied, remarks=remarks)
+) -> EventLog:
+    """The event log of messages in any order that keeps each kind's own."""
+    histories = _histories(messages)
+    denied = sum(history.decision is not None and not history.decision.allowed for history in histories)
+    return EventLog(name, histories, _exact(marks), denied=denied, remarks=remarks)
 
 
-def trail_of_session(folder: Path, config: Config, name: str = "") -> Trail:
-    """The trail of a recorded session.
+def session_event_log(folder: Path, config: Config, name: str = "") -> EventLog:
+    """The event log of a recorded session.
 
     Raises:
         ConfigError: no session there, or none of these instruments.
@@ -115,49 +115,49 @@ def trail_of_session(folder: Path, config: Config, name: str = "") -> Trail:
     """
     files = SessionFiles.at(folder)
     market = RecordedMarket(files, config.instruments_table())
-    return trail_of_ledgers(name or str(folder), files, market.last_prices())
+    return ledger_event_log(name or str(folder), files, market.last_prices())
 
 
-def trail_of_ledgers(
+def ledger_event_log(
     name: str, files: SessionFiles, marks: Mapping[str, float], remarks: tuple[str, ...] = ()
-) -> Trail:
-    """The trail of a session's ledgers alone. Raises LedgerCorruptError."""
-    return trail_of(name, _messages(files), marks, remarks)
+) -> EventLog:
+    """The event log of a session's ledgers alone. Raises LedgerCorruptError."""
+    return event_log_of(name, _messages(files), marks, remarks)
 
 
-def trail_of_result(result: BacktestResult, name: str = "backtest") -> Trail:
-    """The trail of a backtest's result; what is open at its end counts at the price it is marked at there."""
+def result_event_log(result: BacktestResult, name: str = "backtest") -> EventLog:
+    """The event log of a backtest's result; what is open at its end counts at the price it is marked at there."""
     orders = [OrderEvent.from_dict(plain) for plain in result.orders]
     fills = [FillEvent.from_dict(plain) for plain in result.fills]
     marks = {trip.symbol: trip.price_close for trip in result.round_trips if trip.is_open}
     stated = _decimal(result.final_capital) - _decimal(result.initial_capital)
-    stories, rules = _stories([*orders, *fills]), result.config
+    histories, rules = _histories([*orders, *fills]), result.config
     if rules is not None and rules.fill_timing is FillTiming.NEXT_TRADE:
-        for story in stories:
-            story.arrived_ns = story.order.ts_accepted_ns + rules.latency_ns if story.order is not None else 0
-    return Trail(
-        f"{name}{_fill_rule(rules)}", stories, _exact(marks), False, result.denied, stated, result.warnings, rules
+        for history in histories:
+            history.arrived_ns = history.order.ts_accepted_ns + rules.latency_ns if history.order is not None else 0
+    return EventLog(
+        f"{name}{_fill_rule(rules)}", histories, _exact(marks), False, result.denied, stated, result.warnings, rules
     )
 
 
 def _fill_rule(rules: BacktestConfig | None) -> str:
     if rules is None:
         return ""
-    told = f", fills at {rules.fill_timing}"
+    text = f", fills at {rules.fill_timing}"
     if rules.fill_timing is FillTiming.NEXT_TRADE:
-        told += f" by {rules.fill_model}"
-        told += f" with {100 * rules.participation:g} % of each trade" if rules.fill_model == "trade_flow" else ""
-        told += f", {rules.latency_ns / NS_PER_MS:g} ms later" if rules.latency_ns else ""
-    return told
+        text += f" by {rules.fill_model}"
+        text += f" with {100 * rules.participation:g} % of each trade" if rules.fill_model == "trade_flow" else ""
+        text += f", {rules.latency_ns / NS_PER_MS:g} ms later" if rules.latency_ns else ""
+    return text
 
 
-def read_trail(path: Path, config: Config) -> Trail:
-    """The trail of a session's folder or a result's JSON file. Raises as ``trail_of_session``."""
+def read_event_log(path: Path, config: Config) -> EventLog:
+    """The event log of a session's folder or a result's JSON file. Raises as ``session_event_log``."""
     if path.is_dir():
-        return trail_of_session(path, config)
+        return session_event_log(path, config)
     result = result_of(read_json(path, _EXPECTED), path, _EXPECTED)
     try:
-        return trail_of_result(result, str(path))
+        return result_event_log(result, str(path))
     except _UNREADABLE as error:
         raise ConfigError(f"{path}: expected {_EXPECTED}, got {type(error).__name__}: {error}") from None
 
@@ -168,38 +168,40 @@ def _messages(files: SessionFiles) -> Iterator[Contract]:
             yield from (event for _, event in transaction.events)
 
 
-def _stories(messages: Iterable[Contract]) -> tuple[Story, ...]:
-    """One story for each intent, in the order of intents; for an order that nobody asked for, one out of itself."""
-    by_intent: dict[str, Story] = {}
-    by_order: dict[str, Story] = {}
+def _histories(messages: Iterable[Contract]) -> tuple[IntentHistory, ...]:
+    """One history for each intent, in the order of intents; for an order that nobody asked for, one out of itself."""
+    by_intent: dict[str, IntentHistory] = {}
+    by_order: dict[str, IntentHistory] = {}
     for message in messages:
         if isinstance(message, OrderIntent):
-            by_intent.setdefault(message.intent_id, Story(message))
+            by_intent.setdefault(message.intent_id, IntentHistory(message))
         elif isinstance(message, RiskDecision):
-            story = by_intent.get(message.intent_id)
-            if story is not None and story.decision is None:
-                story.decision = message
+            history = by_intent.get(message.intent_id)
+            if history is not None and history.decision is None:
+                history.decision = message
         elif isinstance(message, OrderEvent):
-            story = by_intent.setdefault(message.intent_id, Story(_asked(message)))
-            story.order, story.decision = message, story.decision or message.decision
-            by_order[message.order_id or ids.order_id(message.intent_id)] = story
+            history = by_intent.setdefault(message.intent_id, IntentHistory(_asked(message)))
+            history.order, history.decision = message, history.decision or message.decision
+            by_order[message.order_id or ids.order_id(message.intent_id)] = history
         elif isinstance(message, FillEvent):
-            by_order.setdefault(message.order_id, by_intent.setdefault(message.intent_id, Story(_filled(message))))
+            by_order.setdefault(
+                message.order_id, by_intent.setdefault(message.intent_id, IntentHistory(_filled(message)))
+            )
             by_order[message.order_id].fills.append(message)
         elif isinstance(message, OrderCancel | OrderUpdate):
             _end(by_order.get(message.order_id) or by_intent.get(_intent_of(message)), message)
     return tuple(by_intent.values())
 
 
-def _end(story: Story | None, message: OrderCancel | OrderUpdate) -> None:
-    if story is None:
+def _end(history: IntentHistory | None, message: OrderCancel | OrderUpdate) -> None:
+    if history is None:
         return
     if isinstance(message, OrderCancel):
-        story.cancel = story.cancel or message
+        history.cancel = history.cancel or message
         return
-    story.arrived_ns = story.arrived_ns or message.ts_ns  # what a venue says first of an order, it says when it comes
+    history.arrived_ns = history.arrived_ns or message.ts_ns  # the first report of a venue is of the arrival
     if message.done:
-        story.ended = message
+        history.ended = message
 
 
 def _intent_of(message: OrderCancel | OrderUpdate) -> str:

@@ -1,7 +1,7 @@
-"""The stream when trades are the input: every trade reaches bars, strategies, risk engine and venue, as in the fleet.
+"""The trade loop: feeds trades to bars, strategies, risk engine and venue, as in the fleet.
 
 A bar is known by the first trade past its end, or when the clock passes that by the grace, and not before. So a
-strategy on bars decides when it would live, and what it orders fills from the trades after.
+strategy on bars decides when it would live, and its orders fill from the trades that follow.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 
-from backtest.engine.trade_desk import TradeDesk
+from backtest.engine.trade_order_router import TradeOrderRouter
 from backtest.engine.trade_venue import TradeVenue
 from core.clock import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from core.contracts import ClockTick, Contract, TradeEvent
 from core.market.bars import GRACE_MS
 
 
-class TradeLane:
-    """Runs market events in their order; what is under way to the venue arrives between them."""
+class TradeLoop:
+    """Runs market events in their order; messages under way to the venue arrive between them."""
 
-    def __init__(self, desk: TradeDesk, venue: TradeVenue) -> None:
-        self._desk = desk
+    def __init__(self, router: TradeOrderRouter, venue: TradeVenue) -> None:
+        self._router = router
         self._venue = venue
 
     def run(self, moments: Iterable[Sequence[TradeEvent | ClockTick]]) -> None:
         """From the first event to the last. Raises StrategyFailedError, EndlessAnswersError."""
         for events in moments:
             self._arrivals(events[0].ts)
-            self._desk.hear(events)
+            self._router.on_market_events(events)
 
     def _arrivals(self, until_ns: int) -> None:
         while (ts_ns := self._venue.next_arrival_ns()) is not None and ts_ns <= until_ns:
-            self._desk.arrive()
+            self._router.arrive()
 
 
 def with_clock(

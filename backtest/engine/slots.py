@@ -1,4 +1,4 @@
-"""Strategies at their desks: built with the contexts they have live, called without a wall around them.
+"""Strategy slots: strategies of a run, built with the contexts they have live, and the admission of their answers.
 
 A backtest trusts no result of a strategy that failed, so an exception ends the run instead of being contained.
 """
@@ -34,7 +34,10 @@ CLOCK: Final = BY_CONTRACT[ClockTick].template
 
 @dataclass(frozen=True)
 class Entrant:
-    """One strategy of a run: its class or any function from context to strategy, what it trades, hears and is given."""
+    """A strategy that takes part in a run: how to make it, its symbols, its parameters, the topics it subscribes to.
+
+    ``make`` is its class, or any function from context to strategy.
+    """
 
     strategy_id: str
     make: MakeStrategy
@@ -43,8 +46,8 @@ class Entrant:
     events: tuple[str, ...] = EVERYTHING
 
 
-class _Given(StrategyRegistry):
-    """Resolves the one thing it was given."""
+class _SingleStrategy(StrategyRegistry):
+    """A registry of one strategy, under any path."""
 
     def __init__(self, make: MakeStrategy) -> None:
         super().__init__()
@@ -54,8 +57,12 @@ class _Given(StrategyRegistry):
         return cast(type[StrategyBase], self._make)  # the factory only calls it
 
 
-class Seat:
-    """One strategy and what it may say."""
+class StrategySlot:
+    """A strategy with its admission: the checks that its answers pass, as live.
+
+    Attributes:
+        refused: the reasons of answers that were not admitted.
+    """
 
     def __init__(self, entrant: Entrant, strategy: StrategyBase, instruments: Instruments) -> None:
         self.strategy_id = entrant.strategy_id
@@ -68,11 +75,11 @@ class Seat:
         self._admission = Admission(entrant.strategy_id, frozenset(entrant.symbols), instruments)
 
     def wants(self, topic: str, symbol: str) -> bool:
-        """Whether a market event is for this strategy; one about no symbol, such as the clock, is for every one."""
+        """Whether a market event is for this strategy; one without a symbol (the clock) is for every one."""
         return (not symbol or symbol in self.symbols) and any(fnmatchcase(topic, glob) for glob in self._globs)
 
     def call(self, event: Contract) -> list[OrderIntent | OrderCancel]:
-        """What the strategy answers, as far as it may leave. Raises StrategyFailedError."""
+        """The admitted answers of the strategy to an event. Raises StrategyFailedError."""
         try:
             answered = self.on_event(event)
         except Exception as error:
@@ -127,13 +134,13 @@ class Seat:
         return True
 
 
-def seats_of(
+def slots_of(
     entrants: Sequence[Entrant],
-    books: StrategyPositions,
+    positions: StrategyPositions,
     orders: OpenOrders,
     prices: Mapping[str, float],
     instruments: Instruments,
-) -> tuple[Seat, ...]:
+) -> tuple[StrategySlot, ...]:
     """The strategies ready for events, by id, so that the order they were named in changes nothing.
 
     Raises:
@@ -142,17 +149,17 @@ def seats_of(
     names = [entrant.strategy_id for entrant in entrants]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"strategies: expected one or more, each under an id of its own, got {names}")
-    seats = []
-    for entrant in sorted(entrants, key=lambda each: each.strategy_id):
+    slots = []
+    for entrant in sorted(entrants, key=lambda entrant: entrant.strategy_id):
         entry = StrategyConfig(
             id=entrant.strategy_id,
-            class_path="backtest.engine.seats.Entrant",
+            class_path="backtest.engine.slots.Entrant",
             symbols=entrant.symbols,
             events=entrant.events,
             params=dict(entrant.params),
         )
         factory = StrategyFactory(
-            _Given(entrant.make), MemoryBus(), books, orders, prices, instruments, TimeBudget(None)
+            _SingleStrategy(entrant.make), MemoryBus(), positions, orders, prices, instruments, TimeBudget(None)
         )
         try:
             strategy = factory.build(entry).strategy
@@ -162,5 +169,5 @@ def seats_of(
             raise ConfigError(
                 f"strategy {entrant.strategy_id!r} cannot be built: {type(error).__name__}: {error}"
             ) from error
-        seats.append(Seat(entrant, strategy, instruments))
-    return tuple(seats)
+        slots.append(StrategySlot(entrant, strategy, instruments))
+    return tuple(slots)
