@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from core.contracts import Contract
+from core.entries import NO_ENTRY, EntryId
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Message(NamedTuple):
     event: Contract
     producer: str = ""
     seq: int = 0
-    entry: tuple[int, int] = (0, 0)
-    prev: tuple[int, int] = (0, 0)
+    entry: EntryId = NO_ENTRY
+    prev: EntryId = NO_ENTRY
     ledger: str = ""
 
 

@@ -10,11 +10,10 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Final
 
+from core.entries import NO_ENTRY, ConsumerOffset, EntryId
 from core.ledger import Transaction, ledger
 from core.topics import row_of
 
-Entry = tuple[int, int]
-NOWHERE: Final[Entry] = (0, 0)
 _INDEX_BITS: Final = 24  # an entry as one number, so that a day's entries take little memory
 
 
@@ -31,8 +30,8 @@ class Chain:
         self.last_ns = 0
         self.last_hash = ""
         self.identity = ""
-        self.newest: Entry = NOWHERE  # the last message of this ledger that others get
-        self.consumed: dict[str, Entry] = {}  # by producer
+        self.newest: EntryId = NO_ENTRY  # the last message of this ledger that others get
+        self.consumed: dict[str, ConsumerOffset] = {}  # by producer
         self.origins: dict[str, str] = {}  # by producer, the identity of the ledger that was consumed
         self._sent: dict[str, array[int]] = {}  # by consumer
 
@@ -53,17 +52,17 @@ class Chain:
             for consumer in row_of(message.topic).receivers:
                 self._sent.setdefault(consumer, array("Q")).append(_number(message.entry))
 
-    def waiting(self, consumer: str, after: Entry) -> int:
+    def waiting(self, consumer: str, after: EntryId) -> int:
         """How many messages for a consumer stand behind an entry."""
         sent = self._sent.get(consumer)
         return 0 if sent is None else len(sent) - bisect_right(sent, _number(after))
 
-    def reaches(self, entry: Entry) -> bool:
+    def reaches(self, entry: EntryId) -> bool:
         """Whether the ledger has that entry, or has got it since it was read. Raises LedgerCorruptError."""
         if entry <= self.newest:
             return True
         return any(message.entry >= entry for message in ledger.messages_after(self.path, self.name, self.newest))
 
 
-def _number(entry: Entry) -> int:
+def _number(entry: EntryId) -> int:
     return entry[0] << _INDEX_BITS | entry[1]

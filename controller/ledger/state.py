@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from controller.ledger.chain import NOWHERE, Chain
+from controller.ledger.chain import Chain
 from controller.ledger.holdings import Folded, folded_paper, folded_risk, folded_strategies
 from core.component import Component, Durable
 from core.config.model import Config
+from core.entries import NO_ENTRY
 from core.errors import LedgerCorruptError, NjordError
 from core.ledger import Transaction, ledger
 from core.ledger.snapshot import Snapshot, SnapshotFile
@@ -154,7 +155,7 @@ def _agrees(snapshot: Snapshot, chain: Chain, component: Component) -> bool:
     """Whether a snapshot says what the ledger up to its transaction says."""
     if not isinstance(component, Durable) or component.snapshot() != snapshot.state:
         return False
-    return (snapshot.consumed, snapshot.told) == (chain.consumed, chain.newest)
+    return (snapshot.consumed, snapshot.newest_entry) == (chain.consumed, chain.newest)
 
 
 def _recover(component: Component, transaction: Transaction, path: Path) -> str:
@@ -183,7 +184,7 @@ def _compare(state: DaemonState, chains: Mapping[str, Chain]) -> Iterable[str]:
     if not state.sound:
         return
     for producer in upstreams_of(state.name):
-        entry = state.chain.consumed.get(producer, NOWHERE)
+        entry = state.chain.consumed.get(producer, NO_ENTRY)
         chain = chains.get(producer)
         state.consumed.append(Consumed(producer, entry, chain.waiting(state.name, entry) if chain else None))
         if chain is None:
@@ -215,7 +216,7 @@ def _different_books(states: Mapping[str, DaemonState]) -> list[str] | None:
     risk, paper = states.get("risk_engine"), states.get("paper_trader")
     if risk is None or paper is None or risk.folded is None or paper.folded is None:
         return None
-    if not at_rest(risk, "paper_trader") or paper.chain.newest < risk.chain.consumed.get("paper_trader", NOWHERE):
+    if not at_rest(risk, "paper_trader") or paper.chain.newest < risk.chain.consumed.get("paper_trader", NO_ENTRY):
         return None  # fills are under way, or the venue wrote on between the two readings
     ours, theirs = risk.folded.quantities(), paper.folded.quantities()
     return [

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final
 
-from core.bus.link import Entry, Incoming, entry_text
+from core.bus.link import Entry
+from core.entries import EntryId, entry_text
 
 HOLE_FIRST_S: Final = 0.02
 HOLE_MAX_S: Final = 1.0
@@ -21,11 +22,11 @@ _log: Final = logging.getLogger("njord.bus")
 
 @dataclass(slots=True)
 class _Cursor:
-    at: Entry
+    at: EntryId
     ledger: str  # whose entries these are; empty while that is unknown
     pause: float = HOLE_FIRST_S
     due: float = 0.0
-    behind: Entry | None = None  # the entry that was found behind a hole
+    behind: EntryId | None = None  # the entry that was found behind a hole
     told: bool = False
 
 
@@ -37,11 +38,11 @@ class StreamCursors:
         ledgers: the identities of the ledgers that they came from, where known.
     """
 
-    def __init__(self, positions: Mapping[str, Entry], ledgers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, positions: Mapping[str, EntryId], ledgers: Mapping[str, str] | None = None) -> None:
         known = ledgers or {}
         self._cursors = {key: _Cursor(entry, known.get(key, "")) for key, entry in positions.items()}
 
-    def due(self, now: float) -> dict[str, Entry]:
+    def due(self, now: float) -> dict[str, EntryId]:
         """What to read now, as keys with the entry to read behind; streams that wait for a refill are left out."""
         return {key: cursor.at for key, cursor in self._cursors.items() if cursor.due <= now}
 
@@ -49,7 +50,7 @@ class StreamCursors:
         """Seconds until another stream is due; infinite when none waits."""
         return min((cursor.due - now for cursor in self._cursors.values() if cursor.due > now), default=inf)
 
-    def advance(self, found: Incoming) -> bool:
+    def advance(self, found: Entry) -> bool:
         """Whether this is the next entry of its stream; if so, the cursor stands on it.
 
         An entry that does not say what comes before it was put there by another hand, or an older release. It is taken:

@@ -9,10 +9,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
+from core.entries import NO_ENTRY, EntryId, entry_text
 from core.errors import BusGapError, FencedError
-
-Entry = tuple[int, int]
-NOTHING: Entry = (0, 0)  # before the first entry
 
 
 class Outgoing(NamedTuple):
@@ -21,8 +19,8 @@ class Outgoing(NamedTuple):
 
     topic: str
     payload: bytes
-    entry: Entry = (0, 0)
-    prev: Entry = (0, 0)
+    entry: EntryId = NO_ENTRY
+    prev: EntryId = NO_ENTRY
 
 
 class Stream(NamedTuple):
@@ -34,15 +32,15 @@ class Stream(NamedTuple):
     fence: str
     ledger: str
     token: int
-    start: Entry = NOTHING
+    start: EntryId = NO_ENTRY
 
 
-class Incoming(NamedTuple):
+class Entry(NamedTuple):
     """One entry of a stream as it was found. What it does not name is empty, its ``prev`` None: another hand."""
 
     key: str
-    entry: Entry
-    prev: Entry | None
+    entry: EntryId
+    prev: EntryId | None
     ledger: str
     topic: str
     payload: bytes
@@ -51,7 +49,7 @@ class Incoming(NamedTuple):
 class Reading(NamedTuple):
     """The entries that one read found, and the watched key as it stood when they had arrived."""
 
-    entries: Sequence[Incoming]
+    entries: Sequence[Entry]
     watched: bytes | None
 
 
@@ -87,12 +85,12 @@ class Link(Protocol):
         """
         ...
 
-    async def newest(self, key: str) -> tuple[Entry, str]:
+    async def newest(self, key: str) -> tuple[EntryId, str]:
         """The newest entry of a stream with the identity of its ledger; ``((0, 0), "")`` when there is none. The
         identity is empty when the entry has none."""
         ...
 
-    async def oldest(self, key: str) -> tuple[Entry, Entry]:
+    async def oldest(self, key: str) -> tuple[EntryId, EntryId]:
         """The oldest entry of a stream and what came before it; twice ``(0, 0)`` when there is none."""
         ...
 
@@ -100,11 +98,11 @@ class Link(Protocol):
         """Forget a stream."""
         ...
 
-    async def trim(self, key: str, first: Entry) -> None:
+    async def trim(self, key: str, first: EntryId) -> None:
         """Forget the entries of a stream before ``first``; more than asked for may stay."""
         ...
 
-    async def read(self, after: Mapping[str, Entry], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         """Entries of streams, by key, behind the given ones, at most ``count`` of each; waits up to ``block_ms`` for
         one. The entries of one stream come in order."""
         ...
@@ -135,17 +133,6 @@ class Link(Protocol):
         ...
 
 
-def entry_of(text: str) -> Entry:
-    """An entry out of ``tx-idx``. Raises ValueError."""
-    transaction, _, index = text.partition("-")
-    return int(transaction), int(index)
-
-
-def entry_text(entry: Entry) -> str:
-    """An entry as ``tx-idx``."""
-    return f"{entry[0]}-{entry[1]}"
-
-
 def fenced(stream: Stream, token: int) -> FencedError:
     """What a link raises when the fence holds a higher token than ours, which is the time of a claim in ms."""
     daemon = stream.fence.rpartition(":")[2]
@@ -165,7 +152,7 @@ def usurped(stream: Stream, entry: str) -> FencedError:
     )
 
 
-def gap(stream: Stream, newest: str, entry: Entry, prev: Entry) -> BusGapError:
+def gap(stream: Stream, newest: str, entry: EntryId, prev: EntryId) -> BusGapError:
     """What a link raises when the stream, whose newest entry is given as text, lacks ``prev``."""
     return BusGapError(
         f"{stream.key} lacks what comes before {entry_text(entry)}: expected {entry_text(prev)} of the ledger "

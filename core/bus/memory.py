@@ -8,9 +8,9 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
 
-from core.bus.link import NOTHING, Entry, entry_text
 from core.bus.protocol import INBOX_LIMIT, Inbox, Subscription
 from core.component import Message
+from core.entries import NO_ENTRY, EntryId, entry_text
 from core.errors import BusGapError, RejectedError
 from core.exact import integer_sum
 from core.topics import Delivery, row_of
@@ -66,7 +66,7 @@ class MemoryBus:
         self._tokens[producer] = token = max(self._tokens.get(producer, 0) + 1, floor_ms)
         return token
 
-    async def publish(self, messages: Sequence[Message], start: Entry = NOTHING) -> None:
+    async def publish(self, messages: Sequence[Message], start: EntryId = NO_ENTRY) -> None:
         """Send typed messages at once, in order; an entry that is there already is not sent twice.
 
         Args:
@@ -76,24 +76,24 @@ class MemoryBus:
             BusGapError: a stream lacks what comes before an entry; nothing was sent.
         """
         for message in self._fresh(messages, start):
-            if message.entry != NOTHING:
+            if message.entry != NO_ENTRY:
                 self._streams.setdefault(message.producer, []).append(message)
             if self._plain:
                 self._to_plain(message.topic, message.event.to_dict())
             self._to_typed(message)
 
-    def _fresh(self, messages: Sequence[Message], start: Entry) -> list[Message]:
+    def _fresh(self, messages: Sequence[Message], start: EntryId) -> list[Message]:
         """The messages without entries that are there already."""
         fresh: list[Message] = []
-        newest: dict[str, Entry] = {}
+        newest: dict[str, EntryId] = {}
         for message in messages:
-            if message.entry != NOTHING:
+            if message.entry != NO_ENTRY:
                 stream = self._streams.get(message.producer, [])
-                last = newest.get(message.producer) or (stream[-1].entry if stream else NOTHING)
+                last = newest.get(message.producer) or (stream[-1].entry if stream else NO_ENTRY)
                 if message.entry <= last:
                     continue
                 foreign = bool(stream) and stream[-1].ledger != message.ledger
-                if foreign or message.prev != (last if last != NOTHING else start):
+                if foreign or message.prev != (last if last != NO_ENTRY else start):
                     raise BusGapError(
                         f"the stream of {message.producer} lacks what comes before {entry_text(message.entry)}: "
                         f"expected {entry_text(message.prev)}, got {entry_text(last)}"

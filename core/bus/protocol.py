@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from core import codec
-from core.bus.link import NOTHING, Entry, Incoming
+from core.bus.link import Entry
 from core.component import Message, Unreadable
+from core.entries import NO_ENTRY, EntryId
 from core.errors import RejectedError
 from core.topics import Delivery, row_of
 
@@ -34,7 +35,7 @@ class Subscription:
     """
 
     patterns: tuple[str, ...] = ()
-    streams: Mapping[str, Entry] = field(default_factory=dict)
+    streams: Mapping[str, EntryId] = field(default_factory=dict)
     watch: str | None = None
     ledgers: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,7 +92,7 @@ class Inbox:
 
     def put(self, message: Message) -> None:
         """Add a message; over the limit the oldest broadcast is dropped and counted."""
-        if message.entry == NOTHING:
+        if message.entry == NO_ENTRY:
             self._broadcasts.append(message)
             self._shed_oldest()
         else:
@@ -101,7 +102,7 @@ class Inbox:
     def put_back(self, messages: Sequence[Message]) -> None:
         """Take back the end of the batch that was taken last: its consumer had no time for it."""
         for message in reversed(messages):
-            if message.entry == NOTHING:
+            if message.entry == NO_ENTRY:
                 self._broadcasts.appendleft(message)
                 self._gone -= 1
             else:
@@ -154,9 +155,9 @@ def wire_bytes(message: Message) -> bytes:
     return codec.encode_message(message.event, codec.Meta(message.producer, message.seq))
 
 
-def ledger_message_of(producer: str, found: Incoming) -> Message:
+def ledger_message_of(producer: str, found: Entry) -> Message:
     """An entry of a producer's stream as a message; what cannot be read is ``Unreadable``."""
-    place = (found.entry, found.prev or NOTHING, found.ledger)
+    place = (found.entry, found.prev or NO_ENTRY, found.ledger)
     try:
         row = row_of(found.topic)
         if producer not in row.producers:

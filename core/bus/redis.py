@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core import codec
 from core.bus.cursors import StreamCursors
-from core.bus.link import NOTHING, Entry, Link, Outgoing, Stream, entry_of, entry_text
+from core.bus.link import Link, Outgoing, Stream
 from core.bus.protocol import INBOX_LIMIT, Inbox, Subscription, broadcast_of, ledger_message_of, wire_bytes
 from core.bus.redis_connection import ANSWER_TIMEOUT_S, RedisLink
 from core.component import Message
+from core.entries import NO_ENTRY, EntryId, entry_id_of, entry_text
 from core.errors import BusUnavailableError, CodecError
 from core.exact import integer_sum
 from core.logging.redaction import redact_text
@@ -101,9 +102,9 @@ class RedisBus:
         """The key of the token of the copy of a daemon that may send."""
         return f"{self._prefix}:fence:{producer}"
 
-    def positions_key(self, producer: str) -> str:
+    def offsets_key(self, producer: str) -> str:
         """The key of the hash that says how far each consumer has processed a daemon's stream."""
-        return f"{self._prefix}:positions:{producer}"
+        return f"{self._prefix}:offsets:{producer}"
 
     # ---- plain
 
@@ -171,7 +172,7 @@ class RedisBus:
         """
         await self._link.send((), self._stream(producer, ""))
 
-    async def publish(self, messages: Sequence[Message], start: Entry = NOTHING) -> None:
+    async def publish(self, messages: Sequence[Message], start: EntryId = NO_ENTRY) -> None:
         """Send messages in one step; a ledger entry that Redis has already is not sent twice.
 
         Args:
@@ -190,26 +191,26 @@ class RedisBus:
         stream = None
         outgoing = []
         for message in messages:
-            if message.entry != NOTHING and stream is None:
+            if message.entry != NO_ENTRY and stream is None:
                 stream = self._stream(message.producer, message.ledger, start)
             outgoing.append(Outgoing(message.topic, wire_bytes(message), message.entry, message.prev))
         await self._link.send(outgoing, stream)
 
-    def _stream(self, producer: str, ledger: str, start: Entry = NOTHING) -> Stream:
+    def _stream(self, producer: str, ledger: str, start: EntryId = NO_ENTRY) -> Stream:
         token = self._tokens.get(producer)
         if token is None:
             raise RuntimeError(f"entries of {producer} are to be sent without a claim: call claim({producer!r}) first")
         return Stream(self.stream_key(producer), self.fence_key(producer), ledger, token, start)
 
-    async def newest(self, producer: str) -> tuple[Entry, str]:
+    async def newest(self, producer: str) -> tuple[EntryId, str]:
         """The newest entry of a stream and the identity of its ledger, ``((0, 0), "")`` when Redis has none."""
         return await self._link.newest(self.stream_key(producer))
 
-    async def last_entry(self, producer: str) -> Entry:
+    async def last_entry(self, producer: str) -> EntryId:
         """The newest entry of a ledger stream, ``(0, 0)`` when Redis has none."""
         return (await self.newest(producer))[0]
 
-    async def oldest(self, producer: str) -> tuple[Entry, Entry]:
+    async def oldest(self, producer: str) -> tuple[EntryId, EntryId]:
         """The oldest entry of a stream and what came before it, twice ``(0, 0)`` when Redis has none."""
         return await self._link.oldest(self.stream_key(producer))
 
@@ -217,22 +218,22 @@ class RedisBus:
         """Forget a producer's stream, so that it can begin anew."""
         await self._link.remove(self.stream_key(producer))
 
-    async def trim(self, producer: str, first: Entry) -> None:
+    async def trim(self, producer: str, first: EntryId) -> None:
         """Forget what comes before ``first`` in a producer's stream; more may stay."""
         await self._link.trim(self.stream_key(producer), first)
 
-    async def publish_positions(self, consumer: str, positions: Mapping[str, Entry]) -> None:
+    async def publish_offsets(self, consumer: str, positions: Mapping[str, EntryId]) -> None:
         """Say up to which entry a consumer has processed each producer's stream. Raises BusUnavailableError."""
         for producer, entry in positions.items():
-            await self._link.put_field(self.positions_key(producer), consumer, entry_text(entry))
+            await self._link.put_field(self.offsets_key(producer), consumer, entry_text(entry))
 
-    async def positions(self, producer: str) -> dict[str, Entry]:
+    async def consumer_offsets(self, producer: str) -> dict[str, EntryId]:
         """How far each consumer of a producer's stream said that it is. Raises BusUnavailableError."""
-        found = await self._link.fields(self.positions_key(producer))
+        found = await self._link.fields(self.offsets_key(producer))
         said = {}
         for consumer, place in found.items():
             with suppress(ValueError):  # somebody else's hand; its owner writes it anew
-                said[consumer] = entry_of(place)
+                said[consumer] = entry_id_of(place)
         return said
 
     # ---- consuming

@@ -12,19 +12,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from core.bus.link import (
-    NOTHING,
-    Entry,
-    Incoming,
-    Outgoing,
-    Reading,
-    Stream,
-    entry_of,
-    entry_text,
-    fenced,
-    gap,
-    usurped,
-)
+from core.bus.link import Entry, Outgoing, Reading, Stream, fenced, gap, usurped
+from core.entries import NO_ENTRY, EntryId, entry_id_of, entry_text
 from core.errors import BusUnavailableError, FatalError
 from core.logging.redaction import redact_text
 
@@ -189,14 +178,14 @@ class RedisLink:
             return
         values: list[str | bytes] = [str(stream.token), stream.ledger, entry_text(stream.start)]
         for topic, payload, entry, prev in messages:
-            if entry == NOTHING:
+            if entry == NO_ENTRY:
                 values += (topic, payload, "", "")
             else:
                 values += (topic, payload, entry_text(entry), entry_text(prev))
         try:
             code, *found = await self._sent(self.sender.eval(_SEND, 2, stream.key, stream.fence, *values))
         except _NumberRefusedError:
-            first = next(message for message in messages if message.entry != NOTHING)
+            first = next(message for message in messages if message.entry != NO_ENTRY)
             raise gap(stream, "a stream that had it and lost it", first.entry, first.prev) from None
         if code == 1:
             raise fenced(stream, int(found[0]))
@@ -214,23 +203,23 @@ class RedisLink:
             pipeline.publish(message.topic, message.payload)
         await self._sent(pipeline.execute())
 
-    async def newest(self, key: str) -> tuple[Entry, str]:
+    async def newest(self, key: str) -> tuple[EntryId, str]:
         found = await self._sent(self.sender.xrevrange(key, count=1))
-        return (entry_of(found[0][0].decode()), _text(found[0][1], b"l")) if found else (NOTHING, "")
+        return (entry_id_of(found[0][0].decode()), _text(found[0][1], b"l")) if found else (NO_ENTRY, "")
 
-    async def oldest(self, key: str) -> tuple[Entry, Entry]:
+    async def oldest(self, key: str) -> tuple[EntryId, EntryId]:
         found = await self._sent(self.sender.xrange(key, count=1))
-        return (entry_of(found[0][0].decode()), _prev(found[0][1]) or NOTHING) if found else (NOTHING, NOTHING)
+        return (entry_id_of(found[0][0].decode()), _prev(found[0][1]) or NO_ENTRY) if found else (NO_ENTRY, NO_ENTRY)
 
     async def remove(self, key: str) -> None:
         await self._sent(self.sender.delete(key))
 
-    async def trim(self, key: str, first: Entry) -> None:
+    async def trim(self, key: str, first: EntryId) -> None:
         await self._sent(self.sender.xtrim(key, minid=entry_text(first), approximate=True))
 
     # ---- by the others
 
-    async def read(self, after: Mapping[str, Entry], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         places: dict[Any, Any] = {key: entry_text(entry) for key, entry in after.items()}
         if watch is None:
             answer, value = await self._asked(self.client.xread(places, count=count, block=block_ms)), None
@@ -349,17 +338,17 @@ def _streams(answer: Any) -> Any:
     return answer or ()
 
 
-def _incoming(key: bytes, place: bytes, fields: Mapping[bytes, bytes]) -> Incoming:
+def _incoming(key: bytes, place: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     topic, payload = _text(fields, b"t"), fields.get(b"e", b"")
-    return Incoming(key.decode(), entry_of(place.decode()), _prev(fields), _text(fields, b"l"), topic, payload)
+    return Entry(key.decode(), entry_id_of(place.decode()), _prev(fields), _text(fields, b"l"), topic, payload)
 
 
 def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
     return fields.get(name, b"").decode("utf-8", "replace")
 
 
-def _prev(fields: Mapping[bytes, bytes]) -> Entry | None:
+def _prev(fields: Mapping[bytes, bytes]) -> EntryId | None:
     try:
-        return entry_of(_text(fields, b"p"))
+        return entry_id_of(_text(fields, b"p"))
     except ValueError:
         return None

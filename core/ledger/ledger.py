@@ -16,6 +16,7 @@ from typing import Final
 from core.component import Message
 from core.contracts import Contract
 from core.disk import OS_DISK, Disk
+from core.entries import NO_ENTRY, EntryId
 from core.errors import JournalWriteError
 from core.journal import NdjsonJournal
 from core.ledger.lines import (
@@ -234,7 +235,7 @@ def verify(path: Path) -> LedgerReport:
     return LedgerReport(path, count, events, last, len(torn_tail(path)))
 
 
-def messages_after(path: Path, producer: str, after: tuple[int, int]) -> Iterator[Message]:
+def messages_after(path: Path, producer: str, after: EntryId) -> Iterator[Message]:
     """The ledger-class messages of a ledger behind an entry, as they were or would have been sent.
 
     Only what lies behind the entry is read, and as much before it as leads to the message that precedes the first.
@@ -243,7 +244,7 @@ def messages_after(path: Path, producer: str, after: tuple[int, int]) -> Iterato
         LedgerCorruptError: the chain does not hold in what is read.
     """
     identity = first_identity(path)
-    prev = (0, 0)
+    prev = NO_ENTRY
     for transaction in read(path, _leading_to(path, producer, after)):
         for message in outgoing(producer, transaction, prev, identity):
             if message.entry > after:
@@ -251,7 +252,7 @@ def messages_after(path: Path, producer: str, after: tuple[int, int]) -> Iterato
             prev = message.entry
 
 
-def _leading_to(path: Path, producer: str, after: tuple[int, int]) -> Place:
+def _leading_to(path: Path, producer: str, after: EntryId) -> Place:
     """The place before the last transaction with a message up to an entry: what is read from there knows it."""
     back = 0
     while True:
@@ -270,7 +271,7 @@ def _leading_to(path: Path, producer: str, after: tuple[int, int]) -> Place:
 
 
 def outgoing(
-    producer: str, transaction: Transaction, prev: tuple[int, int] = (0, 0), identity: str = ""
+    producer: str, transaction: Transaction, prev: EntryId = NO_ENTRY, identity: str = ""
 ) -> Iterator[Message]:
     """The ledger-class events of a transaction as messages behind the entry ``prev`` of the ledger of that identity."""
     for index, (topic, event) in enumerate(transaction.events):

@@ -16,6 +16,7 @@ import msgspec
 
 from core import codec, contracts
 from core.contracts import Contract
+from core.entries import EntryId, entry_id_of
 from core.errors import LedgerCorruptError, RejectedError
 from core.journal.files import last_line
 from core.topics import row_of, topic_of
@@ -47,12 +48,11 @@ class Cause(NamedTuple):
     ledger: str = ""
 
     @property
-    def entry(self) -> tuple[int, int] | None:
+    def entry(self) -> EntryId | None:
         """The position in a producer's stream, or None when the cause was a broadcast or local."""
         if not self.topic or self.topic.startswith(LOCAL):
             return None
-        transaction, _, index = self.id.partition("-")
-        return int(transaction), int(index)
+        return entry_id_of(self.id)
 
 
 class Transaction(NamedTuple):

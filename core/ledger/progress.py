@@ -1,4 +1,4 @@
-"""How far a daemon has come, by its own ledger: what it processed, of which ledgers, and what it told others."""
+"""The progress of a daemon by its own ledger: the entries it processed, their ledgers, and its own newest entry."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Final
 
 from core.component import Message, Unreadable
 from core.contracts import JournalHealth, KillSwitchEvent
+from core.entries import NO_ENTRY, ConsumerOffset, EntryId, entry_text
 from core.errors import LedgerReplacedError
 from core.ledger import ledger
 from core.ledger.ledger import Cause, Transaction
 from core.ledger.snapshot import Snapshot
 
-Entry = tuple[int, int]
 UNKNOWN_TOPIC: Final = "?"  # of an entry that does not name one
 
 
 @dataclass
 class Progress:
-    """What a host goes by, beside its component's state.
+    """The state of a host beside its component's.
 
     Attributes:
         name: the daemon.
         consumed: the last entry processed of each upstream stream.
         recorded: what the ledger says of that; entries that are nobody's business here are passed over without a word.
         origins: the identity of each upstream ledger; ``kept``: those of them that the own ledger has.
-        told: the newest entry of the daemon's own stream.
+        newest_entry: the newest entry of the daemon's own stream.
         halted: what the kill switch last said.
         trouble_told: whether the component was last told that something cannot be written.
     """
 
     name: str
-    consumed: dict[str, Entry] = field(default_factory=dict)
-    recorded: dict[str, Entry] = field(default_factory=dict)
+    consumed: dict[str, ConsumerOffset] = field(default_factory=dict)
+    recorded: dict[str, ConsumerOffset] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
-    told: Entry = (0, 0)
+    newest_entry: EntryId = NO_ENTRY
     halted: bool = False
     trouble_told: bool = False
 
@@ -48,7 +48,7 @@ class Progress:
             dict(snapshot.consumed),
             dict(snapshot.origins),
             set(snapshot.origins),
-            snapshot.told,
+            snapshot.newest_entry,
             snapshot.halted,
             snapshot.trouble_told,
         )
@@ -66,9 +66,9 @@ class Progress:
         elif isinstance(cause.event, JournalHealth):
             self.trouble_told = not cause.event.ok
         for message in ledger.outgoing(self.name, transaction):
-            self.told = message.entry
+            self.newest_entry = message.entry
 
-    def processed(self, producer: str, entry: Entry) -> None:
+    def processed(self, producer: str, entry: EntryId) -> None:
         """An entry was processed, and is to be recorded."""
         self.consumed[producer] = self.recorded[producer] = entry
 
@@ -79,10 +79,10 @@ class Progress:
             LedgerReplacedError: it comes from another ledger than those before.
         """
         known = self.origins.setdefault(message.producer, message.ledger)
-        at = self.consumed.get(message.producer, (0, 0))
+        at = self.consumed.get(message.producer, NO_ENTRY)
         if message.ledger != known and message.ledger and known:
             raise LedgerReplacedError(
-                f"{self.name} has processed {message.producer} up to {at[0]}-{at[1]} of the ledger {known}, but now "
+                f"{self.name} has processed {message.producer} up to {entry_text(at)} of the ledger {known}, but now "
                 f"gets entries of {message.ledger}: that ledger was deleted or replaced. Restore it from a backup; or, "
                 f"to start anew, stop the fleet and move the ledgers of all daemons aside"
             )
@@ -90,7 +90,7 @@ class Progress:
 
     def cause(self, message: Message) -> Cause:
         """An entry as the cause of a transaction; the first one of a ledger names it."""
-        place = f"{message.entry[0]}-{message.entry[1]}"
+        place = entry_text(message.entry)
         identity = ""
         if message.producer not in self.kept and message.ledger:
             identity = message.ledger

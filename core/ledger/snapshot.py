@@ -31,7 +31,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         seq, at, offset: the transaction, its hash, and the byte behind it.
         ts_ns: the host's time as of that transaction.
         consumed, origins: the last entry processed of each upstream stream, and the identity of each upstream ledger.
-        told: the newest entry of the daemon's own stream.
+        newest_entry: the newest entry of the daemon's own stream.
         halted, trouble_told: what the component was last told of the kill switch and of its journals.
         journals: what each projected journal ended with.
         version, state: of the component.
@@ -46,7 +46,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     ts_ns: int
     consumed: dict[str, tuple[int, int]]
     origins: dict[str, str]
-    told: tuple[int, int]
+    newest_entry: tuple[int, int] = msgspec.field(name="told")
     halted: bool
     trouble_told: bool
     journals: dict[str, str]

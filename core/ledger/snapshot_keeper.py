@@ -74,7 +74,7 @@ class SnapshotKeeper:
             ts_ns=book.ts_ns,
             consumed=progress.recorded,
             origins={name: progress.origins[name] for name in sorted(progress.kept)},
-            told=progress.told,
+            newest_entry=progress.newest_entry,
             halted=progress.halted,
             trouble_told=progress.trouble_told,
             journals=dict(self.projected.journals),

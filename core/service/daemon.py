@@ -358,14 +358,14 @@ class Service:
             self.host.mend()
             told = [*self.host.tell_trouble(), *await self._ask_kill_switch()]
             await self._tell(told)
-        await self._relay.mend()
+        await self._relay.maintain()
         await self._say_how_far()
 
     async def _say_how_far(self) -> None:
         """Tell the producers upstream which of their entries they need to keep for this daemon."""
         if self.host.streams:
             with suppress(BusUnavailableError):  # said again in a moment
-                await self.bus.publish_positions(self.host.name, self.host.streams)
+                await self.bus.publish_offsets(self.host.name, self.host.streams)
 
     async def _pass_on_alerts(self) -> None:
         while self.host.alerts:

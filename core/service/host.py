@@ -18,11 +18,12 @@ from core.clock import EventClock
 from core.component import Component, Durable, Message, Unreadable
 from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity
 from core.disk import can_write
+from core.entries import ConsumerOffset, EntryId
 from core.errors import JournalWriteError, RejectedError
 from core.journal import JournalSet
 from core.journal.batch import JournalWriter
 from core.ledger import Cause, Ledger, Place, Transaction, ledger, projections
-from core.ledger.progress import Entry, Progress
+from core.ledger.progress import Progress
 from core.ledger.projections import ProjectionOffset
 from core.ledger.snapshot import SNAPSHOT_EVERY, Snapshot
 from core.ledger.snapshot_keeper import REJECTED, SnapshotKeeper
@@ -94,14 +95,14 @@ class ComponentHost:
         return self._writer.trouble
 
     @property
-    def consumed(self) -> dict[str, Entry]:
+    def consumed(self) -> dict[str, ConsumerOffset]:
         """The last entry processed of each upstream stream."""
         return self.progress.consumed
 
     @property
-    def told(self) -> Entry:
+    def newest_entry(self) -> EntryId:
         """The newest entry of this daemon's own stream."""
-        return self.progress.told
+        return self.progress.newest_entry
 
     @property
     def halted(self) -> bool:
@@ -109,7 +110,7 @@ class ComponentHost:
         return self.progress.halted
 
     @property
-    def streams(self) -> dict[str, Entry]:
+    def streams(self) -> dict[str, ConsumerOffset]:
         """The upstream streams of this daemon and the last entry processed from each."""
         return {producer: self.consumed.get(producer, (0, 0)) for producer in topics.upstreams_of(self.name)}
 
@@ -351,7 +352,7 @@ class ComponentHost:
                 self._writer.append(journal, codec.encode(answer), answer.ts_ns)
             topic = row.name(answer)
             if seq and row.delivery is Delivery.LEDGER:
-                prev, self.progress.told = self.progress.told, (seq, index)
+                prev, self.progress.newest_entry = self.progress.newest_entry, (seq, index)
                 out.append(Message(topic, answer, self.name, seq, (seq, index), prev, book))
             else:
                 self._sent[topic] = sent = self._sent.get(topic, 0) + 1

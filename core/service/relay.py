@@ -14,10 +14,10 @@ from itertools import islice
 from typing import Final, Protocol
 
 from core.bus import RedisBus
-from core.bus.link import NOTHING, Entry, entry_text
 from core.bus.redis import RETRY_FIRST_S, RETRY_MAX_S
 from core.clock import NS_PER_MS, Clock, SystemClock
 from core.component import Message
+from core.entries import NO_ENTRY, EntryId, entry_text
 from core.errors import BusGapError, BusUnavailableError, LedgerCorruptError
 from core.ledger import Ledger, ledger
 from core.service.host import ComponentHost
@@ -115,21 +115,21 @@ class Relay:
 
     # ---- what Redis has
 
-    async def _look(self, book: Ledger) -> tuple[Entry, str]:
+    async def _look(self, book: Ledger) -> tuple[EntryId, str]:
         """The newest entry in Redis and its ledger. Raises LedgerCorruptError when ours is not its continuation."""
         newest, identity = await self._bus.newest(self._host.name)
-        if newest > self._host.told:
+        if newest > self._host.newest_entry:
             raise self._refused(book, f"Redis has its stream up to {newest[0]}")
         if identity and identity != book.identity:
             raise self._refused(book, f"Redis has a stream of the ledger {identity}, and this one is {book.identity}")
         return newest, identity
 
-    async def _positions(self, book: Ledger) -> dict[str, Entry]:
+    async def _positions(self, book: Ledger) -> dict[str, EntryId]:
         """How far the consumers are, as far as they have said. Raises LedgerCorruptError for one that is ahead."""
-        said = await self._bus.positions(self._host.name)
+        said = await self._bus.consumer_offsets(self._host.name)
         known = {consumer: said[consumer] for consumer in self._consumers if consumer in said}
         for consumer, entry in known.items():
-            if entry > self._host.told:
+            if entry > self._host.newest_entry:
                 raise self._refused(book, f"{consumer} has processed it up to {entry_text(entry)}")
         return known
 
@@ -140,7 +140,7 @@ class Relay:
             book.seq,
             f"the ledger ends at transaction {book.seq}, but {found}: the file was deleted, replaced or is not the "
             f"newest copy. Or, if it was meant to start anew, stop the fleet, delete the keys {bus.stream_key(name)} "
-            f"and {bus.positions_key(name)} in Redis and move the ledgers of all other daemons aside",
+            f"and {bus.offsets_key(name)} in Redis and move the ledgers of all other daemons aside",
         )
 
     # ---- refilling
@@ -159,8 +159,8 @@ class Relay:
         while book is not None and not self._stopping.is_set():
             try:
                 newest, identity = await self._look(book)
-                if newest != self._host.told:
-                    if newest == NOTHING or not identity:
+                if newest != self._host.newest_entry:
+                    if newest == NO_ENTRY or not identity:
                         await self._begin_again(book, await self._start(book))
                     else:
                         await self._send_from(book, newest)
@@ -171,30 +171,30 @@ class Relay:
                 pause = min(pause * 2, RETRY_MAX_S)
         self._unsent = False
 
-    async def _start(self, book: Ledger) -> Entry:
+    async def _start(self, book: Ledger) -> EntryId:
         """The entry to begin a lost stream behind: what the slowest consumer has processed.
 
         While somebody has not said where it is, the last transactions must do: who needs more sees the hole, says
-        where it is, and ``mend`` begins the stream again from there.
+        where it is, and ``maintain`` begins the stream again from there.
         """
         known = await self._positions(book)
-        tail = (max(self._host.told[0] - REFILL_TAIL, 0), 0)
+        tail = (max(self._host.newest_entry[0] - REFILL_TAIL, 0), 0)
         places = list(known.values()) if len(known) == len(self._consumers) and known else [tail, *known.values()]
         return min(places)
 
-    async def _begin_again(self, book: Ledger, after: Entry) -> None:
+    async def _begin_again(self, book: Ledger, after: EntryId) -> None:
         await self._bus.hold(self._host.name)  # who has been fenced removes nothing
         await self._bus.remove(self._host.name)
-        await self._send_from(book, min(after, _before(self._host.told)), anew=True)
+        await self._send_from(book, min(after, _before(self._host.newest_entry)), anew=True)
 
-    async def _send_from(self, book: Ledger, after: Entry, *, anew: bool = False) -> None:
+    async def _send_from(self, book: Ledger, after: EntryId, *, anew: bool = False) -> None:
         """Send the ledger's messages behind an entry, in order; ``anew`` begins a stream that is not there.
 
         Progress of a long refill is told.
         """
         name, loop = self._host.name, asyncio.get_running_loop()
         began = told = loop.time()
-        sent, start = 0, NOTHING
+        sent, start = 0, NO_ENTRY
         messages = ledger.messages_after(book.path, name, after)
         while batch := await self._next(messages):
             if anew and not sent:
@@ -203,7 +203,7 @@ class Relay:
             sent += len(batch)
             if loop.time() - told > PROGRESS_S:
                 told = loop.time()
-                at, end = entry_text(batch[-1].entry), entry_text(self._host.told)
+                at, end = entry_text(batch[-1].entry), entry_text(self._host.newest_entry)
                 self.waiting_for = f"the refill of its stream: {at} of {end}"
                 _log.info("%s refills its stream: %d entries sent, at %s of %s", name, sent, at, end)
         self.waiting_for = ""
@@ -215,7 +215,7 @@ class Relay:
 
     # ---- while it runs
 
-    async def mend(self) -> None:
+    async def maintain(self) -> None:
         """See what Redis has of the stream: refill what it lost, keep what consumers need, forget what nobody does.
 
         Raises:
@@ -227,7 +227,7 @@ class Relay:
         try:
             await self._bus.hold(self._host.name)
             newest, _ = await self._look(book)
-            if newest != self._host.told:
+            if newest != self._host.newest_entry:
                 await self.refill()
             await self._serve_slowest(book)
         except (BusGapError, BusUnavailableError):
@@ -235,11 +235,11 @@ class Relay:
 
     async def _serve_slowest(self, book: Ledger) -> None:
         known = await self._positions(book)
-        if not known or self._host.told == NOTHING:
+        if not known or self._host.newest_entry == NO_ENTRY:
             return
         slowest = min(known.values())
         oldest, before = await self._bus.oldest(self._host.name)
-        if oldest == NOTHING:
+        if oldest == NO_ENTRY:
             return  # emptied this moment: the next look refills it
         if slowest < before:
             _log.info("%s: a consumer is at %s, Redis begins behind it", self._host.name, entry_text(slowest))
@@ -260,7 +260,7 @@ class Relay:
         try:
             await self._deliver(messages)
         except BusUnavailableError as error:
-            self._dropped.inc(sum(1 for message in messages if message.entry == NOTHING))
+            self._dropped.inc(sum(1 for message in messages if message.entry == NO_ENTRY))
             self._unsent = True
             _log.warning("%s", error)
             if self._waits:
@@ -274,14 +274,14 @@ class Relay:
         except BusGapError as gap:
             _log.warning("%s", gap)
             await self.refill()  # has sent the entries among them, too
-            await self._bus.publish([message for message in messages if message.entry == NOTHING])
+            await self._bus.publish([message for message in messages if message.entry == NO_ENTRY])
 
     async def _rest(self, pause: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), pause)
 
 
-def _before(entry: Entry) -> Entry:
+def _before(entry: EntryId) -> EntryId:
     """A place ahead of an entry and behind every other one before it."""
     transaction, index = entry
     return (transaction, index - 1) if index else (transaction - 1, 1 << 20)

@@ -11,10 +11,11 @@ from redis.asyncio import Redis
 
 from core.bus import Bus
 from core.bus.cursors import StreamCursors
-from core.bus.link import Entry, Incoming, Link, Outgoing, Reading, Stream
+from core.bus.link import Entry, Link, Outgoing, Reading, Stream
 from core.bus.redis_connection import RedisLink
 from core.component import Message
 from core.contracts import Contract, OrderIntent
+from core.entries import EntryId
 from core.ledger import Ledger, ledger
 from core.service.host import ComponentHost, JournalSet
 from core.service.relay import Relay
@@ -51,19 +52,19 @@ class MeddledLink:
     async def send(self, messages: Sequence[Outgoing], stream: Stream | None) -> None:
         await (await self._first("send")).send(messages, stream)
 
-    async def newest(self, key: str) -> tuple[Entry, str]:
+    async def newest(self, key: str) -> tuple[EntryId, str]:
         return await (await self._first("newest")).newest(key)
 
-    async def oldest(self, key: str) -> tuple[Entry, Entry]:
+    async def oldest(self, key: str) -> tuple[EntryId, EntryId]:
         return await (await self._first("oldest")).oldest(key)
 
     async def remove(self, key: str) -> None:
         await (await self._first("remove")).remove(key)
 
-    async def trim(self, key: str, first: Entry) -> None:
+    async def trim(self, key: str, first: EntryId) -> None:
         await (await self._first("trim")).trim(key, first)
 
-    async def read(self, after: Mapping[str, Entry], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         return await (await self._first("read")).read(after, watch, count, block_ms)
 
     def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
@@ -143,7 +144,7 @@ class Producer:
         """Answer so many intents; they are in the ledger and were not sent."""
         out: list[Message] = []
         for _ in range(count):
-            out += self.host.say([intent(self.host.told[0] + 1)])
+            out += self.host.say([intent(self.host.newest_entry[0] + 1)])
         self.host.commit()
         return out
 
@@ -152,7 +153,7 @@ class Producer:
         await self.relay.send(self.record(count))
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[EntryId]:
         """What the ledger says that the stream has to have."""
         return [message.entry for message in ledger.messages_after(self.path, NAME, (0, 0))]
 
@@ -168,7 +169,7 @@ class Consumer:
         self._link = RedisLink(url, client=client)
         self.bus = Bus(url, link=self._link)
         self._now = 0.0
-        self.taken: list[Entry] = []
+        self.taken: list[EntryId] = []
         self._cursors = StreamCursors({KEY: (0, 0)})
 
     async def forget(self) -> None:
@@ -177,7 +178,7 @@ class Consumer:
         self._cursors = StreamCursors({KEY: (0, 0)})
 
     @property
-    def at(self) -> Entry:
+    def at(self) -> EntryId:
         return self.taken[-1] if self.taken else (0, 0)
 
     async def take(self, count: int = 256) -> int:
@@ -189,7 +190,7 @@ class Consumer:
 
     async def tell(self) -> None:
         """Publish the position."""
-        await self.bus.publish_positions(self.name, {NAME: self.at})
+        await self.bus.publish_offsets(self.name, {NAME: self.at})
 
 
 async def go_back(client: Redis, share: float) -> None:
@@ -200,7 +201,7 @@ async def go_back(client: Redis, share: float) -> None:
         await client.xadd(KEY, fields, id=place)
 
 
-async def stream_of(client: Redis) -> list[Incoming]:
+async def stream_of(client: Redis) -> list[Entry]:
     """What the server has of the stream."""
     link = RedisLink("redis://fake", client=client)
     return list((await link.read({KEY: (0, 0)}, None, 100_000, 1)).entries)

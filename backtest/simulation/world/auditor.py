@@ -12,7 +12,7 @@ from pathlib import Path
 from backtest.simulation.world.disk import Machine
 from backtest.simulation.world.fleet import Record
 from backtest.simulation.world.rules import Chain, FleetRules, Plain, parsed
-from core.bus.link import Incoming
+from core.bus.link import Entry
 from core.daemons import LEDGERED
 
 
@@ -82,7 +82,7 @@ class Auditor:
         self.rules.take(batch)
         self._stop_if_broken()
 
-    def added(self, incoming: Incoming) -> None:
+    def added(self, incoming: Entry) -> None:
         """A stream took an entry; what is wrong with it stops the run at the next ``look``."""
         with suppress(BrokenError):
             self.look()

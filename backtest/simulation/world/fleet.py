@@ -18,12 +18,12 @@ from backtest.simulation.world.market import Tape, feed, journaled_ids
 from backtest.simulation.world.network import Network
 from backtest.simulation.world.server import ServerState, SimulatedServer
 from core.bus import MemoryBus, RedisBus
-from core.bus.link import Entry
 from core.clock import NS_PER_S
 from core.component import Component
 from core.config.model import Config
 from core.contracts import TradeEvent
 from core.daemons import FEED
+from core.entries import EntryId
 from core.errors import FencedError, JournalWriteError
 from core.market.ingest import MarketDataIngest
 from core.market.synthetic import START_NS
@@ -265,7 +265,7 @@ class Fleet:
 
     # ---- looking at them
 
-    def unsettled(self, said: dict[str, dict[Entry, tuple[str, Any]]]) -> str:
+    def unsettled(self, said: dict[str, dict[EntryId, tuple[str, Any]]]) -> str:
         """What is not at rest yet, in words; empty when all that was said has been processed and is in the server."""
         for daemon in FLEET:
             if not self.lives[daemon].alive:
@@ -286,8 +286,8 @@ class Fleet:
                     return f"{daemon} has processed {producer} up to {place}, which is at {last}"
             if daemon in said:
                 newest, _ = self.server.newest(service.bus.stream_key(daemon))
-                if newest != service.host.told:
-                    return f"the server has {daemon} up to {newest}, its ledger is at {service.host.told}"
+                if newest != service.host.newest_entry:
+                    return f"the server has {daemon} up to {newest}, its ledger is at {service.host.newest_entry}"
         return ""
 
     def progress(self) -> int:

@@ -10,7 +10,8 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from backtest.simulation.world.network import RESET_S, Network
 from backtest.simulation.world.server import SimulatedServer, Waiting
-from core.bus.link import Entry, Outgoing, Reading, Stream
+from core.bus.link import Outgoing, Reading, Stream
+from core.entries import EntryId
 from core.errors import BusUnavailableError, NjordError
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class SimulatedLink:
         batch = tuple(messages)
         await self._command("send", lambda: self.server.send(batch, stream), sending=True)
 
-    async def newest(self, key: str) -> tuple[Entry, str]:
+    async def newest(self, key: str) -> tuple[EntryId, str]:
         """The newest entry of a stream."""
         return await self._command("newest", lambda: self.server.newest(key), sending=True)
 
@@ -73,11 +74,11 @@ class SimulatedLink:
         """Forget a stream."""
         await self._command("remove", lambda: self.server.remove(key), sending=True)
 
-    async def oldest(self, key: str) -> tuple[Entry, Entry]:
+    async def oldest(self, key: str) -> tuple[EntryId, EntryId]:
         """The oldest entry of a stream."""
         return await self._command("oldest", lambda: self.server.oldest(key), sending=True)
 
-    async def trim(self, key: str, first: Entry) -> None:
+    async def trim(self, key: str, first: EntryId) -> None:
         """Forget the entries before ``first``."""
         await self._command("trim", lambda: self.server.trim(key, first), sending=True)
 
@@ -99,7 +100,7 @@ class SimulatedLink:
         """All fields of a hash."""
         return await self._command("fields", lambda: self.server.fields(key))
 
-    async def read(self, after: Mapping[str, Entry], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         """Entries behind the given ones, blocking."""
         self._owner.touch("read")
         self._refuse_closed()
@@ -167,7 +168,7 @@ class SimulatedLink:
         if self._closed:
             raise BusUnavailableError("the link is closed")
 
-    def _earlier(self, after: Mapping[str, Entry]) -> dict[str, Entry]:
+    def _earlier(self, after: Mapping[str, EntryId]) -> dict[str, EntryId]:
         places = dict(after)
         key = self.network.random.choice(sorted(places))
         before = [each.entry for each in self.server.stream(key) if each.entry < places[key]][-REDELIVERED:]
@@ -242,7 +243,7 @@ class _Read(_Call[Reading]):
     """A read that waits at the server for something to come."""
 
     def __init__(
-        self, link: SimulatedLink, places: Mapping[str, Entry], watch: str | None, count: int, block_ms: int
+        self, link: SimulatedLink, places: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int
     ) -> None:
         server = link.server
         super().__init__(link, lambda: server.read(places, watch, count))

@@ -14,7 +14,8 @@ from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Final
 
-from core.bus.link import NOTHING, Entry, Incoming, Outgoing, Reading, Stream, entry_text, fenced, gap, usurped
+from core.bus.link import Entry, Outgoing, Reading, Stream, fenced, gap, usurped
+from core.entries import NO_ENTRY, EntryId, entry_text
 
 Sink = Callable[[str, bytes], None]
 _PLACE: Final = attrgetter("entry")
@@ -24,7 +25,7 @@ _PLACE: Final = attrgetter("entry")
 class ServerState:
     """What the server held at one moment, as its append-only file would have it."""
 
-    streams: dict[str, list[Incoming]]
+    streams: dict[str, list[Entry]]
     values: dict[str, bytes]
     hashes: dict[str, dict[str, str]]
 
@@ -33,7 +34,7 @@ class ServerState:
 class Waiting:
     """A read that blocks until one of its streams has something."""
 
-    after: Mapping[str, Entry]
+    after: Mapping[str, EntryId]
     wake: Callable[[], None]
 
 
@@ -47,10 +48,10 @@ class SimulatedServer:
         published: how many messages went to subscribers' topics.
     """
 
-    on_added: Callable[[Incoming], None] = field(default=lambda _: None)
-    on_trimmed: Callable[[str, Entry], None] = field(default=lambda _key, _first: None)
+    on_added: Callable[[Entry], None] = field(default=lambda _: None)
+    on_trimmed: Callable[[str, EntryId], None] = field(default=lambda _key, _first: None)
     published: int = 0
-    _streams: dict[str, list[Incoming]] = field(default_factory=dict)
+    _streams: dict[str, list[Entry]] = field(default_factory=dict)
     _values: dict[str, bytes] = field(default_factory=dict)
     _hashes: dict[str, dict[str, str]] = field(default_factory=dict)
     _waiting: list[Waiting] = field(default_factory=list)
@@ -110,7 +111,7 @@ class SimulatedServer:
 
     # ---- streams
 
-    def stream(self, key: str) -> Sequence[Incoming]:
+    def stream(self, key: str) -> Sequence[Entry]:
         """The entries that a stream has."""
         return self._streams.get(key, ())
 
@@ -123,8 +124,8 @@ class SimulatedServer:
         self._check_fence(stream)
         fresh = self._fresh(messages, stream)
         for message in fresh:
-            if message.entry != NOTHING:
-                added = Incoming(stream.key, message.entry, message.prev, stream.ledger, message.topic, message.payload)
+            if message.entry != NO_ENTRY:
+                added = Entry(stream.key, message.entry, message.prev, stream.ledger, message.topic, message.payload)
                 self._streams.setdefault(stream.key, []).append(added)
                 self.on_added(added)
         self._wake(stream.key)
@@ -144,7 +145,7 @@ class SimulatedServer:
         newest = entries[-1].entry if entries else (-1, -1)
         fresh: list[Outgoing] = []
         for message in messages:
-            if message.entry != NOTHING:
+            if message.entry != NO_ENTRY:
                 if entries and entries[-1].ledger != stream.ledger:
                     raise gap(stream, f"{entry_text(last)} of {entries[-1].ledger}", message.entry, message.prev)
                 if message.entry <= newest:
@@ -157,21 +158,21 @@ class SimulatedServer:
             fresh.append(message)
         return fresh
 
-    def newest(self, key: str) -> tuple[Entry, str]:
+    def newest(self, key: str) -> tuple[EntryId, str]:
         """The newest entry and the identity of its ledger."""
         entries = self._streams.get(key)
-        return (entries[-1].entry, entries[-1].ledger) if entries else (NOTHING, "")
+        return (entries[-1].entry, entries[-1].ledger) if entries else (NO_ENTRY, "")
 
-    def oldest(self, key: str) -> tuple[Entry, Entry]:
+    def oldest(self, key: str) -> tuple[EntryId, EntryId]:
         """The oldest entry and what came before it."""
         entries = self._streams.get(key)
-        return (entries[0].entry, entries[0].prev or NOTHING) if entries else (NOTHING, NOTHING)
+        return (entries[0].entry, entries[0].prev or NO_ENTRY) if entries else (NO_ENTRY, NO_ENTRY)
 
     def remove(self, key: str) -> None:
         """Forget a stream."""
         self._streams.pop(key, None)
 
-    def trim(self, key: str, first: Entry) -> None:
+    def trim(self, key: str, first: EntryId) -> None:
         """Forget entries before ``first``."""
         entries = self._streams.get(key, [])
         count = bisect_left(entries, first, key=_PLACE)
@@ -179,9 +180,9 @@ class SimulatedServer:
             del entries[:count]
             self.on_trimmed(key, first)
 
-    def read(self, after: Mapping[str, Entry], watch: str | None, count: int) -> Reading:
+    def read(self, after: Mapping[str, EntryId], watch: str | None, count: int) -> Reading:
         """What the streams have behind the given entries now."""
-        found: list[Incoming] = []
+        found: list[Entry] = []
         for key, place in after.items():
             entries = self._streams.get(key)
             if entries and entries[-1].entry > place:

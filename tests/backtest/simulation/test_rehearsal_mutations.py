@@ -16,9 +16,10 @@ import pytest
 from backtest.simulation.rehearsal import rehearse
 from core import ids
 from core.bus.cursors import StreamCursors
-from core.bus.link import Entry, Incoming
+from core.bus.link import Entry
 from core.component import Message
 from core.contracts import Contract, FillEvent, TradeEvent
+from core.entries import EntryId
 from core.journal.append_file import AppendFile
 from core.ledger import Ledger
 from core.service import host
@@ -96,7 +97,7 @@ def counts_a_redelivered_fill() -> Iterator[None]:
             self.component.on_event(message.event)
         return genuine(self, message)
 
-    def advance(self: StreamCursors, found: Incoming) -> bool:
+    def advance(self: StreamCursors, found: Entry) -> bool:
         self._cursors[found.key].at = max(found.entry, self._cursors[found.key].at)
         return True
 
@@ -108,14 +109,14 @@ def counts_a_redelivered_fill() -> Iterator[None]:
 def skips_holes() -> Iterator[None]:
     """A reader takes what it finds, whatever should have come before; and a lost stream begins with its end."""
 
-    def advance(self: StreamCursors, found: Incoming) -> bool:
+    def advance(self: StreamCursors, found: Entry) -> bool:
         cursor = self._cursors[found.key]
         fresh = found.entry > cursor.at
         cursor.at = max(cursor.at, found.entry)
         return fresh
 
-    async def start(self: Relay, book: Ledger) -> Entry:
-        return self._host.told  # so that the newest entry is all it has
+    async def start(self: Relay, book: Ledger) -> EntryId:
+        return self._host.newest_entry  # so that the newest entry is all it has
 
     with patch.object(StreamCursors, "advance", advance), patch.object(Relay, "_start", start):
         yield
@@ -126,7 +127,7 @@ def trims_past_a_consumer() -> Iterator[None]:
     """The stream keeps its newest entry only, whoever needs more."""
 
     async def serve_slowest(self: Relay, book: Ledger) -> None:
-        await self._bus.trim(self._host.name, self._host.told)
+        await self._bus.trim(self._host.name, self._host.newest_entry)
 
     with patch.object(Relay, "_serve_slowest", serve_slowest):
         yield

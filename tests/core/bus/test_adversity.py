@@ -103,11 +103,11 @@ async def test_a_server_killed_between_two_syncs_gets_back_what_it_forgot(tmp_pa
                 cut_short(server.directory)
             await asyncio.to_thread(server.start)
             await producer.say(1)
-            while reader.at != producer.host.told:
+            while reader.at != producer.host.newest_entry:
                 with suppress(BusUnavailableError):
                     await reader.take()
                     await reader.tell()
-                    await producer.relay.mend()
+                    await producer.relay.maintain()
         assert reader.taken == producer.entries
         producer.close()
         await producer.bus.close()

@@ -9,7 +9,7 @@ from fakeredis import FakeAsyncRedis
 
 from core.bus import Bus, Subscription
 from core.bus.cursors import HOLE_FIRST_S, HOLE_MAX_S, StreamCursors
-from core.bus.link import Incoming
+from core.bus.link import Entry
 from core.component import Message
 from core.contracts import OrderIntent, RiskDecision
 from tests.support.contract_samples import SAMPLE_OF
@@ -18,8 +18,8 @@ from tests.support.waiting import other_tasks, patience
 KEY = "njord:ledger:strategy_runner"
 
 
-def found(n: int, prev: int | None) -> Incoming:
-    return Incoming(KEY, (n, 0), None if prev is None else (prev, 0), "a ledger", "strat.intent", b"{}")
+def found(n: int, prev: int | None) -> Entry:
+    return Entry(KEY, (n, 0), None if prev is None else (prev, 0), "a ledger", "strat.intent", b"{}")
 
 
 def intent(n: int) -> Message:
@@ -40,7 +40,7 @@ def test_a_consumer_that_has_nothing_takes_only_the_first_entry_there_ever_was()
     cursors = StreamCursors({KEY: (0, 0)})
     assert not cursors.advance(found(5, 4))
     cursors.settle(0.0)
-    assert cursors.advance(Incoming(KEY, (1, 0), (0, 0), "a ledger", "strat.intent", b"{}"))
+    assert cursors.advance(Entry(KEY, (1, 0), (0, 0), "a ledger", "strat.intent", b"{}"))
 
 
 def test_an_entry_of_another_hand_is_taken_to_be_set_aside() -> None:

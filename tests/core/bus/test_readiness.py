@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import cast
 
 from core.bus import RedisBus, Subscription
-from core.bus.link import Entry, Link, Reading
+from core.bus.link import Link, Reading
+from core.entries import EntryId
 from core.errors import BusUnavailableError
 from tests.support.waiting import other_tasks, within
 
@@ -27,7 +28,7 @@ class LateLink:
         self._subscribed.set()
         await asyncio.Event().wait()
 
-    async def read(self, after: Mapping[str, Entry], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         """Nothing new, once it answers."""
         await self._subscribed.wait()
         self.reads += 1

@@ -56,7 +56,8 @@ def test_a_ledger_its_reserve_and_its_snapshot_are_private(tmp_path: Path) -> No
     ledger.commit()
     snapshot = Snapshot(
         daemon="risk_engine", ledger=ledger.identity, seq=1, at=ledger.place.hash, offset=ledger.place.offset, ts_ns=1,
-        consumed={}, origins={}, told=(1, 0), halted=False, trouble_told=False, journals={}, version=1, state={},
+        consumed={}, origins={}, newest_entry=(1, 0), halted=False, trouble_told=False, journals={},
+        version=1, state={},
     )  # fmt: skip
     SnapshotFile(ledger.path).write(snapshot)
     ledger.close()

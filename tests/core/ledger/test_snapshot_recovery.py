@@ -88,7 +88,7 @@ def known(host: ComponentHost) -> dict[str, Any]:
         "state": codec.encode_plain(host.component.snapshot()),
         "consumed": host.consumed,
         "streams": host.streams,
-        "told": host.told,
+        "told": host.newest_entry,
         "halted": host.halted,
         "origins": {name: host.progress.origins[name] for name in host.progress.kept},
         "seq": host.ledger.seq,

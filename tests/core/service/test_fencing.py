@@ -49,9 +49,9 @@ async def test_the_older_copy_is_refused_when_it_sends_and_nothing_of_it_is_sent
 
 async def test_the_older_copy_is_refused_though_it_has_nothing_to_send(copies: tuple[Producer, Producer]) -> None:
     older, younger = copies
-    await younger.relay.mend()
+    await younger.relay.maintain()
     with pytest.raises(FencedError):
-        await older.relay.mend()
+        await older.relay.maintain()
 
 
 @pytest.mark.parametrize("act", ["say", "mend"])
@@ -60,12 +60,12 @@ async def test_the_younger_copy_renews_its_claim_on_an_emptied_server(
 ) -> None:
     older, younger = copies
     await client.flushall()
-    await (younger.say(1) if act == "say" else younger.relay.mend())
+    await (younger.say(1) if act == "say" else younger.relay.maintain())
     kept = await stream_of(client)
     with pytest.raises(FencedError):
         await older.say(1)
     with pytest.raises(FencedError):
-        await older.relay.mend()
+        await older.relay.maintain()
     assert await stream_of(client) == kept
 
 
@@ -74,10 +74,10 @@ async def test_who_sends_first_on_an_emptied_server_does_not_keep_the_younger_co
 ) -> None:
     older, younger = copies
     await client.flushall()
-    await older.relay.mend()
+    await older.relay.maintain()
     await younger.say(1)
     with pytest.raises(FencedError):
-        await older.relay.mend()
+        await older.relay.maintain()
 
 
 async def test_a_number_that_another_copy_used_while_the_fence_was_forgotten_is_not_taken_for_a_repeat(

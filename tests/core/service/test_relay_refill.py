@@ -42,7 +42,7 @@ async def settled(producer: Producer, readers: list[Consumer]) -> None:
             for _ in range(3):
                 await reader.take()
             await reader.tell()
-        await producer.relay.mend()
+        await producer.relay.maintain()
     for reader in readers:
         for _ in range(3):
             await reader.take()
@@ -65,7 +65,7 @@ async def test_a_server_emptied_between_any_two_commands_loses_nothing(
     producer.link.before = empty
     await producer.say(4)
     await producer.say(1)
-    await producer.relay.mend()
+    await producer.relay.maintain()
     await settled(producer, readers)
     assert all(reader.taken == producer.entries for reader in readers)
 
@@ -74,7 +74,7 @@ async def test_an_emptied_server_is_noticed_though_nobody_sends(producer: Produc
     await producer.relay.connect()
     await producer.say(3)
     await client.flushall()
-    await producer.relay.mend()
+    await producer.relay.maintain()
     assert [found.entry for found in await stream_of(client)] == producer.entries
 
 
@@ -106,7 +106,7 @@ async def test_a_lost_stream_begins_behind_the_slowest_consumer(producer: Produc
         await reader.take(count)
         await reader.tell()
     await client.delete(KEY)
-    await producer.relay.mend()
+    await producer.relay.maintain()
     assert [found.entry for found in await stream_of(client)] == producer.entries[4:]
 
 
@@ -118,7 +118,7 @@ async def test_a_lost_stream_begins_with_its_tail_until_somebody_says_that_more_
     await producer.relay.connect()
     await producer.say(20)
     await client.flushall()
-    await producer.relay.mend()
+    await producer.relay.maintain()
     assert len(await stream_of(client)) == 5
     assert await readers[0].take() == 1, "a hole is seen"
     assert readers[0].taken == []
@@ -172,7 +172,7 @@ async def test_a_ledger_behind_what_a_consumer_has_processed_is_refused_though_r
     producer: Producer, client: FakeAsyncRedis
 ) -> None:
     producer.record(3)
-    await Consumer("risk_engine", client).bus.publish_positions("risk_engine", {NAME: (9, 0)})
+    await Consumer("risk_engine", client).bus.publish_offsets("risk_engine", {NAME: (9, 0)})
     with pytest.raises(LedgerCorruptError, match="risk_engine has processed it up to 9-0"):
         await producer.relay.connect()
 
@@ -260,7 +260,7 @@ async def meddle(step: str, number: int, producer: Producer, client: FakeAsyncRe
     if step == "say":
         await producer.say(number)
     elif step == "mend":
-        await producer.relay.mend()
+        await producer.relay.maintain()
     elif step == "flush":
         await client.flushall()
     elif step == "empty_before":

@@ -87,7 +87,7 @@ async def test_a_restart_that_finds_redis_complete_reads_the_ledger_once(
             await until(lambda: running.report()["ready"])  # noqa: B023 — called at once
         running.stop()
         await task
-        assert await other.last_entry("strategy_runner") == running.host.told
+        assert await other.last_entry("strategy_runner") == running.host.newest_entry
         monkeypatch.setattr(ledger, "messages_after", _not_again)
     await other.close()
 

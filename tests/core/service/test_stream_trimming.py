@@ -37,13 +37,13 @@ async def producer(tmp_path: Path, client: Redis) -> AsyncIterator[Producer]:
 
 
 async def at(client: Redis, consumer: str, transaction: int) -> None:
-    await Consumer(consumer, client).bus.publish_positions(consumer, {NAME: (transaction, 0)})
+    await Consumer(consumer, client).bus.publish_offsets(consumer, {NAME: (transaction, 0)})
 
 
 async def test_what_every_consumer_has_processed_goes(producer: Producer, client: Redis) -> None:
     for consumer, transaction in zip(CONSUMERS, (700, 900), strict=True):
         await at(client, consumer, transaction)
-    await producer.relay.mend()
+    await producer.relay.maintain()
     left = [found.entry for found in await stream_of(client)]
     assert len(left) < 1_000
     assert set(producer.entries[700:]) <= set(left)
@@ -52,7 +52,7 @@ async def test_what_every_consumer_has_processed_goes(producer: Producer, client
 async def test_a_consumer_that_never_came_keeps_everything(producer: Producer, client: Redis) -> None:
     await at(client, CONSUMERS[0], 1_000)
     await at(client, "somebody_else", 1_000)
-    await producer.relay.mend()
+    await producer.relay.maintain()
     assert len(await stream_of(client)) == 1_000
 
 
@@ -61,7 +61,7 @@ async def test_the_newest_entry_stays_so_that_the_next_one_has_something_to_foll
 ) -> None:
     for consumer in CONSUMERS:
         await at(client, consumer, 1_000)
-    await producer.relay.mend()
+    await producer.relay.maintain()
     await producer.say(1)
     left = [found.entry for found in await stream_of(client)]
     assert left[-2:] == producer.entries[-2:]
@@ -70,8 +70,8 @@ async def test_the_newest_entry_stays_so_that_the_next_one_has_something_to_foll
 
 async def test_a_position_that_cannot_be_read_counts_as_none(producer: Producer, client: Redis) -> None:
     await at(client, CONSUMERS[0], 1_000)
-    await client.hset(f"njord:positions:{NAME}", CONSUMERS[1], "yesterday")
-    await producer.relay.mend()
+    await client.hset(f"njord:offsets:{NAME}", CONSUMERS[1], "yesterday")
+    await producer.relay.maintain()
     assert len(await stream_of(client)) == 1_000
 
 
@@ -81,9 +81,9 @@ async def test_little_is_not_worth_a_trim_and_time_passes_between_two(
     for consumer in CONSUMERS:
         await at(client, consumer, 900)
     monkeypatch.setattr(relay_module, "TRIM_WORTH", 5_000)
-    await producer.relay.mend()
+    await producer.relay.maintain()
     monkeypatch.setattr(relay_module, "TRIM_WORTH", 1)
     monkeypatch.setattr(relay_module, "TRIM_EVERY_S", 3_600.0)
-    await producer.relay.mend()
-    await producer.relay.mend()
+    await producer.relay.maintain()
+    await producer.relay.maintain()
     assert producer.link.commands.count("trim") == 1
