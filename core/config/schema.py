@@ -25,7 +25,7 @@ def _upper(value: Any) -> Any:
 
 
 _SYMBOL: Final = r"^[A-Z0-9]+/[A-Z0-9]+(:[A-Z0-9]+)?$"
-_TIMEFRAME: Final = r"^[1-9][0-9]*[smhd]$"
+_TIMEFRAME: Final = r"^[1-9][0-9]*[smhdw]$"
 _REDIS_URL: Final = r"^(rediss?|unix)://.+"
 _HTTP_URL: Final = r"^(https?|wss?)://.+"
 _STRATEGY_ID: Final = r"^[A-Za-z][A-Za-z0-9_-]*$"
@@ -33,7 +33,7 @@ _CLASS_PATH: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
 
 PATTERNS: Final[Mapping[str, str]] = {
     _SYMBOL: "BASE/QUOTE in capitals such as BTC/USDT",
-    _TIMEFRAME: "a number and s, m, h or d such as 5m",
+    _TIMEFRAME: "a number and s, m, h, d or w such as 5m",
     _REDIS_URL: "an address such as redis://127.0.0.1:6379/0, rediss://… or unix://…",
     _HTTP_URL: "an address that starts with http://, https://, ws:// or wss://",
     _STRATEGY_ID: "a letter followed by letters, digits, _ or -",
@@ -178,7 +178,7 @@ class BarsConfig(Section):
     """Aggregation of trades into bars."""
 
     timeframes: tuple[Timeframe, ...] = Field(
-        ("1m", "5m", "15m", "1h"), min_length=1, description="Lengths of the bars: a number and s, m, h or d"
+        ("1m", "5m", "15m", "1h"), min_length=1, description="Lengths of the bars: a number and s, m, h, d or w"
     )
     grace_ms: NonNegativeInt = Field(2_000, description="How long a bar waits for late trades, in milliseconds")
 

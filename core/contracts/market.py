@@ -192,7 +192,11 @@ class ClockTick(Contract):
 @quickly_built
 @dataclass(frozen=True, slots=True)
 class OHLCVBar(Contract):
-    """One bar over ``[ts_open, ts_close)``. ``partial``: the window was already running when data began."""
+    """One bar over ``[ts_open, ts_close)``.
+
+    ``partial``: something of the window is missing or may be. It was running when data began, it lacks minutes, or an
+    outage of the feed or a recorded gap overlaps it.
+    """
 
     symbol: str
     timeframe: str

@@ -1,105 +1,63 @@
-"""Trades into bars: one-minute windows on the wall clock, longer ones derived from them.
+"""The bar aggregator: trades into one-minute bars on the wall clock, and longer bars derived from those.
 
 A bar is published once and never changes. Volume is the float sum of the trades in the order they came
-(minute bars in theirs for longer windows), so that the same trades always give the same bytes.
+(minute bars in theirs for longer windows), so that the same trades always give the same bytes. A bar that overlaps
+an outage of the feed or a recorded gap is marked ``partial``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from core.clock import NS_PER_MINUTE, NS_PER_MS
-from core.contracts import ClockTick, Contract, OHLCVBar, TradeEvent
+from core.contracts import ClockTick, Contract, FeedGap, FeedStatus, OHLCVBar, TradeEvent
 from core.errors import ConfigError
-from core.timeframes import TIMEFRAMES, bar_timeframe_ns
+from core.market.windows import DerivedWindow, Window
+from core.timeframes import TIMEFRAMES, bar_timeframe_ns, window_start
 
 GRACE_MS: Final = 2000
 MAX_GAP_MINUTES: Final = 7 * 24 * 60  # a longer silence is not filled with flat bars
 
 
-class _Window:
-    """One open window of a symbol: what came so far."""
-
-    __slots__ = ("close", "end", "high", "low", "open", "partial", "start", "timeframe", "trades", "volume")
-
-    def __init__(self, timeframe: str) -> None:
-        self.timeframe = timeframe
-        self.start = self.end = self.trades = 0
-        self.open = self.high = self.low = self.close = self.volume = 0.0
-        self.partial = False
-
-    def begin(self, start: int, length: int, price: float, partial: bool) -> None:
-        """Open at a price; a window without trades stays flat at it."""
-        self.start = start
-        self.end = start + length
-        self.open = self.high = self.low = self.close = price
-        self.volume = 0.0
-        self.trades = 0
-        self.partial = partial
-
-    def bar(self, symbol: str) -> OHLCVBar:
-        """The window as it stands."""
-        times = (self.timeframe, self.start, self.end)
-        prices = (self.open, self.high, self.low, self.close)
-        return OHLCVBar(symbol, *times, *prices, self.volume, self.trades, self.partial)
-
-
-class _Derived:
-    """A longer timeframe of one symbol, built from its minute bars."""
-
-    __slots__ = ("_length", "_window")
-
-    def __init__(self, timeframe: str, length: int) -> None:
-        self._window = _Window(timeframe)
-        self._length = length
-
-    @property
-    def open_until(self) -> int:
-        """The end of the window that has begun; 0 when none has."""
-        return self._window.end
-
-    def add(self, minute: OHLCVBar) -> OHLCVBar | None:
-        """Take the next minute in; the bar that it completes."""
-        window = self._window
-        if not window.start <= minute.ts_open < window.end:
-            start = minute.ts_open - minute.ts_open % self._length
-            window.begin(start, self._length, minute.open, start != minute.ts_open)
-        window.high = max(window.high, minute.high)
-        window.low = min(window.low, minute.low)
-        window.close = minute.close
-        window.volume += minute.volume
-        window.trades += minute.trades
-        window.partial = window.partial or minute.partial
-        if minute.ts_close != window.end:
-            return None
-        done = window.bar(minute.symbol)
-        window.end = 0
-        return done
+TradeFlow = TradeEvent | FeedStatus | FeedGap  # the events of one symbol's trades and of their absence
+_DOWN_STATES: Final = frozenset({"connecting", "stale", "reconnecting"})  # of a feed whose trades do not come
 
 
 class _SymbolBars:
-    """The windows of one symbol. What lies before ``minute.start`` is published and final.
+    """The windows of one symbol. What lies before ``minute.start`` is published and final."""
 
-    While nothing is open (before the first trade, after a huge gap) the minute has no length.
-    """
-
-    __slots__ = ("_derived", "_publishes_minutes", "fresh_starts", "late_trades", "minute", "replayed", "symbol")
+    __slots__ = (
+        "_derived", "_down", "_missing_until", "_publishes_minutes", "fresh_starts", "late_gaps", "late_trades",
+        "minute", "partial_minutes", "replayed", "returning", "symbol",
+    )  # fmt: skip
 
     def __init__(self, symbol: str, timeframes: Sequence[tuple[str, int]]) -> None:
         minutes = [name for name, length in timeframes if length == NS_PER_MINUTE]
         self.symbol = symbol
-        self.minute = _Window(minutes[0] if minutes else "1m")
+        self.minute = Window(minutes[0] if minutes else "1m")
         self.late_trades = 0
+        self.late_gaps = 0
+        self.partial_minutes = 0
         self.fresh_starts = 0
-        self.replayed: set[str] = set()  # ids of the open minute's trades that a journal told before the feed did
+        self.replayed: set[str] = set()  # ids of the open minute's trades that a journal delivered before the feed did
+        self._down = False  # the feed reported that trades do not come
+        self.returning = False  # the feed is back, and nothing has told the market's time since
+        self._missing_until = 0  # the last outage or gap reached up to here
         self._publishes_minutes = bool(minutes)
-        self._derived = [_Derived(name, length) for name, length in timeframes if length != NS_PER_MINUTE]
+        self._derived = [DerivedWindow(name, length) for name, length in timeframes if length != NS_PER_MINUTE]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a minute has begun; none has before the first trade and after a huge gap."""
+        return self.minute.end > self.minute.start
 
     def on_trade(self, trade: TradeEvent) -> Sequence[OHLCVBar]:
         """Take a trade in; the bars that it shows to be complete."""
         minute = self.minute
         closed: Sequence[OHLCVBar] = ()
+        if self.returning:
+            self.end_outage(trade.ts)
         if not minute.start <= trade.ts < minute.end:
             if trade.ts < minute.start:
                 self.late_trades += 1
@@ -119,30 +77,55 @@ class _SymbolBars:
         minute.trades += 1
         return closed
 
+    def on_status(self, status: FeedStatus) -> None:
+        """Mark what overlaps an outage of the trades: the open minute, and those that begin before it is over."""
+        if status.channel != "trades":
+            return
+        if status.state in _DOWN_STATES:
+            self._down, self.returning = True, False
+            self.minute.partial = True
+        elif status.state == "live":
+            self._down, self.returning = False, self._down or self.returning
+
+    def end_outage(self, ts: int) -> None:
+        """Take the first market time after an outage: up to there trades may be missing."""
+        self.returning = False
+        self._missing_until = max(self._missing_until, ts)
+
+    def on_gap(self, gap: FeedGap) -> None:
+        """Mark what overlaps missing trades: they lie between the last trade and ``gap.ts_detected_ns``."""
+        self._missing_until = max(self._missing_until, gap.ts_detected_ns)
+        if self.is_open and self.minute.trades == 0:
+            self.late_gaps += 1  # the last trade stands in a minute that is published
+        self.minute.partial = True
+
     def resume(self, published: OHLCVBar) -> list[OHLCVBar]:
         """Stand as after publishing this minute bar; the longer bars that it completed."""
-        self.minute.begin(published.ts_close, NS_PER_MINUTE, published.close, partial=False)
+        self._begin(published.ts_close, published.close)
         return self._derive(published)
 
     def close_until(self, ts: int) -> list[OHLCVBar]:
         """Close the minutes that end at or before ``ts``; after a huge gap only those of windows already begun."""
         minute = self.minute
-        if minute.end == minute.start:
+        if not self.is_open:
             return []
         if (ts - minute.end) // NS_PER_MINUTE <= MAX_GAP_MINUTES:
             return self._close_minutes(ts)
-        closed = self._close_minutes(max([minute.end, *(d.open_until for d in self._derived)]))
+        closed = self._close_minutes(max([minute.end, *(window.open_until for window in self._derived)]))
         minute.end = minute.start
         self.fresh_starts += 1
         return closed
 
     def _move_to(self, trade: TradeEvent) -> list[OHLCVBar]:
-        minute = self.minute
         closed = self.close_until(trade.ts)
-        if minute.end == minute.start:
-            start = trade.ts - trade.ts % NS_PER_MINUTE
-            minute.begin(start, NS_PER_MINUTE, trade.price, partial=trade.ts > start)
+        if not self.is_open:
+            start = window_start(trade.ts, NS_PER_MINUTE)
+            self._begin(start, trade.price, partial=trade.ts > start)
         return closed
+
+    def _begin(self, start: int, price: float, *, partial: bool = False) -> None:
+        overlaps = self._down or self.returning or start <= self._missing_until
+        self.minute.begin(start, NS_PER_MINUTE, price, partial=partial or overlaps)
 
     def _close_minutes(self, ts: int) -> list[OHLCVBar]:
         minute = self.minute
@@ -150,26 +133,30 @@ class _SymbolBars:
         bars: list[OHLCVBar] = []
         while minute.end <= ts:
             bar = minute.bar(self.symbol)
+            self.partial_minutes += bar.partial
             if self._publishes_minutes:
                 bars.append(bar)
             bars += self._derive(bar)
-            minute.begin(minute.end, NS_PER_MINUTE, minute.close, partial=False)
+            self._begin(minute.end, minute.close)
         return bars
 
     def _derive(self, minute: OHLCVBar) -> list[OHLCVBar]:
-        return [bar for derived in self._derived if (bar := derived.add(minute)) is not None]
+        return [bar for window in self._derived for bar in window.add(minute)]
 
 
 class BarAggregator:
-    """Publishes the bars of every symbol whose trades it sees, in every timeframe asked for.
+    """The bars of every symbol whose trades it sees, in every timeframe asked for.
 
     A minute is published when a trade of its symbol at or past its end arrives, or when market time passes
-    its end by the grace. Minutes without trades repeat the last close with volume 0. A longer bar follows
-    the minute that completes it, shorter timeframes first. Nothing is published before a symbol's first trade;
-    windows that were running then are marked ``partial``. After more than ``MAX_GAP_MINUTES`` of silence only
+    its end by the grace. Minutes without trades repeat the last close with volume 0; a longer bar opens at the first
+    trade of its window all the same. A longer bar follows the minute that completes it, shorter timeframes first.
+    Nothing is published before a symbol's first trade. After more than ``MAX_GAP_MINUTES`` of silence only
     the windows already begun are completed, and the symbol starts afresh with its next trade.
 
-    The state is a cache: after a restart ``catch_up`` rebuilds it from the journals.
+    Marked ``partial`` are windows that were running when data began, and those that overlap an outage (``FeedStatus``
+    of the trades) or missing trades (``FeedGap``).
+
+    The state is a cache: after a restart ``catch_up`` recovers it from the journals.
     """
 
     name = "ohlcv_aggregator"
@@ -195,18 +182,23 @@ class BarAggregator:
             bars = self._symbols.get(event.symbol) or self._bars_of(event.symbol)
             return bars.on_trade(event)
         if isinstance(event, ClockTick):
-            return self._on_clock(event.ts - self._grace_ns)
+            return self._on_clock(event.ts)
+        if isinstance(event, FeedStatus):
+            self._bars_of(event.symbol).on_status(event)
+        elif isinstance(event, FeedGap):
+            self._bars_of(event.symbol).on_gap(event)
         return ()
 
-    def catch_up(self, published: Iterable[OHLCVBar], trades: Iterable[TradeEvent]) -> list[OHLCVBar]:
-        """Rebuild the open windows after a restart; the bars that are complete but were never published.
+    def catch_up(self, published: Iterable[OHLCVBar], events: Iterable[TradeFlow]) -> list[OHLCVBar]:
+        """Recover the open windows after a restart; the bars that are complete but were never published.
 
         Trades that come again from the live feed afterwards are recognised by their id.
 
         Args:
             published: the journaled bars of every timeframe, each in order, that open at or after
                 ``window_start(ts_open)`` of the last minute bar; earlier ones do no harm.
-            trades: the journaled trades in order since that minute's end; earlier ones do no harm.
+            events: the journaled trades, gaps and changes of the feed's health in order since that minute's end, with
+                the last change before it; earlier trades do no harm.
         """
         due: list[OHLCVBar] = []
         published_until: dict[tuple[str, str], int] = {}
@@ -215,17 +207,19 @@ class BarAggregator:
             bars = self._bars_of(bar.symbol)
             if bar.timeframe == bars.minute.timeframe:
                 due += bars.resume(bar)
-        for trade in trades:
-            bars = self._bars_of(trade.symbol)
-            if trade.ts >= bars.minute.start:
-                due += bars.on_trade(trade)
-                if trade.trade_id:
-                    bars.replayed.add(trade.trade_id)
+        for event in events:
+            bars = self._bars_of(event.symbol)
+            if not isinstance(event, TradeEvent):
+                self.on_event(event)
+            elif event.ts >= bars.minute.start:
+                due += bars.on_trade(event)
+                if event.trade_id:
+                    bars.replayed.add(event.trade_id)
         return [bar for bar in due if bar.ts_close > published_until.get((bar.symbol, bar.timeframe), 0)]
 
     def window_start(self, ts_ns: int) -> int:
         """The start of the earliest window, of any timeframe, that is open at this time (UTC epoch ns)."""
-        return min(ts_ns - ts_ns % length for _, length in self._timeframes)
+        return min(window_start(ts_ns, length) for _, length in self._timeframes)
 
     @property
     def timeframes(self) -> tuple[str, ...]:
@@ -239,18 +233,35 @@ class BarAggregator:
 
     @property
     def fresh_starts(self) -> dict[str, int]:
-        """Gaps by symbol that were too long to be filled with flat bars."""
+        """Silences by symbol that were too long to be filled with flat bars."""
         return {symbol: bars.fresh_starts for symbol, bars in self._symbols.items()}
 
-    def _on_clock(self, ts: int) -> list[OHLCVBar]:
+    def counters(self) -> Mapping[str, int]:
+        """The counts of all symbols since the start, by name.
+
+        ``late_trades`` came after their minute was published; ``late_gaps`` may reach back into a published minute;
+        ``partial_minutes`` were published with something missing; ``fresh_starts`` followed a huge silence.
+        """
+        symbols = self._symbols.values()
+        return {
+            "late_trades": sum(bars.late_trades for bars in symbols),
+            "late_gaps": sum(bars.late_gaps for bars in symbols),
+            "partial_minutes": sum(bars.partial_minutes for bars in symbols),
+            "fresh_starts": sum(bars.fresh_starts for bars in symbols),
+        }
+
+    def _on_clock(self, now: int) -> list[OHLCVBar]:
+        ts = now - self._grace_ns
         closed: list[OHLCVBar] = []
         for bars in self._symbols.values():
+            if bars.returning:
+                bars.end_outage(now)
             if bars.minute.end <= ts:
                 closed += bars.close_until(ts)
         return closed
 
     def _bars_of(self, symbol: str) -> _SymbolBars:
-        found = self._symbols.get(symbol)
-        if found is None:
-            found = self._symbols[symbol] = _SymbolBars(symbol, self._timeframes)
-        return found
+        bars = self._symbols.get(symbol)
+        if bars is None:
+            bars = self._symbols[symbol] = _SymbolBars(symbol, self._timeframes)
+        return bars

@@ -166,7 +166,7 @@ def test_with_trades_as_input_a_configured_strategy_hears_what_it_hears_live(
         (["--param", "quick=2"], "contains unknown field"),
         (["--capital", "0"], "BacktestConfig.initial_capital: expected a number above 0"),
         (["--start", "2031-01-01"], "expected bars from 2031-01-01 00:00:00 to the end"),
-        (["--timeframe", "7x"], "timeframe: expected <n><s|m|h|d>"),
+        (["--timeframe", "7x"], "timeframe: expected <n><s|m|h|d|w>"),
         (["--class", "no.such.Strategy"], "cannot import no.such"),
         (["--data", "second.csv"], "--data: expected one file for each --symbol, got 2 for 1"),
         (["--fill", "next_trade"], "--fill next_trade: expected trades"),

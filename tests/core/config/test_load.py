@@ -196,7 +196,7 @@ class TestWhatIsRefused:
             ("risk: 5", "expected keys and values below this one, got 5"),
             ("bars: {timeframes: 1m}", "expected a list, got '1m'"),
             ("bars: {timeframes: []}", "expected at least 1 item, got []"),
-            ("bars: {timeframes: [1w]}", "expected a number and s, m, h or d such as 5m, got '1w'"),
+            ("bars: {timeframes: [1y]}", "expected a number and s, m, h, d or w such as 5m, got '1y'"),
             ("bars: {timeframes: [1m, 1m]}", "expected each timeframe once"),
             ("redis: {url: 'http://h'}", "expected an address such as redis://127.0.0.1:6379/0"),
             ("instruments: {btc: {tick_size: 1, lot_size: 1}}", "expected BASE/QUOTE in capitals such as BTC/USDT"),

@@ -6,6 +6,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,10 @@ def test_longer_bars_are_exactly_what_their_minutes_say() -> None:
     for timeframe in TIMEFRAMES[1:]:
         for bar in of(bars, timeframe):
             inside = [m for m in minutes if bar.ts_open <= m.ts_open < bar.ts_close]
-            assert bar.open == inside[0].open
-            assert bar.high == max(m.high for m in inside)
-            assert bar.low == min(m.low for m in inside)
+            traded = [m for m in inside if m.trades] or inside
+            assert bar.open == traded[0].open
+            assert bar.high == max(m.high for m in traded)
+            assert bar.low == min(m.low for m in traded)
             assert bar.close == inside[-1].close
             assert bar.volume == sum(m.volume for m in inside)
             assert bar.trades == sum(m.trades for m in inside)
@@ -116,6 +118,87 @@ def test_without_minutes_among_the_timeframes_only_the_longer_bars_are_published
     events = a_day()
 
     assert run(BarAggregator(["15m"]), events) == of(run(BarAggregator(), events), "15m")
+
+
+def test_a_longer_bar_opens_at_the_price_of_its_first_trade_when_its_first_minutes_are_empty() -> None:
+    events = [trade(MIDNIGHT, 100), trade(MIDNIGHT + 9 * NS_PER_MINUTE, 120), trade(MIDNIGHT + 10 * NS_PER_MINUTE, 121)]
+
+    fives = of(run(BarAggregator(), events), "5m")
+
+    assert [(b.open, b.high, b.low, b.close) for b in fives] == [(100, 100, 100, 100), (120, 120, 120, 120)]
+
+
+def test_a_longer_window_without_trades_is_flat_at_the_last_close() -> None:
+    events = [trade(MIDNIGHT, 90), trade(MIDNIGHT + 1, 100), trade(MIDNIGHT + 10 * NS_PER_MINUTE, 120)]
+
+    _, empty = of(run(BarAggregator(), events), "5m")
+
+    assert (empty.open, empty.high, empty.low, empty.close, empty.volume, empty.trades) == (100, 100, 100, 100, 0, 0)
+
+
+def minutes_at(*starts: int, trades: int = 0, volume: float = 1.0) -> list[OHLCVBar]:
+    """Minute bars of a file, which counts no trades: minute N opens at 100 + N."""
+    return [
+        OHLCVBar(
+            "ATOM/USDT", "1m", MIDNIGHT + n * NS_PER_MINUTE, MIDNIGHT + (n + 1) * NS_PER_MINUTE,
+            100.0 + n, 101.0 + n, 99.0 + n, 100.5 + n, volume, trades,
+        )
+        for n in starts
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", [0, 2, 4])
+def test_a_window_of_recorded_minutes_is_published_and_partial_whichever_minute_is_missing(missing: int) -> None:
+    starts = [n for n in range(11) if n != missing]
+
+    first, second = of(BarAggregator(["1m", "5m"]).catch_up(minutes_at(*starts), ()), "5m")
+
+    inside = [n for n in range(5) if n != missing]
+    assert (first.ts_open, first.ts_close) == (MIDNIGHT, MIDNIGHT + 5 * NS_PER_MINUTE)
+    assert (first.open, first.close, first.volume) == (100 + inside[0], 100.5 + inside[-1], 4)
+    assert (first.partial, second.partial) == (True, False)
+
+
+def test_a_minute_can_complete_its_own_window_and_the_one_before_it() -> None:
+    fives = of(BarAggregator(["1m", "5m"]).catch_up(minutes_at(0, 1, 9), ()), "5m")
+
+    assert [(b.ts_open - MIDNIGHT) // NS_PER_MINUTE for b in fives] == [0, 5]
+
+
+def test_minutes_of_a_market_without_volume_count_by_their_prices() -> None:
+    (bar,) = of(BarAggregator(["1m", "5m"]).catch_up(minutes_at(0, 1, 2, 3, 4, volume=0.0), ()), "5m")
+
+    assert (bar.open, bar.high, bar.low, bar.close) == (100, 105, 99, 104.5)
+
+
+@pytest.mark.parametrize("timeframe", ["7d", "1w", "14d"])
+def test_weeks_start_on_mondays(timeframe: str) -> None:
+    days = [trade(MIDNIGHT + day * NS_PER_DAY + hour * NS_PER_DAY // 4, 10) for day in range(40) for hour in range(4)]
+
+    bars = of(run(BarAggregator(["1m", timeframe]), days), timeframe)
+
+    assert bars
+    assert {datetime.fromtimestamp(b.ts_open // NS_PER_S, UTC).isoweekday() for b in bars} == {1}
+
+
+def test_longer_bars_of_minutes_with_gaps_equal_a_pandas_resample() -> None:
+    pandas = pytest.importorskip("pandas")
+    source = random.Random(5)
+    starts = [n for n in range(3_000) if source.random() < 0.7 and not 700 < n < 1_400]
+    minutes = minutes_at(*starts)
+
+    made = BarAggregator(["1m", "5m", "1h", "1d"]).catch_up(minutes, ())
+
+    frame = pandas.DataFrame([(m.open, m.high, m.low, m.close, m.volume) for m in minutes], columns=list("ohlcv"))
+    frame.index = pandas.to_datetime([m.ts_open for m in minutes], unit="ns", utc=True)
+    for timeframe in ("5m", "1h", "1d"):
+        length = timeframe_ns(timeframe)
+        rules = {"o": "first", "h": "max", "l": "min", "c": "last", "v": "sum"}
+        judge = frame.resample(f"{length // NS_PER_MINUTE}min").agg(rules).dropna()
+        judge = judge[judge.index.as_unit("ns").asi8 + length <= minutes[-1].ts_close]
+        ours = of(made, timeframe)
+        assert [b.ts_open for b in ours] == list(judge.index.as_unit("ns").asi8)
+        assert [(b.open, b.high, b.low, b.close, b.volume) for b in ours] == list(judge.itertuples(index=False))
 
 
 def test_a_daily_bar_covers_the_utc_day() -> None:

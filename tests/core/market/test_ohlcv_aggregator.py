@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from apps.ohlcv_aggregator.main import build
 from core.clock import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 from core.config import load_config
-from core.contracts import ClockTick, Contract, FeedGap, OHLCVBar, TradeEvent
+from core.contracts import ClockTick, Contract, FeedChannel, FeedGap, FeedState, FeedStatus, OHLCVBar, TradeEvent
 from core.errors import ConfigError
 from core.market import bars as bars_module
 from core.market.bars import BarAggregator
@@ -167,8 +167,71 @@ def test_a_huge_jump_of_the_clock_starts_afresh_too_and_published_time_stays_pub
     assert aggregator.late_trades == {"ATOM/USDT": 1}
 
 
-def test_other_events_are_none_of_its_business() -> None:
-    assert list(BarAggregator().on_event(FeedGap("A/B", "v", 1, 2, at(0), "x"))) == []
+def status(minutes: float, state: FeedState, channel: FeedChannel = "trades") -> FeedStatus:
+    return FeedStatus("ATOM/USDT", "v", state, at(minutes), "", channel)
+
+
+def gap(minutes: float) -> FeedGap:
+    return FeedGap("ATOM/USDT", "v", 2, 3, at(minutes), "not to be had")
+
+
+@pytest.mark.parametrize("state", ["connecting", "stale", "reconnecting"])
+def test_bars_that_overlap_an_outage_are_partial_and_those_before_and_after_are_not(state: FeedState) -> None:
+    aggregator = BarAggregator(["1m", "5m"])
+    events = [
+        trade(0, 10), trade(1.5, 10), status(1.6, state), ClockTick(at(3.5)), status(3.6, "live"), trade(3.7, 11),
+        *[trade(m, 12) for m in range(4, 12)],
+    ]  # fmt: skip
+
+    bars = run(aggregator, events)
+
+    assert [b.partial for b in bars if b.timeframe == "1m"] == [False, True, True, True, *[False] * 7]
+    assert [b.partial for b in bars if b.timeframe == "5m"] == [True, False]
+    assert aggregator.counters()["partial_minutes"] == 3
+
+
+def test_an_outage_of_the_order_book_marks_no_bar() -> None:
+    bars = run(BarAggregator(["1m"]), [trade(0, 10), status(0.5, "stale", "book"), trade(1, 11), trade(2, 12)])
+
+    assert [b.partial for b in bars] == [False, False]
+
+
+def test_the_end_of_a_feed_marks_no_bar() -> None:
+    bars = run(BarAggregator(["1m"]), [trade(0, 10), status(0.5, "ended"), ClockTick(at(2.5))])
+
+    assert [b.partial for b in bars] == [False, False]
+
+
+def test_bars_that_overlap_a_recorded_gap_are_partial() -> None:
+    aggregator = BarAggregator(["1m", "5m"])
+
+    bars = run(aggregator, [trade(0, 10), trade(1.5, 10), gap(3.2), *[trade(m, 12) for m in (3.2, 4, 5, 6)]])
+
+    assert [b.partial for b in bars if b.timeframe == "1m"] == [False, True, True, True, False, False]
+    assert [b.partial for b in bars if b.timeframe == "5m"] == [True]
+    assert aggregator.counters()["late_gaps"] == 0
+
+
+def test_a_gap_that_may_reach_back_into_a_published_minute_is_counted() -> None:
+    aggregator = BarAggregator(["1m"])
+
+    run(aggregator, [trade(0.99, 10), ClockTick(at(1.1)), gap(1.2), trade(1.2, 11)])
+
+    assert aggregator.counters()["late_gaps"] == 1
+
+
+def test_trades_recovered_after_their_minute_was_published_leave_it_partial_and_are_counted() -> None:
+    aggregator = BarAggregator(["1m"])
+    events = [trade(0, 10), status(0.5, "reconnecting"), ClockTick(at(1.5)), trade(0.6, 11), trade(0.7, 12)]
+
+    (bar,) = run(aggregator, events)
+
+    assert (bar.trades, bar.partial) == (1, True)
+    assert aggregator.counters()["late_trades"] == 2
+
+
+def test_its_counters_have_names_that_fit_a_metric() -> None:
+    assert set(BarAggregator().counters()) == {"late_trades", "late_gaps", "partial_minutes", "fresh_starts"}
 
 
 def test_bars_travel_on_the_topic_of_their_timeframe_and_symbol() -> None:
@@ -177,12 +240,14 @@ def test_bars_travel_on_the_topic_of_their_timeframe_and_symbol() -> None:
     assert topic_of(bar) == "md.ohlcv.1m.ATOM/USDT"
 
 
-@pytest.mark.parametrize(("text", "minutes"), [("60s", 1), ("1m", 1), ("15m", 15), ("4h", 240), ("1d", 1440)])
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("60s", 1), ("1m", 1), ("15m", 15), ("4h", 240), ("1d", 1440), ("1w", 10_080)]
+)
 def test_a_timeframe_is_a_number_and_a_unit(text: str, minutes: int) -> None:
     assert timeframe_ns(text) == bar_timeframe_ns(text) == minutes * NS_PER_MINUTE
 
 
-@pytest.mark.parametrize("text", ["", "m", "0m", "1", "1w", "-1m", "1.5h", "1m ", "01m"])
+@pytest.mark.parametrize("text", ["", "m", "0m", "1", "1M", "-1m", "1.5h", "1m ", "01m"])
 def test_anything_else_is_no_timeframe(text: str) -> None:
     with pytest.raises(ConfigError, match="such as 1m"):
         timeframe_ns(text)
@@ -223,13 +288,10 @@ def oracle(trades: Sequence[TradeEvent], timeframe: str, until: int) -> list[OHL
     length = timeframe_ns(timeframe)
     first = trades[0].ts
     start = first - first % length
-    began = first - first % NS_PER_MINUTE
     bars, close = [], trades[0].price
     while start + length <= until:
         inside = [t for t in trades if start <= t.ts < start + length]
         prices = [t.price for t in inside]
-        quiet_before = bool(inside) and inside[0].ts >= max(start, began) + NS_PER_MINUTE
-        known = [close, *prices] if quiet_before or not inside else prices
         prices = prices or [close]
         bars.append(
             OHLCVBar(
@@ -237,9 +299,9 @@ def oracle(trades: Sequence[TradeEvent], timeframe: str, until: int) -> list[OHL
                 timeframe,
                 start,
                 start + length,
-                known[0],
-                max(known),
-                min(known),
+                prices[0],
+                max(prices),
+                min(prices),
                 prices[-1],
                 float(sum(t.qty for t in inside)),
                 len(inside),

@@ -11,7 +11,7 @@ import pytest
 
 from core.clock import NS_PER_MINUTE, NS_PER_S
 from core.codec import encode
-from core.contracts import ClockTick, Contract, OHLCVBar, TradeEvent
+from core.contracts import ClockTick, Contract, FeedGap, FeedStatus, OHLCVBar, TradeEvent
 from core.journal import JournalReader, NdjsonJournal
 from core.market.bars import BarAggregator
 from core.market.bars_recovery import catch_up_from_journals
@@ -114,6 +114,53 @@ def test_flat_minutes_before_the_crash_are_remembered(tmp_path: Path) -> None:
 
     assert due == []
     assert run(restarted, [after, end]) == run(aggregator, [after, end])
+
+
+def test_a_trade_at_the_exact_start_of_a_minute_is_counted_once_when_the_feed_repeats_it_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    first, second = [TradeEvent("ATOM/USDT", 10.0, 1.0, "buy", T0 + n * NS_PER_MINUTE, str(n), "v") for n in range(2)]
+    aggregator = BarAggregator(["1m"])
+    journal(tmp_path, [first, second, *run(aggregator, [first, second])])
+
+    restarted = BarAggregator(["1m"])
+    catch_up_from_journals(restarted, tmp_path, ["ATOM/USDT"])
+    (bar,) = run(restarted, [second, ClockTick(T0 + 3 * NS_PER_MINUTE - 1)])
+
+    assert (bar.ts_open, bar.trades, bar.volume) == (second.ts, 1, 1.0)
+
+
+def with_ids(count: int) -> list[TradeEvent]:
+    """A trade every ten seconds."""
+    return [
+        TradeEvent("ATOM/USDT", 10.0, 1.0, "buy", T0 + n * 10 * NS_PER_S, str(n), "v", T0 + n * 10 * NS_PER_S)
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("crash_after", range(1, 24))
+def test_outages_and_gaps_mark_the_same_bars_after_a_restart_at_any_place(tmp_path: Path, crash_after: int) -> None:
+    trades = with_ids(60)
+    down = FeedStatus("ATOM/USDT", "v", "reconnecting", T0 + 121 * NS_PER_S)
+    live = FeedStatus("ATOM/USDT", "v", "live", T0 + 185 * NS_PER_S)
+    gap = FeedGap("ATOM/USDT", "v", 31, 32, trades[33].ts, "not to be had")
+    missing = {*range(13, 19), 31, 32}
+    flow: list[Contract] = [t for t in trades if int(t.trade_id) not in missing]
+    flow.insert(13, down)
+    flow.insert(14, live)
+    flow.insert(flow.index(trades[33]), gap)
+    expected = run(BarAggregator(["1m", "5m"]), flow)
+
+    before = BarAggregator(["1m", "5m"])
+    published = run(before, flow[:crash_after])
+    journal(tmp_path, [*flow[:crash_after], *published])
+    restarted = BarAggregator(["1m", "5m"])
+    published += catch_up_from_journals(restarted, tmp_path, ["ATOM/USDT"]) + run(restarted, flow[crash_after:])
+
+    assert published == expected
+    assert [b.partial for b in expected if b.timeframe == "1m"] == [
+        False, False, True, True, False, True, False, False, False
+    ]  # fmt: skip
 
 
 def test_without_published_bars_it_begins_with_the_windows_open_at_the_last_trade(tmp_path: Path) -> None:
