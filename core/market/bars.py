@@ -13,6 +13,7 @@ from typing import Final
 from core.clock import NS_PER_MINUTE, NS_PER_MS
 from core.contracts import ClockTick, Contract, FeedGap, FeedStatus, OHLCVBar, TradeEvent
 from core.errors import ConfigError
+from core.exact import integer_sum
 from core.market.windows import DerivedWindow, Window
 from core.timeframes import TIMEFRAMES, bar_timeframe_ns, window_start
 
@@ -244,10 +245,10 @@ class BarAggregator:
         """
         symbols = self._symbols.values()
         return {
-            "late_trades": sum(bars.late_trades for bars in symbols),
-            "late_gaps": sum(bars.late_gaps for bars in symbols),
-            "partial_minutes": sum(bars.partial_minutes for bars in symbols),
-            "fresh_starts": sum(bars.fresh_starts for bars in symbols),
+            "late_trades": integer_sum(bars.late_trades for bars in symbols),
+            "late_gaps": integer_sum(bars.late_gaps for bars in symbols),
+            "partial_minutes": integer_sum(bars.partial_minutes for bars in symbols),
+            "fresh_starts": integer_sum(bars.fresh_starts for bars in symbols),
         }
 
     def _on_clock(self, now: int) -> list[OHLCVBar]:
