@@ -22,6 +22,7 @@ from core import kill_switch
 from core.clock import NS_PER_S
 from core.errors import NjordError
 from core.kill_switch import Trip
+from core.redis_address import shown_address
 
 kill = typer.Typer(
     add_completion=False,
@@ -169,7 +170,7 @@ def _at_file(at: Switches, act: Callable[[], None]) -> Outcome:
 
 
 async def _at_redis(at: Switches, act: Callable[[], Awaitable[None]]) -> Outcome:
-    place = f"{at.key} at {at.url.rpartition('@')[2]}"
+    place = f"{at.key} at {shown_address(at.url)}"
     try:
         await act()
         return _outcome("redis", place, await kill_switch.read_redis(at.url, at.key), "")

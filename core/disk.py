@@ -1,6 +1,6 @@
-"""The calls by which journals and ledgers reach the disk, in one place, so that a rehearsal can make them fail.
+"""The disk of journals and ledgers: the calls that write, in one place, so that a rehearsal can make them fail.
 
-Reading needs no such place: what is read is checked against its hashes. Files and folders that are made here belong to
+Reading needs no such place: the lines that are read are checked against their hashes. Files and folders that are made here belong to
 the daemon's user alone: ledgers and journals name positions, orders and money.
 """
 
@@ -36,7 +36,7 @@ class Disk:
         return os.write(fd, data)
 
     def rewrite(self, path: Path, offset: int, data: bytes) -> None:
-        """Write what stands in a file at ``offset`` once more, so that the next sync has to bring it to the disk.
+        """Write the bytes of a file at ``offset`` once more, so that the next sync has to bring them to the disk.
 
         A sync that failed leaves pages that count as clean and may never have been written.
         """
@@ -65,7 +65,7 @@ class Disk:
             os.close(fd)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Give a file another name, in place of what had it."""
+        """Give a file another name, in place of the file that had it."""
         os.replace(source, target)
 
     def allocate(self, fd: int, size: int) -> None:
@@ -73,7 +73,7 @@ class Disk:
         os.posix_fallocate(fd, 0, size)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file if it exists."""
         path.unlink(missing_ok=True)
 
 

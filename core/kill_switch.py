@@ -1,7 +1,7 @@
 """The kill switch: a file on the machine and a key in Redis. Either one, tripped, stops trading.
 
-When in doubt it counts as tripped: a file that cannot be looked at, a key that holds something unexpected. Only a
-Redis that does not answer is told apart, because the caller may still know the file.
+In doubt it counts as tripped: a file that cannot be looked at, a key with an unexpected value. Only a Redis that does
+not answer is reported separately, because the caller may still know the file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.clock import Clock, SystemClock
 from core.errors import BusUnavailableError, FatalError
+from core.redis_address import RedisAddress, RedisAddressError, shown_address
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -38,7 +39,7 @@ class Trip:
 
 
 def file_tripped(path: str | Path) -> bool:
-    """Whether the switch file exists, in any form. What cannot be looked at counts as existing."""
+    """Whether the switch file exists, in any form. A path that cannot be looked at counts as existing."""
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -105,7 +106,7 @@ async def redis_tripped(url: str, key: str, *, client: Redis | None = None) -> b
     """Whether the Redis key is set. ``client`` saves a connection per question.
 
     Raises:
-        BusUnavailableError: Redis does not answer; what that means is the caller's decision.
+        BusUnavailableError: Redis does not answer; the caller decides what follows from that.
     """
     from redis.exceptions import ResponseError
 
@@ -114,7 +115,7 @@ async def redis_tripped(url: str, key: str, *, client: Redis | None = None) -> b
             return value_trips(await redis.get(key))
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
-                return True  # set to something that is no text: somebody meant something by it
+                return True  # a list or a hash: somebody meant something by it
             raise
 
 
@@ -148,20 +149,21 @@ async def clear_redis(url: str, key: str, *, client: Redis | None = None) -> Non
 
 @asynccontextmanager
 async def _connected(url: str, client: Redis | None) -> AsyncIterator[Redis]:
-    """A client for one question, with whatever Redis says in our terms."""
-    from redis.asyncio import Redis as Client  # here: who asks for the file alone never loads it
+    """A client for one question, with the errors of Redis as ours."""
+    from redis.asyncio import Redis as Client  # here: a question about the file alone never loads it
     from redis.exceptions import RedisError
 
     owned = None
     try:
         if client is None:
-            client = owned = Client.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+            address = RedisAddress.parse(url)
+            client = owned = Client.from_url(address.url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
         yield client
     except (RedisError, OSError, ValueError) as error:
-        place = url.rpartition("@")[2]
+        reason = str(error) if isinstance(error, RedisAddressError) else f"{type(error).__name__}: {error}"
         raise BusUnavailableError(
-            f"kill switch: expected an answer of Redis at {place}, got {type(error).__name__}: {error}. "
-            "Start Redis or mend redis.url; the file switch works without it."
+            f"kill switch: expected an answer of Redis at {shown_address(url)}, got {reason}. "
+            "Start Redis or correct redis.url; the file switch works without it."
         ) from None
     finally:
         if owned is not None:
@@ -169,8 +171,10 @@ async def _connected(url: str, client: Redis | None) -> AsyncIterator[Redis]:
                 await owned.aclose()
 
 
-def _not_done(path: Path, what: str, why: str) -> FatalError:
-    return FatalError(f"kill switch file {path} cannot be {what}: {why}. Mend the permissions of {path.parent}.")
+def _not_done(path: Path, action: str, reason: str) -> FatalError:
+    return FatalError(
+        f"kill switch file {path} cannot be {action}: {reason}. Correct the permissions of {path.parent}."
+    )
 
 
 def _encoded(reason: str, clock: Clock | None) -> bytes:
@@ -179,10 +183,10 @@ def _encoded(reason: str, clock: Clock | None) -> bytes:
 
 
 def _decoded(raw: bytes | str) -> Trip:
-    """What was written with a trip; text that somebody wrote by hand is taken as the reason."""
+    """The trip out of its written form; text that somebody wrote by hand is taken as the reason."""
     text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
     try:
-        known = json.loads(text)
-        return Trip(str(known["reason"])[:_MAX_REASON], int(known["ts_ns"]), int(known["pid"]))
+        trip = json.loads(text)
+        return Trip(str(trip["reason"])[:_MAX_REASON], int(trip["ts_ns"]), int(trip["pid"]))
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Trip(text.strip()[:_MAX_REASON])

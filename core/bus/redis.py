@@ -21,7 +21,7 @@ from core.component import Message
 from core.entries import NO_ENTRY, EntryId, entry_id_of, entry_text
 from core.errors import BusUnavailableError, CodecError
 from core.exact import integer_sum
-from core.logging.redaction import redact_text
+from core.redis_address import shown_address
 from core.tasks import end_tasks
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RedisBus:
         timeout_s: float = ANSWER_TIMEOUT_S,
         link: Link | None = None,
     ) -> None:
-        self.url = redact_text(redis_url)  # as it may be shown: without its password
+        self.url = shown_address(redis_url)
         self.connected = asyncio.Event()
         self.reconnects = 0
         self.cut_off = 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from core.bus.link import Entry, Outgoing, Reading, Stream, fenced, gap, usurped
 from core.entries import NO_ENTRY, EntryId, entry_id_of, entry_text
 from core.errors import BusUnavailableError, FatalError
-from core.logging.redaction import redact_text
+from core.redis_address import RedisAddress, shown_address
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -98,7 +98,7 @@ class RedisLink:
         client: Redis | None = None,
         timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
-        self._shown = redact_text(redis_url)
+        self._shown = shown_address(redis_url)
         self._address = redis_url
         self._prefix = prefix
         self._timeout_s = timeout_s
@@ -113,7 +113,7 @@ class RedisLink:
         if self._client is None:
             from redis.asyncio import Redis
 
-            self._client = Redis.from_url(self._address, **self._connection_options())
+            self._client = Redis.from_url(RedisAddress.parse(self._address).url, **self._connection_options())
         return self._client
 
     @property
@@ -123,7 +123,7 @@ class RedisLink:
             from redis.asyncio import BlockingConnectionPool, Redis
 
             pool = BlockingConnectionPool.from_url(
-                self._address,
+                RedisAddress.parse(self._address).url,
                 max_connections=1,
                 timeout=None,
                 redis_connect_func=self._admit,

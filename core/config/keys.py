@@ -1,4 +1,4 @@
-"""The shape of the configuration as data: which keys exist, what they hold, which is the nearest to a wrong one."""
+"""The shape of the configuration as data: its keys, the types of their values, and the nearest key to a wrong one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from core.config.model import Config
+from core.config.schema import Confidential
 from core.config.yaml import KeyPath
 
 _NAMES: Final[Mapping[Any, str]] = {
@@ -47,26 +48,26 @@ def catalogue() -> list[ConfigKey]:
 
 def _rows(section: type[BaseModel], path: KeyPath) -> Iterator[ConfigKey]:
     for name, field in _fields(section).items():
-        here = (*path, name)
+        key = (*path, name)
         inner, steps = _inner(field.annotation)
         if _is_section(inner):
-            yield from _rows(inner, (*here, *steps))
+            yield from _rows(inner, (*key, *steps))
         else:
             addressable = not any(str(part).startswith("<") for part in path)
-            env = "" if not addressable else "NJORD_" + "__".join(map(str, here)).upper()
-            yield ConfigKey(dotted(here), type_name(field.annotation), _default(field), field.description or "", env)
+            env = "" if not addressable else "NJORD_" + "__".join(map(str, key)).upper()
+            yield ConfigKey(dotted(key), type_name(field.annotation), _default(field), field.description or "", env)
 
 
 def _inner(annotation: Any) -> tuple[Any, KeyPath]:
-    """What a section, or a mapping or list of sections, consists of, and how its members are addressed."""
+    """The type of a section's members, also in a mapping or list of sections, and how a member is addressed."""
     bare = _bare(annotation)
     if _is_mapping(bare):
-        held, mark = _bare(get_args(bare)[1]), "<symbol>"
+        member, placeholder = _bare(get_args(bare)[1]), "<symbol>"
     elif get_origin(bare) is tuple:
-        held, mark = _bare(get_args(bare)[0]), "<n>"
+        member, placeholder = _bare(get_args(bare)[0]), "<n>"
     else:
         return bare, ()
-    return (held, (mark,)) if _is_section(held) else (bare, ())
+    return (member, (placeholder,)) if _is_section(member) else (bare, ())
 
 
 def _is_section(annotation: Any) -> bool:
@@ -94,45 +95,74 @@ def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
 def _step(annotation: Any, part: str | int) -> Any:
     bare = _bare(annotation)
     if _is_section(bare):
-        found = _fields(bare).get(str(part))
-        return None if found is None else found.annotation
+        field = _fields(bare).get(str(part))
+        return None if field is None else field.annotation
     if _is_mapping(bare):
         return get_args(bare)[1]
     return get_args(bare)[0] if get_origin(bare) is tuple and isinstance(part, int) else None
 
 
 def annotation_at(path: KeyPath) -> Any:
-    """What may stand at a key path, without constraints; None where nothing may."""
-    here: Any = Config
+    """The type of a key path's value, without constraints; None where no value may stand."""
+    annotation: Any = Config
     for part in path:
-        here = _step(here, part)
-        if here is None:
+        annotation = _step(annotation, part)
+        if annotation is None:
             return None
-    return _bare(here)
+    return _bare(annotation)
+
+
+def holds_secret(path: KeyPath) -> bool:
+    """Whether a secret stands at the key, above it or below it, by the types of the keys."""
+    section: Any = Config
+    for part in path:
+        if not _is_section(section):
+            return False
+        field = _fields(section).get(str(part))
+        if field is None:
+            return False
+        if _is_secret(field):
+            return True
+        section = _bare(field.annotation)
+    return bool(path) and _has_secret(section)
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return _bare(field.annotation) is SecretStr or any(isinstance(mark, Confidential) for mark in field.metadata)
+
+
+def _has_secret(section: Any) -> bool:
+    fields = _fields(section).values() if _is_section(section) else ()
+    return any(_is_secret(field) or _has_secret(_bare(field.annotation)) for field in fields)
+
+
+def is_path(path: KeyPath) -> bool:
+    """Whether the key holds a path of the file system."""
+    return annotation_at(path) is Path
 
 
 def is_text(path: KeyPath) -> bool:
     """Whether the key holds text, so that ``007`` stays as typed."""
-    found = annotation_at(path)
-    return found in (str, SecretStr, Path) or get_origin(found) is Literal
+    annotation = annotation_at(path)
+    return annotation in (str, SecretStr, Path) or get_origin(annotation) is Literal
 
 
 def keys_at(path: KeyPath) -> tuple[str, ...]:
     """The keys a section knows; empty where keys are free."""
-    found = annotation_at(path) if path else Config
-    return tuple(_fields(found)) if _is_section(found) else ()
+    annotation = annotation_at(path) if path else Config
+    return tuple(_fields(annotation)) if _is_section(annotation) else ()
 
 
 def unknown_key(path: KeyPath) -> str:
     """The text about a key that its section does not know, with the nearest one it does."""
-    known = keys_at(path[:-1])
-    if not known:
+    expected = keys_at(path[:-1])
+    if not expected:
         return "unknown key: nothing can be addressed below this one, it is given as a whole"
-    near = difflib.get_close_matches(str(path[-1]).lower(), known, n=1)
+    near = difflib.get_close_matches(str(path[-1]).lower(), expected, n=1)
     hint = f"did you mean {dotted((*path[:-1], near[0]))}? " if near else ""
     elsewhere = "" if near else _elsewhere(str(path[-1]))
-    more = f" and {len(known) - _SHOWN_KEYS} more" if len(known) > _SHOWN_KEYS else ""
-    return f"unknown key; {hint}{elsewhere}expected one of {', '.join(known[:_SHOWN_KEYS])}{more}"
+    more = f" and {len(expected) - _SHOWN_KEYS} more" if len(expected) > _SHOWN_KEYS else ""
+    return f"unknown key; {hint}{elsewhere}expected one of {', '.join(expected[:_SHOWN_KEYS])}{more}"
 
 
 def _elsewhere(name: str) -> str:
@@ -144,36 +174,34 @@ def _elsewhere(name: str) -> str:
 
 
 def key_for(parts: list[str], below: Mapping[str, Any]) -> tuple[KeyPath, str]:
-    """The key path that the parts of an environment variable's name mean, and what is wrong with it, if anything.
+    """The key path that the parts of an environment variable's name mean, and the fault in it, if any.
 
     Names in open mappings are compared by letters and digits only, so that ``BTC_USDT`` finds ``BTC/USDT``.
     """
     path: KeyPath = ()
-    here: Any = below
+    values: Any = below
     for part in parts:
         name = part.lower()
         if path and _is_mapping(annotation_at(path)):
-            existing = list(here) if isinstance(here, Mapping) else []
-            found = next((key for key in existing if _letters(key) == _letters(name)), None)
-            if found is None and _is_section(_step(annotation_at(path), name)):
-                return (
-                    *path,
-                    name,
-                ), f"unknown key; expected one of {', '.join(existing) or 'none: the files have none'}"
-            name = found or name
+            existing = list(values) if isinstance(values, Mapping) else []
+            match = next((key for key in existing if _letters(key) == _letters(name)), None)
+            if match is None and _is_section(_step(annotation_at(path), name)):
+                names = ", ".join(existing) or "none: the files have none"
+                return (*path, name), f"unknown key; expected one of {names}"
+            name = match or name
         elif name not in keys_at(path):
             return (*path, name), unknown_key((*path, name))
         path = (*path, name)
-        here = here.get(name) if isinstance(here, Mapping) else None
+        values = values.get(name) if isinstance(values, Mapping) else None
     return path, ""
 
 
 def flat_name(name: str) -> KeyPath | None:
-    """The key that is meant by a name whose parts are joined with single underscores, or None."""
-    wanted = _letters(name)
+    """The key meant by a name whose parts are joined with single underscores, or None."""
+    letters = _letters(name)
     for section in keys_at(()):
         for key in keys_at((section,)):
-            if _letters(section + key) == wanted:
+            if _letters(section + key) == letters:
                 return (section, key)
     return None
 

@@ -1,75 +1,86 @@
-"""Where configuration comes from: files, environment, overrides; each a layer that remembers every key's origin.
+"""The layers of the configuration: files, environment, overrides, each with the origin of every key.
 
-Layers lie on top of each other; mappings are merged key by key, everything else is replaced.
+Layers lie on top of each other. Mappings are merged key by key, everything else is replaced.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from core.config.keys import dotted, flat_name, is_text, key_for
+from core.config.references import References
 from core.config.yaml import MAX_DEPTH, KeyPath, parse_yaml
-from core.logging.redaction import is_secret_name
 
 ENV_PREFIX: Final = "NJORD_"
 _NESTING: Final = "__"
-_REFERENCE: Final = re.compile(r"\$(\$?)\{([^{}]*)\}")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where it stands, which key, what was expected and what came."""
+    """A fault of the configuration: the place it stands at, its key, what was expected and what came."""
 
-    where: str
+    place: str
     path: KeyPath
     text: str
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.where, dotted(self.path), self.text) if part)
+        return ": ".join(part for part in (self.place, dotted(self.path), self.text) if part)
 
 
 @dataclass
 class Layer:
-    """The keys of one source. ``origins`` says where each stands; ``hidden`` marks values never to be shown."""
+    """The keys of one source.
+
+    Attributes:
+        origins: the place that each key stands at, such as ``base.yaml:7``.
+        hidden: the keys whose values are never shown.
+        secret_texts: the values of variables that were put into hidden ones.
+        unread: whether its keys are missing because it could not be read.
+    """
 
     name: str
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[KeyPath, str] = field(default_factory=dict)
     hidden: set[KeyPath] = field(default_factory=set)
+    secret_texts: set[str] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
-    unread: bool = False  # its keys are missing because it could not be read
+    unread: bool = False
 
-    def fail(self, text: str, path: KeyPath = (), where: str | None = None) -> None:
+    def fail(self, text: str, path: KeyPath = (), place: str | None = None) -> None:
         """Note a problem of this layer."""
-        self.problems.append(Problem(self.origins.get(path, self.name) if where is None else where, path, text))
+        self.problems.append(Problem(self.origins.get(path, self.name) if place is None else place, path, text))
+
+    def take_secrets(self, references: References) -> None:
+        """Hide what references to secret variables were replaced by."""
+        self.hidden |= references.secret_keys
+        self.secret_texts |= references.secret_texts
 
 
 def merged(layers: list[Layer]) -> Layer:
     """All layers as one, the later ones on top."""
-    whole = Layer("configuration")
+    result = Layer("configuration")
     for layer in layers:
-        _merge(whole.values, layer.values)
-        _forget_replaced(whole, layer)
-        whole.origins.update(layer.origins)
-        whole.hidden |= layer.hidden
-        whole.problems += layer.problems
-        whole.unread |= layer.unread
-    return whole
+        _merge(result.values, layer.values)
+        _forget_replaced(result, layer)
+        result.origins.update(layer.origins)
+        result.hidden |= layer.hidden
+        result.secret_texts |= layer.secret_texts
+        result.problems += layer.problems
+        result.unread |= layer.unread
+    return result
 
 
-def _forget_replaced(whole: Layer, layer: Layer) -> None:
-    """A list is replaced as a whole: where its old items stood means nothing any more."""
+def _forget_replaced(result: Layer, layer: Layer) -> None:
+    """Drop the origins of replaced values: a list is replaced with all its members."""
     for path, value in leaves(layer.values):
         if not isinstance(value, dict):
-            gone = [old for old in whole.origins if old[: len(path)] == path]
-            whole.hidden.difference_update(gone)
-            for old in gone:
-                del whole.origins[old]
+            replaced = [old for old in result.origins if old[: len(path)] == path]
+            result.hidden.difference_update(replaced)
+            for old in replaced:
+                del result.origins[old]
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
@@ -83,8 +94,8 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 def _copied(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+        return {key: _copied(member) for key, member in value.items()}
+    return [_copied(member) for member in value] if isinstance(value, list) else value
 
 
 def yaml_layer(name: str, text: str, environ: Mapping[str, str]) -> Layer:
@@ -103,35 +114,10 @@ def yaml_layer(name: str, text: str, environ: Mapping[str, str]) -> Layer:
     elif document.value:
         # A section that is only named, its keys all commented out, says nothing.
         sections = {key: value for key, value in document.value.items() if value is not None}
-        layer.values = _expanded(sections, (), layer, environ)
+        references = References(environ, layer.fail)
+        layer.values = references.expanded(sections)
+        layer.take_secrets(references)
     return layer
-
-
-def _expanded(value: Any, path: KeyPath, layer: Layer, environ: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _expanded(item, (*path, key), layer, environ) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expanded(item, (*path, index), layer, environ) for index, item in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value:
-        return value
-
-    def replaced(match: re.Match[str]) -> str:
-        escaped, name = match.groups()
-        if escaped:
-            return f"${{{name}}}"
-        if not _VARIABLE.fullmatch(name):
-            layer.fail(f"expected the name of an environment variable in ${{…}}, got {name!r}", path)
-        elif name not in environ:
-            layer.fail(
-                f"environment variable {name} is not set: set it, or write the value in place of ${{{name}}}", path
-            )
-        else:
-            if is_secret_name(name) or is_secret_name(str(path[-1])):
-                layer.hidden.add(path)
-            return environ[name]
-        return match[0]
-
-    return _REFERENCE.sub(replaced, value)
 
 
 def secrets_layer(path: Path, text: str, environ: Mapping[str, str]) -> Layer:
@@ -145,11 +131,11 @@ def secrets_layer(path: Path, text: str, environ: Mapping[str, str]) -> Layer:
 
 
 def leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every key path below a value, with what stands there."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        yield (*path, key), item
-        yield from leaves(item, (*path, key))
+    """Every key path below a value, with its value."""
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        yield (*path, key), member
+        yield from leaves(member, (*path, key))
 
 
 def environment_layer(environ: Mapping[str, str], below: Mapping[str, Any]) -> Layer:
@@ -161,17 +147,24 @@ def environment_layer(environ: Mapping[str, str], below: Mapping[str, Any]) -> L
     for name in sorted(environ):
         if not name.startswith(ENV_PREFIX):
             continue
-        where = f"environment variable {name}"
+        place = f"environment variable {name}"
         if _NESTING not in name:
             if (meant := flat_name(name.removeprefix(ENV_PREFIX))) is not None:
-                layer.fail(f"no effect with single underscores: did you mean {variable_of(meant)}?", (), where)
+                layer.fail(f"no effect with single underscores: did you mean {variable_of(meant)}?", (), place)
             continue
         path, failure = key_for(name.removeprefix(ENV_PREFIX).split(_NESTING), below)
         if failure:
-            layer.fail(failure, path, where)
+            layer.fail(failure, path, place)
             continue
-        _put(layer, path, _parsed(environ[name], path, layer, where), where)
+        _put(layer, path, _parsed(environ[name], path, layer, place), place)
+    _expand_paths(layer, environ)
     return layer
+
+
+def _expand_paths(layer: Layer, environ: Mapping[str, str]) -> None:
+    references = References(environ, layer.fail)
+    layer.values = references.expanded_paths(layer.values)
+    layer.take_secrets(references)
 
 
 def variable_of(path: KeyPath) -> str:
@@ -179,36 +172,37 @@ def variable_of(path: KeyPath) -> str:
     return ENV_PREFIX + _NESTING.join(str(part) for part in path).upper()
 
 
-def _parsed(raw: str, path: KeyPath, layer: Layer, where: str) -> Any:
+def _parsed(raw: str, path: KeyPath, layer: Layer, place: str) -> Any:
     """Text stays text for a key that holds text; anything else is read as YAML."""
     if is_text(path):
         return raw
     document = parse_yaml(raw)
     for flaw in document.flaws:
-        layer.fail(flaw.text, path, where)
+        layer.fail(flaw.text, path, place)
     return document.value
 
 
-def _put(layer: Layer, path: KeyPath, value: Any, where: str) -> None:
-    here = layer.values
+def _put(layer: Layer, path: KeyPath, value: Any, place: str) -> None:
+    section = layer.values
     for part in path[:-1]:
-        here = here.setdefault(str(part), {})
-    here[str(path[-1])] = value
-    layer.origins.update({(*path, *below): where for below, _ in [((), None), *leaves(value)]})
+        section = section.setdefault(str(part), {})
+    section[str(path[-1])] = value
+    layer.origins.update({(*path, *below): place for below, _ in [((), None), *leaves(value)]})
 
 
-def override_layer(overrides: Mapping[str, Any]) -> Layer:
-    """What the caller says explicitly, nested like the files."""
+def override_layer(overrides: Mapping[str, Any], environ: Mapping[str, str]) -> Layer:
+    """The explicit values of the caller, nested like the files."""
     layer = Layer("override")
-    plain = _plain(overrides, layer, ())
+    values = _as_containers(overrides, layer, ())
     if not layer.problems:
-        layer.values = plain
-        layer.origins = {key: "override" for key, _ in leaves(plain)}
+        layer.values = values
+        layer.origins = {key: "override" for key, _ in leaves(values)}
+        _expand_paths(layer, environ)
     return layer
 
 
-def _plain(value: Any, layer: Layer, path: KeyPath) -> Any:
-    """Dictionaries and lists all the way down; anything else is left to the types of the keys."""
+def _as_containers(value: Any, layer: Layer, path: KeyPath) -> Any:
+    """The value as dictionaries and lists at every level; anything else is left to the types of the keys."""
     if len(path) > MAX_DEPTH:
         layer.fail(f"nested deeper than {MAX_DEPTH} levels", path[:4])
         return None
@@ -216,7 +210,7 @@ def _plain(value: Any, layer: Layer, path: KeyPath) -> Any:
         for key in value:
             if not isinstance(key, str):
                 layer.fail(f"expected text as key, got {key!r}", path)
-        return {str(key): _plain(item, layer, (*path, str(key))) for key, item in value.items()}
+        return {str(key): _as_containers(member, layer, (*path, str(key))) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, layer, (*path, index)) for index, item in enumerate(value)]
+        return [_as_containers(member, layer, (*path, index)) for index, member in enumerate(value)]
     return value

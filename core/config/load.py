@@ -1,7 +1,7 @@
 """Loading the configuration: defaults, ``base.yaml``, ``strategies.yaml``, secrets, environment, explicit overrides.
 
-Later ones win. Everything that is wrong is reported at once, each with its file and line, the key, what was
-expected and the nearest valid key; values of secrets are never shown.
+Later ones win. All faults are reported at once, each with its file and line, the key, what was expected and the
+nearest valid key. Values of secrets are never shown.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config.keys import ConfigKey, catalogue, unknown_key
+from core.config.keys import ConfigKey, catalogue, holds_secret, unknown_key
 from core.config.layers import (
     Layer,
     Problem,
@@ -26,11 +26,12 @@ from core.config.layers import (
     secrets_layer,
     yaml_layer,
 )
-from core.config.model import INCONSISTENT, Config
+from core.config.model import INCONSISTENT, REDIS_URL, Config
 from core.config.schema import PATTERNS
 from core.config.yaml import KeyPath
 from core.errors import ConfigError
-from core.logging.redaction import is_secret_name, redact_text
+from core.logging.redaction import KnownSecrets, is_secret_name
+from core.redis_address import RedisAddress, RedisAddressError
 
 __all__ = ["Config", "ConfigKey", "catalogue", "feature_enabled", "live_enabled", "load_config"]
 
@@ -53,22 +54,23 @@ def load_config(
     then taken from its folder. ``overrides`` is nested like the files and wins over everything.
 
     Raises:
-        ConfigError: all that is wrong, one line each.
+        ConfigError: every fault, one line each.
     """
     root = Path(root)
     base = root / "config" / "base.yaml" if base is None else Path(base)
     layers = [_base(base, environ), _strategies(base.with_name("strategies.yaml"), environ)]
-    secret = _secrets(base.with_name("secrets.enc.yaml"), environ)
-    layers.append(secret)
+    layers.append(_secrets(base.with_name("secrets.enc.yaml"), environ))
     layers.append(environment_layer(environ, merged(layers).values))
-    layers.append(override_layer(overrides or {}))
-    whole = merged(layers)
-    config, problems = _validated(whole)
-    problems = [*whole.problems, *problems]
+    layers.append(override_layer(overrides or {}, environ))
+    source = merged(layers)
+    secrets = frozenset(_secret_texts(source))
+    config, problems = _validated(source, KnownSecrets(secrets))
+    problems = [*source.problems, *problems]
     if problems or config is None:
-        raise ConfigError(_report(problems))
+        raise ConfigError(KnownSecrets(secrets).redact_text(_report(problems)))
     config._root = root
-    config._secrets = frozenset(_secret_texts(whole))
+    config._secrets = secrets
+    config._hidden = frozenset(source.hidden)
     return config
 
 
@@ -115,7 +117,7 @@ def _secrets(path: Path, environ: Mapping[str, str]) -> Layer:
         return secrets_layer(path, text, environ)
     except ConfigError as error:
         layer.unread = True
-        layer.fail(str(error), where="")
+        layer.fail(str(error), place="")
         return layer
 
 
@@ -134,27 +136,29 @@ def _text(path: Path, layer: Layer) -> str | None:
     return None
 
 
-def _validated(whole: Layer) -> tuple[Config | None, list[Problem]]:
+def _validated(source: Layer, secrets: KnownSecrets) -> tuple[Config | None, list[Problem]]:
     try:
-        return Config.model_validate(whole.values), []
+        return Config.model_validate(source.values), []
     except ValidationError as error:
-        known = {problem.path for problem in whole.problems if problem.path}
-        problems = [p for details in error.errors(include_url=False) for p in _problems(details, whole)]
-        return None, [p for p in problems if not any(p.path[: len(path)] == path for path in known)]
+        reported = {problem.path for problem in source.problems if problem.path}
+        details = error.errors(include_url=False)
+        problems = [problem for detail in details for problem in _problems(detail, source, secrets)]
+        return None, [p for p in problems if not any(p.path[: len(path)] == path for path in reported)]
 
 
-def _problems(details: ErrorDetails, whole: Layer) -> Iterator[Problem]:
+def _problems(details: ErrorDetails, source: Layer, secrets: KnownSecrets) -> Iterator[Problem]:
     path: KeyPath = tuple(part for part in details["loc"] if part != "[key]")
     if details["type"] == INCONSISTENT:
-        # What does not fit together because a file could not be read is no news.
-        for broken, text in () if whole.unread else details["ctx"]["broken"]:
-            yield Problem(_origin(broken, whole), broken, text)
+        # Rules between keys say nothing where a file could not be read.
+        for broken, text in () if source.unread else details["ctx"]["broken"]:
+            yield Problem(_origin(broken, source), broken, text)
     elif details["type"] == "extra_forbidden":
-        yield Problem(_origin(path, whole), path, unknown_key(path))
+        yield Problem(_origin(path, source), path, unknown_key(path))
     elif details["type"] == "missing":
-        yield Problem(_origin(path, whole), path, "required key is missing")
+        yield Problem(_origin(path, source), path, "required key is missing")
     else:
-        yield Problem(_origin(path, whole), path, f"{_expected(details)}, got {_got(details['input'], path, whole)}")
+        text = f"{_expected(details)}, got {_got(details['input'], path, source, secrets)}"
+        yield Problem(_origin(path, source), path, text)
 
 
 def _expected(details: ErrorDetails) -> str:
@@ -166,35 +170,49 @@ def _expected(details: ErrorDetails) -> str:
         return "expected a list"
     if details["type"] == "value_error":
         return str(details["ctx"]["error"]).partition(", got")[0]
-    what = (
-        _PREAMBLE.sub("", _DECIMAL.sub(r"\1", details["msg"]))
-        .partition(", unable")[0]
-        .partition(" after validation")[0]
+    message = _PREAMBLE.sub("", _DECIMAL.sub(r"\1", details["msg"]))
+    requirement = message.partition(", unable")[0].partition(" after validation")[0]
+    return (
+        f"expected a number {requirement}" if requirement.startswith(("greater", "less")) else f"expected {requirement}"
     )
-    return f"expected a number {what}" if what.startswith(("greater", "less")) else f"expected {what}"
 
 
-def _got(value: Any, path: KeyPath, whole: Layer) -> str:
-    hidden = any(path[:end] in whole.hidden for end in range(1, len(path) + 1))
-    if hidden or any(is_secret_name(str(part)) for part in path):
+def _got(value: Any, path: KeyPath, source: Layer, secrets: KnownSecrets) -> str:
+    hidden = any(path[:end] in source.hidden for end in range(1, len(path) + 1))
+    if hidden or holds_secret(path) or any(is_secret_name(str(part)) for part in path):
         return f"{type(value).__name__} (value not shown)"
-    shown = redact_text(repr(value))
+    shown = repr(secrets.redact(value)) if isinstance(value, dict | list) else secrets.redact_text(repr(value))
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
-def _origin(path: KeyPath, whole: Layer) -> str:
-    """Where the key stands, or the nearest key above it that stands somewhere."""
+def _origin(path: KeyPath, source: Layer) -> str:
+    """The place that the key stands at, or the nearest key above it that stands in some source."""
     for end in range(len(path), 0, -1):
-        if path[:end] in whole.origins:
-            return whole.origins[path[:end]]
+        if path[:end] in source.origins:
+            return source.origins[path[:end]]
     return ""
 
 
-def _secret_texts(whole: Layer) -> Iterator[str]:
-    """Texts that came from the secrets file, or from the environment under a name that marks a secret."""
-    for path, value in leaves(whole.values):
-        if path in whole.hidden and isinstance(value, str) and value:
-            yield value
+def _secret_texts(source: Layer) -> Iterator[str]:
+    """The texts of secrets: of the secrets file, of variables with such a name, of keys with such a type or name."""
+    yield from source.secret_texts
+    for path, value in leaves(source.values):
+        if not isinstance(value, str | int | float) or isinstance(value, bool) or path == REDIS_URL:
+            continue
+        if path in source.hidden or holds_secret(path) or any(is_secret_name(str(part)) for part in path):
+            yield str(value)
+    yield from _account_texts(source.values)
+
+
+def _account_texts(values: Mapping[str, Any]) -> Iterator[str]:
+    """The secrets within the Redis address; all of one that cannot be read."""
+    redis = values.get("redis")
+    url = redis.get("url") if isinstance(redis, dict) else None
+    if isinstance(url, str):
+        try:
+            yield from RedisAddress.parse(url).secrets()
+        except RedisAddressError:
+            yield url
 
 
 def _report(problems: list[Problem]) -> str:

@@ -1,4 +1,4 @@
-"""The root of the configuration: all sections, the rules that hold between them, and where its paths start."""
+"""The root of the configuration: all sections, the rules that hold between them, and the start of its paths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
@@ -27,10 +27,11 @@ from core.config.schema import (
 )
 from core.config.yaml import KeyPath
 from core.instruments import Instrument, Instruments
-from core.logging.redaction import KnownSecrets
+from core.logging.redaction import MASK, SHORTEST_IN_TEXT, KnownSecrets
 from core.topics import TABLE
 
-INCONSISTENT = "inconsistent"  # type of the pydantic error that carries the rules broken between keys
+INCONSISTENT: Final = "inconsistent"  # type of the pydantic error that carries the rules broken between keys
+REDIS_URL: Final[KeyPath] = ("redis", "url")
 
 
 class Config(Section):
@@ -49,12 +50,13 @@ class Config(Section):
 
     _root: Path = PrivateAttr(default=Path())
     _secrets: frozenset[str] = PrivateAttr(default=frozenset())
+    _hidden: frozenset[KeyPath] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         broken = tuple(broken_rules(self))
         if broken:
-            text = "; ".join(f"{'.'.join(map(str, path))}: {what}" for path, what in broken)
+            text = "; ".join(f"{'.'.join(map(str, path))}: {expectation}" for path, expectation in broken)
             raise PydanticCustomError(INCONSISTENT, "{text}", {"text": text, "broken": broken})
         return self
 
@@ -97,19 +99,35 @@ class Config(Section):
         return Instruments(Instrument(symbol, **dict(row)) for symbol, row in self.instruments.items())
 
     def secret_values(self) -> frozenset[str]:
-        """Everything that must not appear in a log: for ``setup_json_logging(secrets=…)``, never for printing."""
-        held = (self.exchange.api_key, self.exchange.api_secret)
-        return self._secrets | {secret.get_secret_value() for secret in held if isinstance(secret, SecretStr)}
+        """Every text that must not appear in a log: for ``setup_json_logging(secrets=…)``, never for printing."""
+        keys = (self.exchange.api_key, self.exchange.api_secret)
+        values = {key.get_secret_value() for key in keys if isinstance(key, SecretStr)}
+        account = set(self.redis.address.secrets())
+        if any(len(text) < SHORTEST_IN_TEXT for text in account):  # too short to be looked for within a text
+            account |= {self.redis.url, self.redis.address.url}
+        return self._secrets | values | account
 
     def shown(self) -> dict[str, Any]:
         """The configuration as plain JSON values that may be printed, logged or compared: secrets are masked."""
-        secrets, whole = KnownSecrets(self.secret_values()), self.model_dump(mode="json", by_alias=True)
-        plain: dict[str, Any] = secrets.redact(whole, whole=True)  # a session is run again from its record
-        return plain
+        values = self.model_dump(mode="json", by_alias=True)
+        values["redis"]["url"] = self.redis.address.shown
+        masked = _masked(values, self._hidden - {REDIS_URL}, ())
+        # A session is run again from its record, so that nothing may be cut.
+        shown: dict[str, Any] = KnownSecrets(self.secret_values()).redact(masked, unlimited=True)
+        return shown
+
+
+def _masked(value: Any, hidden: frozenset[KeyPath], path: KeyPath) -> Any:
+    """The value with a mask at each of the hidden keys."""
+    if isinstance(value, dict):
+        return {key: _masked(member, hidden, (*path, key)) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_masked(member, hidden, (*path, index)) for index, member in enumerate(value)]
+    return MASK if path in hidden and value is not None else value
 
 
 def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    """What is wrong between keys that are right on their own: key path and what was expected instead."""
+    """The broken rules between keys that are valid on their own: the key path and what was expected."""
     exchange, risk = config.exchange, config.risk
     if exchange.backoff_max_s < exchange.backoff_base_s:
         yield (
@@ -127,7 +145,7 @@ def broken_rules(config: Config) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _broken_strategies(config: Config) -> Iterator[tuple[KeyPath, str]]:
-    known = config.instruments_table()
+    instruments = config.instruments_table()
     first_use: dict[str, int] = {}
     for index, strategy in enumerate(config.strategies):
         at: KeyPath = ("strategies", index)
@@ -135,8 +153,8 @@ def _broken_strategies(config: Config) -> Iterator[tuple[KeyPath, str]]:
         if first != index:
             yield (*at, "id"), f"expected a unique id, got {strategy.id!r} which strategies[{first}] has already"
         for position, symbol in enumerate(strategy.symbols):
-            if strategy.enabled and symbol not in known:
-                have = ", ".join(known) or "none configured"
+            if strategy.enabled and symbol not in instruments:
+                have = ", ".join(instruments) or "none configured"
                 yield (
                     (*at, "symbols", position),
                     f"expected a symbol that stands under `instruments` ({have}), got {symbol!r}",
@@ -145,7 +163,7 @@ def _broken_strategies(config: Config) -> Iterator[tuple[KeyPath, str]]:
             if not _can_match(pattern):
                 topics = ", ".join(row.pattern for row in TABLE)
                 yield (*at, "events", position), f"expected a topic or a pattern of topics ({topics}), got {pattern!r}"
-        yield from (((*at, "params", key), what) for key, what in _broken_params(strategy.params))
+        yield from (((*at, "params", key), expectation) for key, expectation in _broken_params(strategy.params))
 
 
 def _can_match(pattern: str) -> bool:

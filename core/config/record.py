@@ -1,7 +1,7 @@
-"""What a session ran under: the configuration, its secrets masked, beside the journals that came of it.
+"""The record of a session's configuration, secrets masked, beside the journals of the session.
 
-Each configuration has a file of its own, ``config.{hash}.json`` in ``{app.log_dir}``. A start under another one adds
-a file and touches no other, so that whoever reads the journals later need not guess.
+Each configuration has a file of its own, ``config.{hash}.json`` in ``{app.log_dir}``, readable by its owner alone. A
+start under another one adds a file and touches no other, so that a later reader of the journals need not guess.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from core.clock import NS_PER_S
 from core.config.model import Config
+from core.disk import make_private_folders, open_private
 from core.errors import ConfigError
 
 _PATTERN: Final = "config.*.json"
@@ -36,12 +37,13 @@ class RecordedConfig:
 
 
 def record_config(config: Config, now_ns: int) -> Path | None:
-    """Write down what a session starts under, whole or not at all; None where the folder cannot be written to.
+    """Write down the configuration that a session starts under; None where the folder cannot be written to.
 
-    That is no reason not to start: the journals of the same folder will say so, and louder.
+    The file is written completely or not at all. A folder that refuses is no reason not to start: the journals of
+    the same folder will report it, and louder.
 
     Args:
-        config: what is in force; secrets stay out.
+        config: the configuration in force; secrets stay out.
         now_ns: the time of the start, UTC epoch nanoseconds.
     """
     shown = config.shown()
@@ -52,9 +54,9 @@ def record_config(config: Config, now_ns: int) -> Path | None:
     # A name that no other start uses, also where daemons in containers share the folder and all are process 1.
     part = path.with_name(f".{path.name}.{os.getpid()}.{now_ns}")  # ambient: likewise
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w") as file:
-            file.write(text)
+        make_private_folders(path.parent)
+        with os.fdopen(open_private(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -68,14 +70,14 @@ def record_config(config: Config, now_ns: int) -> Path | None:
 
 def recorded_configs(folder: Path) -> tuple[RecordedConfig, ...]:
     """Every configuration that a folder of journals was written under, the latest start last. Raises ConfigError."""
-    found = [_read(path) for path in folder.glob(_PATTERN)]
-    return tuple(sorted(found, key=lambda each: (each.started, each.path.name)))
+    records = [_read(path) for path in folder.glob(_PATTERN)]
+    return tuple(sorted(records, key=lambda record: (record.started, record.path.name)))
 
 
 def _read(path: Path) -> RecordedConfig:
     try:
-        plain = json.loads(path.read_bytes())
-        return RecordedConfig(path, str(plain["started"]), dict(plain["config"]))
+        record = json.loads(path.read_bytes())
+        return RecordedConfig(path, str(record["started"]), dict(record["config"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"{path}: expected the record of a configuration, as a session writes it when it starts, got "

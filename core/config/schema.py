@@ -1,4 +1,4 @@
-"""Every configuration key: its type, its limits, its default and what it means. ``core.config.load`` reads files.
+"""The configuration's sections: every key with its type, limits, default and meaning. ``core.config.load`` reads files.
 
 Units stand in the names, limits in the types. All sections are frozen and refuse keys they do not know.
 """
@@ -6,11 +6,19 @@ Units stand in the names, limits in the types. All sections are frozen and refus
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from core.redis_address import RedisAddress, RedisAddressError
+
+
+@dataclass(frozen=True, slots=True)
+class Confidential:
+    """The mark of a text key whose value is shown masked or not at all, as ``SecretStr`` is."""
 
 
 def _no_boolean(value: Any) -> Any:
@@ -24,9 +32,16 @@ def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
+def _readable_address(value: str) -> str:
+    try:
+        RedisAddress.parse(value)
+    except RedisAddressError as error:
+        raise ValueError(error.expectation) from None
+    return value
+
+
 _SYMBOL: Final = r"^[A-Z0-9]+/[A-Z0-9]+(:[A-Z0-9]+)?$"
 _TIMEFRAME: Final = r"^[1-9][0-9]*[smhdw]$"
-_REDIS_URL: Final = r"^(rediss?|unix)://.+"
 _HTTP_URL: Final = r"^(https?|wss?)://.+"
 _STRATEGY_ID: Final = r"^[A-Za-z][A-Za-z0-9_-]*$"
 _CLASS_PATH: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
@@ -34,7 +49,6 @@ _CLASS_PATH: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
 PATTERNS: Final[Mapping[str, str]] = {
     _SYMBOL: "BASE/QUOTE in capitals such as BTC/USDT",
     _TIMEFRAME: "a number and s, m, h, d or w such as 5m",
-    _REDIS_URL: "an address such as redis://127.0.0.1:6379/0, rediss://… or unix://…",
     _HTTP_URL: "an address that starts with http://, https://, ws:// or wss://",
     _STRATEGY_ID: "a letter followed by letters, digits, _ or -",
     _CLASS_PATH: "a dotted path such as strategies.samples.trendline_break.TrendlineBreak",
@@ -43,7 +57,6 @@ PATTERNS: Final[Mapping[str, str]] = {
 _Number = BeforeValidator(_no_boolean)
 _GRID = Field(gt=0, le=1_000_000, decimal_places=18)
 PositiveFloat = Annotated[float, _Number, Field(gt=0)]
-NonNegativeFloat = Annotated[float, _Number, Field(ge=0)]
 Fraction = Annotated[float, _Number, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, _Number, Field(gt=0, le=2**53)]
 NonNegativeInt = Annotated[int, _Number, Field(ge=0, le=2**53)]
@@ -54,7 +67,7 @@ Fee = Annotated[Decimal, _Number, Field(ge=Decimal("-0.05"), le=Decimal("0.05"),
 Name = Annotated[str, Field(min_length=1)]
 Symbol = Annotated[str, Field(pattern=_SYMBOL)]
 Timeframe = Annotated[str, Field(pattern=_TIMEFRAME)]
-RedisUrl = Annotated[str, Field(pattern=_REDIS_URL)]
+RedisUrl = Annotated[str, AfterValidator(_readable_address), Confidential()]
 HttpUrl = Annotated[str, Field(pattern=_HTTP_URL)]
 StrategyId = Annotated[str, Field(pattern=_STRATEGY_ID, max_length=64)]
 ClassPath = Annotated[str, Field(pattern=_CLASS_PATH)]
@@ -62,7 +75,7 @@ Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], Befo
 
 
 class Section(BaseModel):
-    """What all sections share: frozen, no unknown keys, only finite numbers, no values in error texts."""
+    """The base of all sections: frozen, no unknown keys, only finite numbers, no values in error texts."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True, validate_by_name=True
@@ -70,12 +83,14 @@ class Section(BaseModel):
 
 
 class AppConfig(Section):
-    """What this installation is and where it keeps its files."""
+    """The installation and the folders of its files."""
 
     env: Literal["paper", "live", "backtest"] = Field(
         "paper", description="What the fleet trades with; `live` moves money only together with NJORD_ENABLE_LIVE=1"
     )
-    data_dir: Path = Field(Path("var"), description="Runtime state; relative paths start at the project's folder")
+    data_dir: Path = Field(
+        Path("var"), description="Runtime state; relative paths start at the project's folder, `~` is the home folder"
+    )
     log_dir: Path = Field(Path("var/log/njord"), description="Journals and projections, one folder for the fleet")
     ledger_dir: Path = Field(
         Path("var/ledger"), description="The daemons' ledgers: the truth, keep them on a safe disk"
@@ -83,19 +98,26 @@ class AppConfig(Section):
 
 
 class RedisConfig(Section):
-    """Where the bus is."""
+    """The server behind the bus."""
 
     url: RedisUrl = Field(
-        "redis://127.0.0.1:6379/0", repr=False, description="Redis server: redis://, rediss:// or unix:// address"
+        "redis://127.0.0.1:6379/0",
+        repr=False,
+        description="Redis server: redis://, rediss:// or unix:// address, its password percent-encoded",
     )
     key_prefix: Name = Field("njord", description="What the names of the ledger streams in Redis start with")
     timeout_s: Annotated[float, _Number, Field(ge=1)] = Field(
         5.0, description="How long an answer of Redis may take, in seconds"
     )
 
+    @property
+    def address(self) -> RedisAddress:
+        """The server and the account of ``url``, in parts."""
+        return RedisAddress.parse(self.url)
+
 
 class LoggingConfig(Section):
-    """What is logged and where to."""
+    """The log and the size of journals."""
 
     level: Level = Field("INFO", description="The least severe level that is written")
     json_dir: Path = Field(Path("var/log/njord"), description="Folder of app.ndjson, the log of all daemons")
@@ -139,7 +161,7 @@ class InstrumentConfig(Section):
 
 
 class RiskConfig(Section):
-    """What the risk engine lets through."""
+    """The limits of the risk engine."""
 
     per_order_usd_cap: PositiveFloat = Field(5_000.0, description="Largest notional of one order, in US dollars")
     position_usd_cap: PositiveFloat = Field(
@@ -184,7 +206,7 @@ class BarsConfig(Section):
 
 
 class ServicesConfig(Section):
-    """What all daemons share."""
+    """The settings that all daemons share."""
 
     bind_host: Name = Field("127.0.0.1", description="Address that health and metrics answer on")
     base_port: Port = Field(9_110, description="Port of the first daemon; the others keep their distance from it")

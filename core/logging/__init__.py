@@ -1,6 +1,6 @@
 """Structured logging: one JSON line an event, no secret in any of them.
 
-Entered by its face; ``redaction`` masks secrets for everybody. May import: ``core.clock``.
+Entered by its face; ``redaction`` masks secrets for everybody. May import: ``core.clock``, ``core.disk``.
 """
 
 from __future__ import annotations

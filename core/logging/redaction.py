@@ -1,6 +1,7 @@
-"""What must never be printed: which names mark a secret, and what a secret looks like inside a text.
+"""The masking of secrets in texts and values, for the log pipeline and for error messages.
 
-Used by the log pipeline and by error messages. A masked value shows ``***`` and nothing of its length.
+A secret that the process has loaded is masked by its value, in every spelling. The names of keys and the forms of
+tokens are a second net, for secrets of others. A masked value shows ``***`` and nothing of its length.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Final
+from urllib.parse import unquote
+
+from core.logging.spellings import pattern_of
 
 MASK: Final = "***"
 MAX_DEPTH: Final = 8  # of nested values that are shown
 MAX_VALUES: Final = 10_000  # that are shown of one object
 _JSON_INT: Final = 2**63 - 1
-_SHORTEST_IN_TEXT: Final = 6  # a shorter secret would blot out innocent text; it is masked only where it stands alone
+SHORTEST_IN_TEXT: Final = 6  # characters; a shorter secret would blot out innocent text: it is masked standing alone
 
 _SECRET_NAME: Final = re.compile(
     r"secret|passw|passphrase|credential|mnemonic|authori[sz]ation|bearer"
@@ -32,7 +36,7 @@ _WORD_BORDER: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _IN_TEXT: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"(\b[a-z][a-z0-9+.-]*://)[^/\s@\"']+@",
+        r"(\b[a-z][a-z0-9+.-]*://)[^/\s]+@",
         r"(\b(?:bearer|basic)\s+)[a-z0-9._~+/=-]{16,}",
         r"(\bhttps://(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/)[^\s\"']+",
         r"((?:api[-_]?key|secret[-_]?key|secret|password|passwd|passphrase|token|signature|x-mbx-apikey)"
@@ -63,32 +67,38 @@ def _masked(match: re.Match[str]) -> str:
 
 
 class KnownSecrets:
-    """The secrets this process has loaded, to be masked wherever they turn up."""
+    """The secrets this process has loaded, to be masked wherever they turn up, however they are quoted there."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._exact = frozenset(value for value in values if value)
-        inside = sorted((v for v in self._exact if len(v) >= _SHORTEST_IN_TEXT), key=lambda v: (-len(v), v))
-        self._inside = re.compile("|".join(map(re.escape, inside))) if inside else None
+        spelt = [form for value in values if value for form in (value, unquote(value))]
+        self._exact = frozenset(map(_printable, spelt))
+        inside = sorted((v for v in set(spelt) if len(v) >= SHORTEST_IN_TEXT), key=lambda v: (-len(v), v))
+        self._inside = re.compile("|".join(map(pattern_of, inside))) if inside else None
 
     def redact_text(self, text: str) -> str:
-        """The text with the known secrets masked, then with everything masked that looks like one."""
-        if not text.isascii():  # file names may hold bytes that are no UTF-8; a line must be
-            text = text.encode("utf-8", "backslashreplace").decode()
+        """The text with the known secrets masked, then with everything masked that has the form of one."""
+        text = _printable(text)
         if text in self._exact:
             return MASK
         if self._inside is not None:
             text = self._inside.sub(MASK, text)
         return redact_text(text)
 
-    def redact(self, value: Any, *, whole: bool = False) -> Any:
-        """The value as plain JSON values with secrets masked, by the name of their key or by what they look like.
+    def redact(self, value: Any, *, unlimited: bool = False) -> Any:
+        """The value as plain JSON values with secrets masked, by their value, the name of their key, or their form.
 
         Takes any object and never raises: what cannot be shown is named by its type.
 
         Args:
-            whole: show all of it, however much that is; only for what is known to have an end.
+            unlimited: show all of it, however much that is; only for a value that has an end.
         """
-        return _Walk(self, *((sys.maxsize, sys.maxsize) if whole else (MAX_DEPTH, MAX_VALUES))).plain(value, 0)
+        limits = (sys.maxsize, sys.maxsize) if unlimited else (MAX_DEPTH, MAX_VALUES)
+        return _Walk(self, *limits).to_json(value, 0)
+
+    def is_secret_number(self, value: float) -> bool:
+        """Whether a number is a known secret, such as a PIN; short ones are too common to be masked."""
+        text = repr(value)
+        return len(text) >= SHORTEST_IN_TEXT and text in self._exact
 
 
 class _Walk:
@@ -96,18 +106,21 @@ class _Walk:
 
     def __init__(self, secrets: KnownSecrets, depth: int, values: int) -> None:
         self._text = secrets.redact_text
+        self._is_secret = secrets.is_secret_number
         self._depth = depth
-        self._left = values
+        self._remaining = values
 
-    def plain(self, value: Any, depth: int) -> Any:
-        self._left -= 1
+    def to_json(self, value: Any, depth: int) -> Any:
+        self._remaining -= 1
         if isinstance(value, str):
             return self._text(str(value))
         if value is None or isinstance(value, bool):
             return value
         if type(value) in (int, float):
+            if self._is_secret(value):
+                return MASK
             return value if -_JSON_INT <= value <= _JSON_INT else repr(value)  # nan and the infinities too
-        if depth >= self._depth or self._left <= 0:
+        if depth >= self._depth or self._remaining <= 0:
             return f"<{type(value).__name__}, too much to show>"
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
@@ -115,9 +128,9 @@ class _Walk:
         if fields:
             return self._mapping({name: getattr(value, name, None) for name in fields}, depth)
         if isinstance(value, list | tuple):
-            return [self.plain(item, depth + 1) for item in value]
+            return [self.to_json(item, depth + 1) for item in value]
         if isinstance(value, set | frozenset):
-            return [self.plain(item, depth + 1) for item in sorted(value, key=_repr)]
+            return [self.to_json(item, depth + 1) for item in sorted(value, key=_repr)]
         return self._object(value, depth)
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -125,17 +138,22 @@ class _Walk:
         for key, item in value.items():
             name = key if isinstance(key, str) else _repr(key)
             hide = is_secret_name(name) and item is not None and not isinstance(item, bool)
-            shown[self._text(name)] = MASK if hide else self.plain(item, depth + 1)
+            shown[self._text(name)] = MASK if hide else self.to_json(item, depth + 1)
         return shown
 
     def _object(self, value: Any, depth: int) -> Any:
         if isinstance(value, Enum):
-            return self.plain(value.value, depth + 1)
+            return self.to_json(value.value, depth + 1)
         if isinstance(value, datetime | date):
             return value.isoformat()
         if isinstance(value, bytes | bytearray):
             return self._text(bytes(value).decode("utf-8", "backslashreplace"))
         return self._text(str(value) if isinstance(value, Decimal | PurePath) else _repr(value))
+
+
+def _printable(text: str) -> str:
+    """The text as UTF-8 can hold it: file names may contain bytes that are none."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _repr(value: object) -> str:

@@ -1,6 +1,6 @@
-"""Where log lines go: one file for all daemons, every line one append that the kernel keeps whole.
+"""The sink of log lines: one file for all daemons, every line one append that the kernel does not split.
 
-Nothing here ever raises: a daemon does not die of its log. What could not be written is counted and said once.
+Nothing in it ever raises: a daemon does not die of its log. Lost lines are counted, and the first one is reported.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+
+from core.disk import make_private_folders, open_private
 
 FILE_NAME: Final = "app.ndjson"
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -45,7 +47,7 @@ class LogSink:
             _to_stderr(for_people(line) if _on_terminal() else line)
 
     def leave_stderr(self) -> None:
-        """Write to the file alone from now on: what follows is told on stderr in other words."""
+        """Write to the file alone from now on: the command itself reports on stderr from there."""
         self._stream = False
 
     def lose(self, reason: str) -> None:
@@ -71,14 +73,14 @@ class LogSink:
             self.written += 1
 
     def _open(self, path: Path) -> None:
-        """Make sure that the handle is the file that the path names now."""
+        """Make sure that the handle is the file of that name, also after log rotation."""
         with suppress(FileNotFoundError):
             now = os.stat(path)
             if self._handle != _NOWHERE and (now.st_dev, now.st_ino) == self._identity:
                 return
         self.close()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = os.open(path, _FLAGS, 0o640)
+        make_private_folders(path.parent)
+        self._handle = open_private(path, _FLAGS)
         opened = os.fstat(self._handle)
         self._identity = (opened.st_dev, opened.st_ino)
         self._torn = False
@@ -92,7 +94,7 @@ class LogSink:
 
 
 def for_people(line: bytes) -> bytes:
-    """A log line as it is shown on a terminal: time, level, service, what happened, then the other fields."""
+    """A log line as it is shown on a terminal: time, level, service, event, then the other fields."""
     fields: dict[str, Any] = msgspec.json.decode(line)
     time, level, service = fields.pop("timestamp")[11:19], fields.pop("level").upper(), fields.pop("service")
     fields.pop("logger")

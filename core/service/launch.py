@@ -42,8 +42,10 @@ EXIT_USAGE: Final = 2
 def start_logging(name: str, config: Config, *, stream: bool = True) -> None:
     """Log to app.ndjson, and to stderr with ``stream``."""
     from core.logging import setup_json_logging
+    from core.logging.uncaught import mask_uncaught
 
     secrets = config.secret_values()
+    mask_uncaught(secrets)
     setup_json_logging(str(config.json_dir), service=name, level=config.logging.level, secrets=secrets, stream=stream)
 
 
