@@ -33,7 +33,7 @@ PLACES: dict[str, Callable[[str], tuple[dict[str, str], str]]] = {
     "encoded in the URL": lambda p: ({"NJORD_REDIS__URL": f"redis://u:{quote(p, safe='')}@127.0.0.1:1/0"}, ""),
     "as the user name": lambda p: ({"NJORD_REDIS__URL": f"redis://{quote(p, safe='')}@127.0.0.1:1/0"}, ""),
     "as an option": lambda p: ({"NJORD_REDIS__URL": f"redis://127.0.0.1:1/0?password={quote(p, safe='')}"}, ""),
-    "without a host": lambda p: ({"NJORD_REDIS__URL": f"redis://u:{p}"}, ""),
+    "without a host": lambda p: ({"NJORD_REDIS__URL": f"redis://u:{p.replace('@', '')}"}, ""),
     "as the whole URL": lambda p: ({"NJORD_REDIS__URL": p}, ""),
     "by a reference": lambda p: ({"REDIS_PASSWORD": p}, "redis: {url: 'redis://:${REDIS_PASSWORD}@127.0.0.1:1/0'}"),
     "in the file": lambda p: ({}, f"redis: {{url: {json.dumps('redis://:' + p + '@127.0.0.1:1/0')}}}"),
