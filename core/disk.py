@@ -1,7 +1,7 @@
 """The disk of journals and ledgers: the calls that write, in one place, so that a rehearsal can make them fail.
 
-Reading needs no such place: the lines that are read are checked against their hashes. Files and folders that are made here belong to
-the daemon's user alone: ledgers and journals name positions, orders and money.
+Reading needs no such place: the lines that are read are checked against their hashes. Files and folders that are made
+here belong to the daemon's user alone: ledgers and journals name positions, orders and money.
 """
 
 from __future__ import annotations
