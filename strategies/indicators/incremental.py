@@ -101,8 +101,8 @@ class Bands(NamedTuple):
 class Bollinger:
     """Mean of the last ``period`` prices, plus and minus ``width`` population standard deviations.
 
-    J. Bollinger, "Bollinger on Bollinger Bands" (2001). Summed anew over the window for every price: running
-    sums of squares lose digits at large prices.
+    J. Bollinger, "Bollinger on Bollinger Bands" (2001). Summed anew over the window for every price, as distances
+    from this one: running sums of squares lose digits at large prices, and a market that stands still has no spread.
     """
 
     def __init__(self, period: int, width: float) -> None:
@@ -115,6 +115,8 @@ class Bollinger:
         window.append(price)
         if len(window) < (window.maxlen or 0):
             return None
-        middle = fsum(window) / len(window)
-        spread = self._width * sqrt(fsum((p - middle) ** 2 for p in window) / len(window))
+        distances = [earlier - price for earlier in window]
+        mean = fsum(distances) / len(window)
+        spread = self._width * sqrt(fsum((distance - mean) ** 2 for distance in distances) / len(window))
+        middle = price + mean
         return Bands(middle - spread, middle, middle + spread)

@@ -5,7 +5,9 @@ NaN until it has seen enough. Formulas and seeds are those of ``strategies.indic
 where it has them.
 
 Sums over a window are running ones. Each is replaced, whenever its ring of prices begins anew, by one begun a period
-ago: its error never outgrows that of adding up two periods, however many bars have passed.
+ago: its error never outgrows that of adding up two periods, however many bars have passed. Sums of squares and of
+weighted prices are also taken anew when a price leaves that outweighs those that stay: the digits that it cost go with
+it. Compare what comes out with the tolerance of ``strategies.indicators.tolerance``.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from math import nan, sqrt
 
 import numpy as np
 
-from strategies.kernel_cache import Floats, kernel_function, kernel_size
+from strategies.kernel_cache import Floats, kernel_function, kernel_size, rare_function
 
 _1, _2, _3 = np.uint64(1), np.uint64(2), np.uint64(3)
 
@@ -45,6 +47,18 @@ def sma(state: Floats, at: int, price: float, period: float) -> float:
     state[head + _2] = fresh
     mean: float = total / period
     return nan if state[head + _3] == 0.0 else mean
+
+
+@rare_function
+def sma_anew(state: Floats, at: int, period: int) -> float:
+    """The mean that ``sma`` gave last, added up anew: without what earlier, larger prices cost the running sum.
+
+    Call it where two averages are close, before an order depends on which one is larger; see ``kernels.sma_cross``.
+    """
+    total = 0.0
+    for slot in range(at + 4, at + 4 + period):
+        total += state[slot]
+    return total / period
 
 
 @kernel_size
@@ -149,6 +163,17 @@ def atr(state: Floats, at: int, high: float, low: float, close: float, period: i
     return smooth if seen >= period else nan
 
 
+@rare_function
+def _ring_moments(state: Floats, at: int, period: int, base: float) -> tuple[float, float]:
+    """Sum and sum of squares of the ring's distances from ``base``."""
+    total = squares = 0.0
+    for slot in range(at, at + period):
+        distance = state[slot] - base
+        total += distance
+        squares += distance * distance
+    return total, squares
+
+
 @kernel_size
 def spread_size(period: int) -> int:
     """Numbers of state that ``mean_and_spread`` takes."""
@@ -174,6 +199,10 @@ def mean_and_spread(state: Floats, at: int, price: float, period: int) -> tuple[
     fresh = state[at + 5] + now
     fresh_squares = state[at + 6] + now * now
     state[slot] = price
+    if gone * gone > squares:
+        base = price
+        total, squares = _ring_moments(state, at + 8, period, base)
+        state[at + 1] = base
     where += 1.0
     if where == period:
         where = 0.0
@@ -187,6 +216,18 @@ def mean_and_spread(state: Floats, at: int, price: float, period: int) -> tuple[
         return nan, nan
     mean = total / period
     return base + mean, sqrt(max(squares / period - mean * mean, 0.0))
+
+
+@rare_function
+def _ring_line(state: Floats, at: int, period: int, oldest: int, base: float) -> tuple[float, float]:
+    """Sum of the ring's distances from ``base``, plain and weighted by age: 0 for the oldest."""
+    total = weighted = 0.0
+    for age in range(period):
+        slot = oldest + age
+        distance = state[at + (slot if slot < period else slot - period)] - base
+        total += distance
+        weighted += age * distance
+    return total, weighted
 
 
 @kernel_size
@@ -215,6 +256,10 @@ def regression(state: Floats, at: int, price: float, period: int) -> tuple[float
     fresh = state[at + 5] + now
     fresh_weighted = state[at + 6] + where * now
     state[slot] = price
+    if abs(gone) > price:
+        base = price
+        total, weighted = _ring_line(state, at + 8, period, int(where) + 1, base)
+        state[at + 1] = base
     where += 1.0
     if where == period:
         where = 0.0

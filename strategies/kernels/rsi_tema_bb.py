@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from strategies.indicators.kernel import mean_and_spread, rsi, rsi_size, spread_size, tema, tema_size
+from strategies.indicators.tolerance import ROUNDING
 from strategies.kernel_cache import Floats, kernel_function
 from strategies.kernels.strategy import KernelBar, KernelParams, KernelStrategy
 
@@ -30,7 +31,7 @@ class RsiTemaBbParams(KernelParams, frozen=True, kw_only=True):
     confirm_periods: Annotated[int, msgspec.Meta(ge=0)] = 5
 
 
-_TREND, _KNOWN, _EXTREME, _WAITED, _INDICATORS = range(5)
+_TREND, _STARTED, _EXTREME, _WAITED, _INDICATORS = range(5)
 
 
 @kernel_function
@@ -40,18 +41,18 @@ def step(state: Floats, bar: KernelBar, params: Floats) -> float:
     strength = rsi(state, _INDICATORS, price, int(params[0]))
     trend = tema(state, _INDICATORS + rsi_size(), price, int(params[1]))
     middle, deviation = mean_and_spread(state, _INDICATORS + rsi_size() + tema_size(), price, int(params[2]))
-    before, known = state[_TREND], state[_KNOWN] != 0.0
+    previous, started = state[_TREND], state[_STARTED] != 0.0
     if trend == trend:
-        state[_TREND], state[_KNOWN] = trend, 1.0
-    if strength != strength or middle != middle or trend != trend or not known:
+        state[_TREND], state[_STARTED] = trend, 1.0
+    if strength != strength or middle != middle or trend != trend or not started:
         return nan
     state[_WAITED] += 1.0
-    if strength < params[4] and price < middle - params[3] * deviation:
+    if strength < params[4] and price < (middle - params[3] * deviation) * (1.0 - ROUNDING):
         state[_EXTREME], state[_WAITED] = 1.0, 0.0
-    elif strength > params[5] and price > middle + params[3] * deviation:
+    elif strength > params[5] and price > (middle + params[3] * deviation) * (1.0 + ROUNDING):
         state[_EXTREME], state[_WAITED] = -1.0, 0.0
     side: float = state[_EXTREME]
-    if (trend - before) * side > 0.0 and state[_WAITED] <= params[6]:
+    if (trend - previous) * side > ROUNDING * abs(previous) and state[_WAITED] <= params[6]:
         state[_EXTREME] = 0.0
         return side
     return nan

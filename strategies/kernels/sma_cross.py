@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from strategies.indicators.kernel import sma, sma_size
+from strategies.indicators.kernel import sma, sma_anew, sma_size
+from strategies.indicators.tolerance import ROUNDING
 from strategies.kernel_cache import Floats, kernel_function
 from strategies.kernels.strategy import KernelBar, KernelParams, KernelStrategy
 
-ROUNDING: Final = 1e-12  # two averages this close are equal: what parts them is the adding up
+CLOSE: Final = 1e-6  # relative: running sums may be wrong by so much after a price of a billion times the others
 Period = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -30,6 +31,9 @@ def step(state: Floats, bar: KernelBar, params: Floats) -> float:
     """
     quick = sma(state, 2, bar.close, params[0])
     calm = sma(state, 2 + sma_size(int(params[0])), bar.close, params[1])
+    if abs(quick - calm) <= calm * CLOSE:
+        quick = sma_anew(state, 2, int(params[0]))
+        calm = sma_anew(state, 2 + sma_size(int(params[0])), int(params[1]))
     if quick > calm * (1.0 + ROUNDING):
         side = 1.0
     elif quick < calm * (1.0 - ROUNDING):

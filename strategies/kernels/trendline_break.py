@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from strategies.indicators.kernel import regression, regression_size
+from strategies.indicators.tolerance import ROUNDING
 from strategies.kernel_cache import Floats, kernel_function
 from strategies.kernels.strategy import KernelBar, KernelParams, KernelStrategy
 
@@ -22,16 +23,16 @@ class TrendlineBreakParams(KernelParams, frozen=True, kw_only=True):
 @kernel_function
 def step(state: Floats, bar: KernelBar, params: Floats) -> float:
     """1 above the corridor around the line through the closes before, -1 below it, no opinion within."""
-    line, known = state[0], state[1] != 0.0
+    line, exists = state[0], state[1] != 0.0
     ahead, _ = regression(state, 2, bar.close, int(params[0]))
     if ahead == ahead:
         state[0], state[1] = ahead, 1.0
-    if not known:
+    if not exists:
         return nan
     corridor = params[1] * line
-    if bar.close > line + corridor:
+    if bar.close > (line + corridor) * (1.0 + ROUNDING):
         return 1.0
-    return -1.0 if bar.close < line - corridor else nan
+    return -1.0 if bar.close < (line - corridor) * (1.0 - ROUNDING) else nan
 
 
 class TrendlineBreakKernel(KernelStrategy):
@@ -43,7 +44,7 @@ class TrendlineBreakKernel(KernelStrategy):
 
     @classmethod
     def state_size(cls, params: Any) -> int:
-        """The line ahead, whether it is known, its window."""
+        """The line ahead, whether there is one, its window."""
         return 2 + regression_size(params.lookback_periods)
 
     @classmethod

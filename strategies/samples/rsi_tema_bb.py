@@ -12,6 +12,7 @@ from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
 from strategies.indicators.incremental import Bollinger, Rsi, Tema
+from strategies.indicators.tolerance import ROUNDING
 from strategies.sampling import PriceSampler
 from strategies.target_orders import TargetOrders, TargetParams
 
@@ -52,26 +53,26 @@ class Readings:
     def update(self, price: float) -> Signal:
         """1 to buy, -1 to sell, 0 for neither, with this price taken in."""
         rsi, bands, tema = self._rsi.update(price), self._bollinger.update(price), self._tema.update(price)
-        before, self._trend = self._trend, tema
+        previous, self._trend = self._trend, tema
         self.signal = 0
-        if rsi is None or bands is None or tema is None or before is None:
+        if rsi is None or bands is None or tema is None or previous is None:
             return 0
         self._waited += 1
-        if rsi < self._params.rsi_oversold and price < bands.lower:
+        if rsi < self._params.rsi_oversold and price < bands.lower * (1.0 - ROUNDING):
             self._extreme, self._waited = 1, 0
-        elif rsi > self._params.rsi_overbought and price > bands.upper:
+        elif rsi > self._params.rsi_overbought and price > bands.upper * (1.0 + ROUNDING):
             self._extreme, self._waited = -1, 0
-        turned = (tema - before) * self._extreme > 0.0
+        turned = (tema - previous) * self._extreme > ROUNDING * abs(previous)
         if turned and self._waited <= self._params.confirm_periods:
             self.signal, self._extreme = self._extreme, 0
         return self.signal
 
     def memory(self) -> tuple[Any, ...]:
-        """What has been learnt, without the code that learnt it."""
+        """The state of the indicators, without the code that learnt it."""
         return self._rsi, self._tema, self._bollinger, self._trend, self._extreme, self._waited, self.signal
 
     def remember(self, memory: tuple[Any, ...]) -> None:
-        """Take over what another has learnt with the same parameters."""
+        """Take over the state of another with the same parameters."""
         self._rsi, self._tema, self._bollinger, self._trend, self._extreme, self._waited, self.signal = memory
 
 
@@ -97,9 +98,9 @@ class RsiTemaBb(StrategyBase):
             return []
         symbol: str = getattr(event, "symbol", "")
         readings = self._readings[symbol]
-        before = readings.signal
+        previous = readings.signal
         signal = readings.update(price)
-        if signal in (0, before):
+        if signal in (0, previous):
             return []
         return self._orders.aim(event, symbol, signal, price)
 

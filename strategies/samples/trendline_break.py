@@ -13,6 +13,7 @@ from core.contracts import Contract, OrderCancel, OrderIntent
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.entries import params_of
+from strategies.indicators.tolerance import ROUNDING
 from strategies.sampling import PriceSampler
 from strategies.target_orders import TargetOrders, TargetParams
 
@@ -79,6 +80,6 @@ class TrendlineBreak(StrategyBase):
         slope, intercept = linear_regression(range(count), window)
         line = intercept + slope * count
         corridor = self._params.breakout_threshold * line
-        if price > line + corridor:
+        if price > (line + corridor) * (1.0 + ROUNDING):
             return 1
-        return -1 if price < line - corridor else 0
+        return -1 if price < (line - corridor) * (1.0 - ROUNDING) else 0

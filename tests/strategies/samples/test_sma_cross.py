@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from math import nan
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from core.contracts import OHLCVBar, OrderIntent
+from strategies.kernels.sma_cross import SmaCross as KernelSmaCross
 from strategies.samples.sma_cross import SUM_ANEW
-from tests.support.strategy_cases import SYMBOL, entry, fill_of, manager_of, strategy_in, trade
+from tests.support.strategy_cases import SYMBOL, entry, fill_of, manager_of, trade
 from tests.support.strategy_golden_conformance import GoldenConformance
 
 PATH = "strategies.samples.sma_cross.SmaCross"
@@ -61,17 +67,59 @@ def test_bars_and_trades_of_the_same_prices_give_the_same_signals() -> None:
     assert acted == sides(prices)
 
 
+# Few decimals, so that averages tie often; levels that hold, and prices a million times the others.
+PRICES = st.lists(
+    st.one_of(
+        st.integers(1, 6).map(lambda tenths: [tenths / 10]),
+        st.tuples(st.integers(1, 6), st.integers(2, 9)).map(lambda level: [level[0] / 10] * level[1]),
+        st.just([1e6]),
+    ),
+    max_size=60,
+).map(lambda parts: [price for part in parts for price in part])
+
+
+def exact_crosses(prices: list[float], fast: int, slow: int) -> list[tuple[int, str]]:
+    """When the averages of the decimals cross, in fractions."""
+    decimals = [Fraction(repr(price)) for price in prices]
+    side, crosses = 0, []
+    for number in range(slow, len(prices) + 1):
+        gap = sum(decimals[number - fast : number]) / fast - sum(decimals[number - slow : number]) / slow
+        now = (gap > 0) - (gap < 0) or side
+        if side and now != side:
+            crosses.append((number, "buy" if now > 0 else "sell"))
+        side = now
+    return crosses
+
+
+@settings(max_examples=150, deadline=None)
+@given(prices=PRICES, periods=st.sampled_from([(2, 4), (1, 2), (3, 7), (5, 20)]))
+@example(prices=[0.3, 0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.1], periods=(2, 4))
+def test_it_acts_exactly_when_the_averages_of_the_decimals_cross_and_so_does_the_kernel(
+    prices: list[float], periods: tuple[int, int]
+) -> None:
+    fast, slow = periods
+    expected = exact_crosses(prices, fast, slow)
+
+    assert [(number, side) for number, side, _ in sides(prices, fast=fast, slow=slow)] == expected
+    assert kernel_crosses(prices, fast, slow) == expected
+
+
+def kernel_crosses(prices: list[float], fast: int, slow: int) -> list[tuple[int, str]]:
+    params = KernelSmaCross.Params(fast=fast, slow=slow)
+    state, answer, crosses = np.zeros(KernelSmaCross.state_size(params)), nan, []
+    for number, price in enumerate(prices, 1):
+        now = KernelSmaCross.host_step(state, params.vector(), number, price, price, price, price, 1.0)
+        if now == now and now != answer:
+            crosses.append((number, "buy" if now > 0 else "sell"))
+            answer = now
+    return crosses
+
+
 def test_running_sums_do_not_drift() -> None:
     draw = Random(1)
-    prices = [draw.choice((1e-3, 1e6)) * draw.random() + 0.001 for _ in range(SUM_ANEW + 60)]
-    manager = manager_of(entry(PATH, id="s", params={"fast": 3, "slow": 7}))
-    for number, price in enumerate(prices, 1):
-        manager.on_event(trade(number, price))
+    prices = [round(100.0 + draw.random(), 1) for _ in range(2 * SUM_ANEW)]
 
-    averages = strategy_in(manager, "s")._averages[SYMBOL]
-
-    assert averages.slow_sum == pytest.approx(sum(prices[-7:]), rel=1e-9)
-    assert averages.fast_sum == pytest.approx(sum(prices[-3:]), rel=1e-9)
+    assert [(number, side) for number, side, _ in sides(prices, fast=3, slow=7)] == exact_crosses(prices, 3, 7)
 
 
 def test_a_successor_carries_on_with_prices_side_and_aims() -> None:
