@@ -1,4 +1,4 @@
-"""What can be traded and in which steps: ticks of price, lots of quantity, both exact integers inside.
+"""Instruments: what can be traded and in which steps, ticks of price and lots of quantity, both exact integers inside.
 
 A price is ``ticks * tick_size``, a quantity ``lots * lot_size``. Conversions refuse what does not lie on
 the grid instead of rounding it silently; rounding is always a named choice of the caller.
@@ -7,6 +7,7 @@ the grid instead of rounding it silently; rounding is always a named choice of t
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
@@ -15,6 +16,8 @@ from typing import Final
 
 from core.errors import ContractError, UnknownSymbolError
 
+# BASE/QUOTE, and of derivatives :SETTLEMENT with -EXPIRY, -STRIKE and so on behind it.
+_SYMBOL: Final = re.compile(r"[^/:\s]+/(?P<quote>[^/:\s]+)(:(?P<settlement>[^/:\s-]+)(-[^/:\s]+)?)?")
 _SURE: Final = 1e15
 _GRID_SLACK: Final = 1e-6  # of one step: what float arithmetic may have added to a number on the grid
 
@@ -23,7 +26,12 @@ _GRID_SLACK: Final = 1e-6  # of one step: what float arithmetic may have added t
 class Instrument:
     """A tradable pair. Sizes in quote currency (``tick_size``, ``min_notional``) or base (``lot_size``).
 
-    Fees are fractions of the notional: 0.001 is 10 basis points.
+    Fees are fractions of the notional: 0.001 is 10 basis points. The symbol is BASE/QUOTE, of a derivative
+    BASE/QUOTE:SETTLEMENT, where the settlement is the quote currency: a linear contract's money is that of spot.
+
+    Raises:
+        ContractError: a symbol of another form, a contract settled in another currency than its quote, a step that is
+            not above 0, a minimum below 0, or a number that is not finite.
     """
 
     symbol: str
@@ -34,8 +42,17 @@ class Instrument:
     taker_fee: Decimal = Decimal("0.001")
 
     def __post_init__(self) -> None:
-        if self.symbol.count("/") != 1 or not all(self.symbol.split("/")):
-            raise ContractError(f"Instrument.symbol: expected BASE/QUOTE such as BTC/USDT, got {self.symbol!r}")
+        match = _SYMBOL.fullmatch(self.symbol)
+        if match is None:
+            raise ContractError(
+                f"Instrument.symbol: expected BASE/QUOTE such as BTC/USDT, or BASE/QUOTE:SETTLEMENT such as "
+                f"BTC/USDT:USDT, got {self.symbol!r}"
+            )
+        if match["settlement"] not in (None, match["quote"]):
+            raise ContractError(
+                f"Instrument.symbol: expected a contract that settles in its quote currency {match['quote']}, got "
+                f"{self.symbol!r}, which settles in {match['settlement']}: its profit is not quantity times price"
+            )
         for name in ("tick_size", "lot_size"):
             value: Decimal = getattr(self, name)
             if not value.is_finite() or value <= 0:
@@ -52,8 +69,8 @@ class Instrument:
 
     @property
     def quote(self) -> str:
-        """The currency that prices are in."""
-        return self.symbol.split("/")[1]
+        """The currency that prices, profit and cash are in: USDT for BTC/USDT and for BTC/USDT:USDT."""
+        return self.symbol.split("/")[1].partition(":")[0]
 
     @cached_property
     def _tick(self) -> float:
@@ -122,27 +139,38 @@ class Instrument:
         return units * above / below
 
     def floor_qty(self, qty: float) -> float:
-        """The largest tradable quantity that is not above ``qty``."""
-        return self.qty(int((_decimal(qty) / self.lot_size).to_integral_value(ROUND_FLOOR)))
+        """The largest tradable quantity that is not above ``qty``, which may be off by what float arithmetic adds."""
+        return self.qty(_steps(qty, self.lot_size, ROUND_FLOOR))
 
     def round_price(self, price: float, side: str | None = None) -> float:
-        """The nearest price on the grid; for a side, the nearest that is not worse than asked for it."""
+        """The nearest price on the grid; for a side, the nearest that is not worse than asked for it. A price that is
+        off the grid only by what float arithmetic adds counts as on it."""
         mode = {None: ROUND_HALF_EVEN, "buy": ROUND_FLOOR, "sell": ROUND_CEILING}[side]
-        return self.price(int((_decimal(price) / self.tick_size).to_integral_value(mode)))
+        return self.price(_steps(price, self.tick_size, mode))
 
 
-def _decimal(value: float) -> Decimal:
-    return Decimal(repr(float(value)))
+def _steps(value: float, step: Decimal, rounding: str) -> int:
+    """A value in whole steps: those that ``lots`` and ``ticks`` take it for, else rounded."""
+    steps = Decimal(repr(float(value))) / step
+    nearest = int(steps.to_integral_value(ROUND_HALF_EVEN))
+    if abs(steps - nearest) <= _slack(float(steps)):
+        return nearest
+    return int(steps.to_integral_value(rounding))
 
 
-def _on_grid(steps: float, what: str, value: float, step: Decimal, symbol: str) -> int:
+def _slack(steps: float) -> float:
+    """How far from a whole number a count of steps may be. Float division is exact to about one part in 10^16; large
+    counts get the room they need."""
+    return max(_GRID_SLACK, abs(steps) * 4e-16)
+
+
+def _on_grid(steps: float, measure: str, value: float, step: Decimal, symbol: str) -> int:
     nearest = round(steps)
-    # Float division is exact to about one part in 10^16; large counts get the room they need.
-    if abs(steps - nearest) > max(_GRID_SLACK, abs(steps) * 4e-16):
-        raise ContractError(f"{symbol}: expected a {what} in steps of {step}, got {value!r}")
+    if abs(steps - nearest) > _slack(steps):
+        raise ContractError(f"{symbol}: expected a {measure} in steps of {step}, got {value!r}")
     if nearest == 0 and value != 0:  # too small for the slack above to tell it from nothing
-        unit = {"price": "tick", "quantity": "lot"}[what]
-        raise ContractError(f"{symbol}: expected a {what} of at least one {unit} of {step}, got {value!r}")
+        unit = {"price": "tick", "quantity": "lot"}[measure]
+        raise ContractError(f"{symbol}: expected a {measure} of at least one {unit} of {step}, got {value!r}")
     return nearest
 
 
@@ -158,10 +186,10 @@ class Instruments(Mapping[str, Instrument]):
         self._by_symbol = {i.symbol: i for i in instruments}
 
     def __getitem__(self, symbol: str) -> Instrument:
-        found = self._by_symbol.get(symbol)
-        if found is None:
+        instrument = self._by_symbol.get(symbol)
+        if instrument is None:
             raise UnknownSymbolError(self._unknown(symbol))
-        return found
+        return instrument
 
     def get(self, symbol: str, default: object = None) -> Instrument | None:  # type: ignore[override]  # no KeyError here
         """The instrument, or None."""
@@ -178,19 +206,19 @@ class Instruments(Mapping[str, Instrument]):
 
     def of_venue_name(self, name: str) -> Instrument:
         """The instrument that a venue calls ``BTCUSDT``. Raises UnknownSymbolError."""
-        found = self._by_venue_name.get(name.upper())
-        if found is None:
+        instrument = self._by_venue_name.get(name.upper())
+        if instrument is None:
             raise UnknownSymbolError(self._unknown(name))
-        return found
+        return instrument
 
     @cached_property
     def _by_venue_name(self) -> dict[str, Instrument]:
         return {file_symbol(s).upper(): i for s, i in self._by_symbol.items()}
 
     def _unknown(self, symbol: str) -> str:
-        known = {**{s: s for s in self._by_symbol}, **{n: i.symbol for n, i in self._by_venue_name.items()}}
-        near = difflib.get_close_matches(symbol.upper(), list(known), n=1)
-        hint = f"; did you mean {known[near[0]]}?" if near else "."
+        spellings = {**{s: s for s in self._by_symbol}, **{n: i.symbol for n, i in self._by_venue_name.items()}}
+        near = difflib.get_close_matches(symbol.upper(), list(spellings), n=1)
+        hint = f"; did you mean {spellings[near[0]]}?" if near else "."
         return (
             f"unknown symbol {symbol!r}: expected one of {', '.join(self._by_symbol) or 'none configured'}{hint} "
             "Add it under `instruments` in config/base.yaml"

@@ -34,7 +34,7 @@ class Market:
         self.tick_size = float(instrument.tick_size)
         self.lot_size = float(instrument.lot_size)
         self.min_notional = float(instrument.min_notional)
-        self.currency = instrument.quote.partition(":")[0]  # BTC/USDT:USDT is quoted in USDT
+        self.currency = instrument.quote
         self.usd_par = self.currency in USD_PAR
         self.rate_market: Market | None = None  # where the quote currency itself trades against dollars
         self.price = 0.0
