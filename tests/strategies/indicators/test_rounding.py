@@ -14,10 +14,14 @@ from tests.strategies.indicators.test_kernel import line, mean, spread
 from tests.support.strategy_cases import entry, fill_of, manager_of, trade
 
 
+def run(indicator: Any, prices: Any, period: int) -> Any:
+    return indicator(np.zeros(1 + 8 + period), prices, period)
+
+
 def sides(path: str, prices: list[float], **params: Any) -> list[tuple[int, str]]:
     manager = manager_of(entry(path, id="s", params=params))
     assert manager.failures == {}
-    orders = []
+    orders: list[tuple[int, str]] = []
     for number, price in enumerate(prices, 1):
         for answer in manager.on_event(trade(number, price)):
             assert isinstance(answer, OrderIntent)
@@ -41,9 +45,9 @@ def test_after_a_spike_has_left_the_window_nothing_of_it_is_in_mean_spread_or_li
     prices = np.array([level, level * 1.1] * 5 + [level * 1e7] + [level] * (2 * period))
     settled = slice(10 + period, None)
 
-    middle = mean(np.zeros(1 + 8 + period), prices, period)[settled]
-    width = spread(np.zeros(1 + 8 + period), prices, period)[settled]
-    ahead = line(np.zeros(1 + 8 + period), prices, period)[settled]
+    middle = run(mean, prices, period)[settled]
+    width = run(spread, prices, period)[settled]
+    ahead = run(line, prices, period)[settled]
 
     assert np.abs(middle / level - 1).max() <= ROUNDING
     assert width.max() <= level * 1e-7  # a variance of rounding only: its root
