@@ -41,6 +41,11 @@ class Message(NamedTuple):
     prev: EntryId = NO_ENTRY
     ledger: str = ""
 
+    @property
+    def is_broadcast(self) -> bool:
+        """Whether it is in no stream, so that it may be lost and has no place of its own."""
+        return self.entry == NO_ENTRY
+
 
 class Component(Protocol):
     """A decision maker. The same input in the same order gives the same output."""

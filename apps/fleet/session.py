@@ -101,7 +101,7 @@ class Session:
         """
         record_config(self.config, SystemClock().now_ns())
         self.fleet.recover()
-        self._watch.told = any(host.halted for host in self.fleet.hosts)
+        self._watch.reported = any(host.halted for host in self.fleet.hosts)
         self._look(on_look)
         minder = asyncio.create_task(self._mind(on_look))
         try:

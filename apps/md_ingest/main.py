@@ -25,6 +25,7 @@ from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.resume import last_journaled, trade_ids
 from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core.config import Config
+from core.config.record import config_hash
 from core.daemons import BEHIND_THE_FEED, FEED
 from core.errors import ConfigError
 from core.market.capture import CHANNELS
@@ -96,14 +97,28 @@ async def _serve(
     from core.bus import RedisBus
     from core.service.daemon import Service
     from core.service.feed_source import Source
+    from core.service.kill_watch import KillSwitchWatch
+    from core.service.reload import Reloading
+    from core.service.systemd import Notifier
 
     host = ComponentHost(source.ingest, journals)
     bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
     settings = service_settings(SPEC, config, bool(followers), port, followers)
+    notifier = Notifier.from_environment(os.environ)
     try:
-        feed = Source(source.feed.stream(), source.ask)
-        await Service(host, bus, settings, source=feed, reach=from_environment(os.environ)).run()
+        await Service(
+            host,
+            bus,
+            settings,
+            kill_switch=KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key),
+            guarded=SPEC.row.guarded,
+            source=Source(source.feed.stream(), source.ask, source.counters),
+            reloading=Reloading(lambda: config_hash(config)),
+            reach=from_environment(os.environ),
+            notifier=notifier,
+        ).run()
     finally:
+        notifier.stopping()
         await source.feed.aclose()
     tally = source.ingest.tallies()
     _log.info(

@@ -36,6 +36,19 @@ class MarketSource:
     offline: OfflineFeed | None = None
     journaled: JournaledPart | None = None
 
+    def counters(self) -> Mapping[str, int]:
+        """The counts of the feed and its component since the start, by names in snake case."""
+        tally = self.ingest.tallies()
+        return {
+            "trades": tally.accepted,
+            "duplicates": tally.duplicates,
+            "late": tally.late,
+            "gaps": tally.gaps,
+            "missing": tally.missing,
+            "backwards": tally.backwards,
+            "rejected": sum(tally.rejected.values()),
+        }
+
     def ask(self, request: Contract) -> None:
         """Hand the component's request for missing trades to the feed; the answer comes out of its stream."""
         if isinstance(request, BackfillRequest):

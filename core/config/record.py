@@ -36,6 +36,11 @@ class RecordedConfig:
     shown: Mapping[str, Any]
 
 
+def config_hash(config: Config) -> str:
+    """The hash of a configuration, its secrets masked: the same as in the name of its record."""
+    return hashlib.sha256(json.dumps(config.shown(), sort_keys=True).encode()).hexdigest()[:_DIGITS]
+
+
 def record_config(config: Config, now_ns: int) -> Path | None:
     """Write down the configuration that a session starts under; None where the folder cannot be written to.
 
@@ -47,8 +52,7 @@ def record_config(config: Config, now_ns: int) -> Path | None:
         now_ns: the time of the start, UTC epoch nanoseconds.
     """
     shown = config.shown()
-    name = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    path = config.log_dir / _PATTERN.replace("*", name)
+    path = config.log_dir / _PATTERN.replace("*", config_hash(config))
     started = datetime.fromtimestamp(now_ns // NS_PER_S, UTC).isoformat()
     text = json.dumps({"started": started, "config": shown}, indent=1) + "\n"
     # A name that no other start uses, also where daemons in containers share the folder and all are process 1.

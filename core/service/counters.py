@@ -1,4 +1,4 @@
-"""What a host counts of what it saw, and of what it did not see."""
+"""The counters of a host: messages that came, and messages that are missing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _log: Final = logging.getLogger("njord.host")
 
 @dataclass
 class HostCounters:
-    """What a host has seen. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic;
-    ``restarts`` counts by producer and topic where a sequence began anew, so that its end is unknown; ``renewals``
-    how often the component was made anew out of its ledger."""
+    """The counts of one host. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic;
+    ``restarts`` counts by producer and topic where a sequence began anew, so that its end is unknown; ``recoveries``
+    how often the running component was replaced by one recovered from its records."""
 
     handled: int = 0
-    renewals: int = 0
+    recoveries: int = 0
     emitted: int = 0
     duplicates: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -28,14 +28,14 @@ class HostCounters:
 
 
 class BroadcastSequences:
-    """Sees by their numbers which broadcasts were lost on the way."""
+    """The sequences of broadcasts, whose gaps show what was lost on the way."""
 
     def __init__(self, counters: HostCounters) -> None:
         self._counters = counters
         self._seen: dict[tuple[str, str], int] = {}  # the last number by producer and topic
 
     def may_lack(self, message: Message) -> bool:
-        """Count what was lost before a broadcast, by the gap in its producer's sequence; whether anything may be."""
+        """Whether broadcasts may be missing ahead of this one; a gap in its producer's sequence is counted."""
         key = (message.producer, message.topic)
         last = self._seen.get(key, 0)
         self._seen[key] = message.seq

@@ -12,8 +12,8 @@ from typing import Final
 from core.component import Message
 from core.contracts import Contract
 from core.errors import NjordError
-from core.ledger import ledger
-from core.service.host import ComponentHost, deliver
+from core.ledger.ledger import messages_after
+from core.service.host import ComponentHost
 
 ROUND_LIMIT: Final = 1_000  # rounds that one market event may cause before the fleet is declared to be in a loop
 FLUSH_EVERY: Final = 64  # market events between two flushes of the feed's journals
@@ -56,7 +56,7 @@ class EmbeddedFleet:
                 host.consumed.get(producer.name, (0, 0)) for host in self.hosts if producer.name in host.streams
             ]
             if positions:
-                yield from ledger.messages_after(producer.ledger.path, producer.name, min(positions))
+                yield from messages_after(producer.ledger.path, producer.name, min(positions))
 
     def feed(self, event: Contract) -> list[Contract]:
         """Take one raw event of the feed through the fleet; returns the source's local answers, such as requests.
@@ -70,19 +70,19 @@ class EmbeddedFleet:
         if self._unflushed >= FLUSH_EVERY:
             self.source.commit()
             self._unflushed = 0
-            self._mend()
+            self._repair_journals()
         if not messages:
             return []
         local = [message.event for message in messages if not message.topic]
         self._settle([message for message in messages if message.topic] if local else messages)
         return local
 
-    def _mend(self) -> None:
+    def _repair_journals(self) -> None:
         """Try again to write the journals that could not be written."""
         answers: list[Message] = []
         for host in self.hosts:
-            if host.trouble is not None and host.mend():
-                answers += host.tell_trouble()
+            if host.trouble is not None and host.repair_journals():
+                answers += host.report_trouble()
                 host.commit()
         self._settle(answers)
 
@@ -115,3 +115,20 @@ class EmbeddedFleet:
         self.source.close()
         for host in self.hosts:
             host.close()
+
+
+def deliver(hosts: Iterable[ComponentHost], messages: Sequence[Message]) -> list[Message]:
+    """One round: every host, in its order, takes every message it wants; returns what they answer.
+
+    Rounds make the outcome independent of scheduling: within a round hosts share nothing, and each sees
+    the messages ordered by producer and sequence. The lock-step mode across processes does the same.
+    """
+    answers: list[Message] = []
+    for host in hosts:
+        inputs = host.inputs
+        for message in messages:
+            if type(message.event) in inputs:
+                answers += host.handle(message)
+        if host.pending:
+            host.commit()
+    return answers

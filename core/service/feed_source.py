@@ -1,9 +1,9 @@
-"""A feed daemon's way in: raw events read ahead of the work, in batches, until the feed ends or the daemon stops."""
+"""The source of a feed daemon: raw events, read ahead of the work until the feed ends or the daemon stops."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,10 +15,18 @@ FEED_AHEAD: Final = 4_096  # raw market events read ahead of the one handled
 
 @dataclass
 class Source:
-    """Where a feed daemon's raw events come from, and who is told of its local answers (back-fill requests)."""
+    """A feed as a daemon uses it.
+
+    Attributes:
+        events: the raw events.
+        on_local: takes the component's local answers (back-fill requests).
+        counters: gives what the feed has counted since the start, by names in snake case. ``/health`` shows them
+            under ``feed``, ``/metrics`` as ``njord_feed_{name}_total``.
+    """
 
     events: AsyncIterator[Contract]
     on_local: Callable[[Contract], None] = field(default=lambda _: None)
+    counters: Callable[[], Mapping[str, int]] = field(default=dict)
 
 
 class ReadAhead:
@@ -30,7 +38,7 @@ class ReadAhead:
         self._reading: asyncio.Task[None] | None = None
 
     async def batch(self, limit: int) -> list[Contract]:
-        """What the feed has ready, one event at least and ``limit`` at most; empty at the end or after ``stop``."""
+        """The events that the feed has ready, one at least and ``limit`` at most; none at the end or after ``stop``."""
         if self._reading is None:
             self._reading = asyncio.create_task(self._read())
         event = await self._waiting.get()

@@ -1,4 +1,4 @@
-"""A daemon's own HTTP face on loopback: health for people and load balancers, metrics for Prometheus."""
+"""The HTTP server of a daemon, on loopback: health for people and load balancers, metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from core import codec
 from core.errors import ConfigError
@@ -52,7 +52,7 @@ class HealthServer:
 
     @property
     def url(self) -> str:
-        """Where the server listens."""
+        """The address the server listens on."""
         assert self._runner is not None
         host, port = self._runner.addresses[0][:2]
         return f"http://{host}:{port}"
@@ -74,9 +74,10 @@ class HealthServer:
         report = self._report()
         return _answer({key: report[key] for key in ("ready", "waiting_for") if key in report}, ok=report["ready"])
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        self._report()  # brings the counters up to date
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        """OpenMetrics for who accepts it, as Prometheus does; the older text format for everybody else."""
+        encode, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
 
 def _answer(body: dict[str, Any], *, ok: bool) -> web.Response:

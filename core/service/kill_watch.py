@@ -1,7 +1,8 @@
-"""Turns the kill switch, a file and a Redis key, into events for a component: told on every change."""
+"""Watches the kill switch, a file and a Redis key: every change is logged, and an event for who decides on orders."""
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from core import kill_switch
@@ -9,10 +10,11 @@ from core.bus import RedisBus
 from core.contracts import KillSwitchEvent
 
 FRESH_S: Final = 0.02  # age up to which the key's value that came with the entries is taken for what it is now
+_log: Final = logging.getLogger("njord.kill_switch")
 
 
 class KillSwitchWatch:
-    """Asks both switches and answers when their state differs from what the component was last told.
+    """Asks both switches and answers when their state differs from what the component was last given.
 
     Args:
         path: the switch file.
@@ -20,19 +22,26 @@ class KillSwitchWatch:
         key: the Redis key.
 
     Attributes:
-        told: whether the component was last told that the switch is tripped; a host sets it from its ledger.
+        reported: whether the component was last given a tripped switch; a host sets it from its ledger.
+        source: what trips it, as of the last look; empty when nothing does.
     """
 
     def __init__(self, path: str, bus: RedisBus | None = None, key: str = "") -> None:
         self._path = path
         self._bus = bus
         self._key = key
-        self.told = False
+        self.reported = False
+        self.source = ""
 
     @property
     def key(self) -> str | None:
         """The Redis key, for the bus to read along with what is to be decided; None without Redis."""
         return self._key if self._bus is not None else None
+
+    @property
+    def tripped(self) -> bool:
+        """Whether it was tripped when it was last looked at."""
+        return bool(self.source)
 
     async def check(self, now_ns: int) -> KillSwitchEvent | None:
         """The change since the last check, or None. Raises BusUnavailableError when the key cannot be asked for."""
@@ -51,8 +60,12 @@ class KillSwitchWatch:
         return f"file {self._path}" if kill_switch.file_tripped(self._path) else ""
 
     def _change(self, source: str, now_ns: int) -> KillSwitchEvent | None:
-        tripped = bool(source)
-        if tripped == self.told:
+        if source and source != self.source:
+            _log.warning("the kill switch is tripped by %s: nothing is traded until it is cleared", source)
+        elif self.source and not source:
+            _log.warning("the kill switch is cleared: trading goes on")
+        self.source = source
+        if self.tripped == self.reported:
             return None
-        self.told = tripped
-        return KillSwitchEvent(tripped, source or "cleared", now_ns)
+        self.reported = self.tripped
+        return KillSwitchEvent(self.tripped, source or "cleared", now_ns)

@@ -16,7 +16,7 @@ import typer
 
 from core.clock import SystemClock
 from core.config import Config, load_config
-from core.config.record import record_config
+from core.config.record import config_hash, record_config
 from core.errors import JournalWriteError, NjordError
 from core.service.crash_points import from_environment
 from core.service.host import ComponentHost
@@ -84,30 +84,42 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
     from core.bus import RedisBus
     from core.service.daemon import Service
     from core.service.kill_watch import KillSwitchWatch
+    from core.service.reload import Reloading
     from core.service.supervisor import Supervisor
+    from core.service.systemd import Notifier
 
     reach = from_environment(os.environ)  # ambient: where a test ends the process, decided by who starts it
+    notifier = Notifier.from_environment(os.environ)  # ambient: whether systemd started it
     in_force = config
 
     def begin(trouble: JournalWriteError | None) -> Service:
         host = assemble(spec, in_force, trouble=trouble, current=lambda: in_force)
         bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
-        watch = None
-        if spec.row.guarded:
-            watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
-        missed = spec.catch_up(host.component, in_force) if spec.catch_up is not None else ()
-        reload = None if spec.reload is None else lambda: renew(host)
-        return Service(host, bus, settings, kill_switch=watch, first_words=missed, reload=reload, reach=reach)
+        apply = None if spec.reload is None else lambda: reload(host)
+        return Service(
+            host,
+            bus,
+            settings,
+            kill_switch=KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key),
+            guarded=spec.row.guarded,
+            startup_events=host.catch_up(),
+            reloading=Reloading(lambda: config_hash(in_force), apply),
+            reach=reach,
+            notifier=notifier,
+        )
 
-    def renew(host: ComponentHost) -> None:
+    def reload(host: ComponentHost) -> None:
         nonlocal in_force
         fresh = read()
         if spec.reload is not None:
             spec.reload(host.component, fresh)
-        in_force = spec.renewed(in_force, fresh)
+        in_force = spec.reloaded(in_force, fresh)
         record_config(in_force, SystemClock().now_ns())  # ambient: likewise
 
-    await Supervisor(spec.name, begin, settings).run()
+    try:
+        await Supervisor(spec.name, begin, settings, notifier=notifier).run()
+    finally:
+        notifier.stopping()
 
 
 def service_settings(

@@ -35,7 +35,7 @@ _log: Final = logging.getLogger("njord.service")
 class Tally(Protocol):
     """What counts the broadcasts that nobody got."""
 
-    def inc(self, amount: float) -> None:
+    def inc(self, amount: int) -> None:
         """Add to the count."""
         ...
 

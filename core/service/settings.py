@@ -1,4 +1,4 @@
-"""How a daemon runs, apart from what it decides: a few numbers without the weight of what uses them."""
+"""The settings of a service: ports and times, without the weight of what uses them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """How a daemon runs. ``port`` 0 takes a spare one, None serves no health; ``followers`` names the daemons that a
-    lock-step feed waits for."""
+    """The settings of one daemon, whatever it decides. ``port`` 0 takes a spare one, None serves no health;
+    ``followers`` names the daemons that a lock-step feed waits for."""
 
     bind_host: str = "127.0.0.1"
     port: int | None = 0

@@ -1,4 +1,4 @@
-"""What makes a component a daemon of the fleet: its name, how it is built, what it keeps; and its host on disk.
+"""The specs of the fleet's daemons: how each component is built, recovered and reloaded; and its host on disk.
 
 Apart from ``core.service.launch``, so that the packages that hold the components need no command line to name theirs.
 """
@@ -48,8 +48,8 @@ class DaemonSpec:
         """Whether the daemon keeps a ledger."""
         return self.row.ledgered
 
-    def renewed(self, in_force: Config, fresh: Config) -> Config:
-        """What is in force after a reload: the old configuration with the sections that ``reload`` puts in force."""
+    def reloaded(self, in_force: Config, fresh: Config) -> Config:
+        """The configuration in force after a reload: the old one with the sections that ``reload`` replaces."""
         return in_force.model_copy(update={section: getattr(fresh, section) for section in self.reloads})
 
 
@@ -95,21 +95,18 @@ def assemble(
     def latest() -> Config:
         return current() if current is not None else config
 
-    def healed() -> tuple[Component, Sequence[Contract]]:
-        made = spec.build(latest())
-        return made, spec.catch_up(made, latest()) if spec.catch_up is not None else ()
-
+    catch_up = spec.catch_up
     journals = open_journals(config, disk)
-    book = None
+    ledger = None
     if spec.ledgered:
         path = config.ledger_dir / f"{spec.name}.ndjson"
-        book = Ledger(path, durable=durable, disk=disk, reserve_bytes=reserve_bytes if durable else 0)
+        ledger = Ledger(path, durable=durable, disk=disk, reserve_bytes=reserve_bytes if durable else 0)
     return ComponentHost(
         component or spec.build(config),
         journals,
-        book,
+        ledger,
         rebuild=lambda: spec.build(latest()),
-        heal=healed if spec.catch_up is not None else None,
+        catch_up=None if catch_up is None else lambda component: catch_up(component, latest()),
         trouble=trouble,
         snapshot_every=snapshot_every,
     )

@@ -1,4 +1,4 @@
-"""Starts a service, and starts it again in the same process when the disk refused what it had to record.
+"""The supervisor of a service: it starts it again in the same process when the disk refused what it had to record.
 
 What the disk refused did not happen: the state in memory is dropped, and the next start folds the ledger. While
 nothing can be written the daemon stays reachable and says why; nothing is decided meanwhile.
@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -21,6 +22,7 @@ from core.errors import JournalWriteError
 from core.service.daemon import Service
 from core.service.health import HealthServer
 from core.service.settings import ServiceSettings
+from core.service.systemd import Notifier
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 2.0
@@ -39,15 +41,25 @@ class Supervisor:
             Raises JournalWriteError when not even the ledger can be opened.
         settings: where the daemon answers while there is no service.
         disk: what is probed.
+        notifier: the process's line to systemd.
     """
 
-    def __init__(self, name: str, start: Start, settings: ServiceSettings, *, disk: Disk = OS_DISK) -> None:
+    def __init__(
+        self,
+        name: str,
+        start: Start,
+        settings: ServiceSettings,
+        *,
+        disk: Disk = OS_DISK,
+        notifier: Notifier | None = None,
+    ) -> None:
         self.starts = 0
         self._name = name
         self._start = start
         self._settings = settings
         self._disk = disk
-        self._told_to_end = asyncio.Event()
+        self._notifier = notifier or Notifier()
+        self._stopping = asyncio.Event()
         self._service: Service | None = None
 
     async def run(self) -> None:
@@ -71,7 +83,7 @@ class Supervisor:
                 return
             await self._until_writable(trouble, pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
-            if self._told_to_end.is_set():
+            if self._stopping.is_set():
                 raise trouble
 
     def _handle_signals(self) -> None:
@@ -81,7 +93,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._end)
 
     def _end(self) -> None:
-        self._told_to_end.set()
+        self._stopping.set()
+        self._notifier.stopping()
         if self._service is not None:
             self._service.stop()
 
@@ -103,21 +116,25 @@ class Supervisor:
         gauge.labels(**labels).set(1)
         port = self._settings.port
         self._handle_signals()
+        self._notifier.status(f"waits for the disk: {trouble}")
+        longest_pause_s = min(LONGEST_PAUSE_S, (self._notifier.watchdog_s or inf) / 2)
+        pause = min(pause, longest_pause_s)
         health = None
         if port is not None:
             health = HealthServer(lambda: self._report(trouble), registry, self._settings.bind_host, port)
             await health.start()
         try:
             tries = 0
-            while not self._told_to_end.is_set():
+            while not self._stopping.is_set():
+                self._notifier.alive()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._told_to_end.wait(), pause)
+                    await asyncio.wait_for(self._stopping.wait(), pause)
                 if can_write(trouble.path, self._disk):
                     return
                 tries += 1
                 if tries % TELL_EVERY == 0:
                     _log.error("%s still waits: %s", self._name, trouble)
-                pause = min(pause * 2, LONGEST_PAUSE_S)
+                pause = min(pause * 2, longest_pause_s)
         finally:
             if health is not None:
                 await health.close()

@@ -144,7 +144,7 @@ class Producer:
         """Answer so many intents; they are in the ledger and were not sent."""
         out: list[Message] = []
         for _ in range(count):
-            out += self.host.say([intent(self.host.newest_entry[0] + 1)])
+            out += self.host.publish([intent(self.host.newest_entry[0] + 1)])
         self.host.commit()
         return out
 

@@ -237,12 +237,15 @@ class Fleet:
             spec, config, trouble=trouble, disk=life.disk, reserve_bytes=RESERVE_BYTES, snapshot_every=SNAPSHOT_EVERY
         )
         bus = self._bus(life)
-        watch = None
-        if spec.row.guarded:
-            watch = KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key)
-        missed = spec.catch_up(host.component, config) if spec.catch_up is not None else ()
         service = Service(
-            host, bus, SETTINGS, clock=self.clock, kill_switch=watch, first_words=missed, reach=life.touch
+            host,
+            bus,
+            SETTINGS,
+            clock=self.clock,
+            kill_switch=KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key),
+            guarded=spec.row.guarded,
+            startup_events=host.catch_up(),
+            reach=life.touch,
         )
         self.services[life.daemon] = service
         return service

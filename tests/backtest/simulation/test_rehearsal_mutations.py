@@ -22,9 +22,9 @@ from core.contracts import Contract, FillEvent, TradeEvent
 from core.entries import EntryId
 from core.journal.append_file import AppendFile
 from core.ledger import Ledger
-from core.service import host
-from core.service.daemon import Service
 from core.service.host import ComponentHost
+from core.service.processing import Processor
+from core.service.recovery import recover_transaction
 from core.service.relay import Relay
 from execution.paper_venue import PaperVenue
 
@@ -44,11 +44,11 @@ def acknowledge_before_sync() -> Iterator[None]:
 def relay_before_journal() -> Iterator[None]:
     """What was answered is sent, then written."""
 
-    async def tell(self: Service, out: Sequence[Message]) -> None:
-        await self._relay.send(out)
-        await self._commit()
+    async def send(self: Processor, messages: Sequence[Message]) -> None:
+        await self._relay.send(messages)
+        await self.commit()
 
-    with patch.object(Service, "_tell", tell):
+    with patch.object(Processor, "send", send):
         yield
 
 
@@ -157,7 +157,7 @@ def snapshot_one_transaction_late() -> Iterator[None]:
             self.progress.learn(transaction)
             self.clock.advance_to(transaction.ts_ns)
             if place is None or transaction.seq > place.seq + 1:
-                host._recover(self.component, transaction)
+                recover_transaction(self.component, transaction)
         self._writer.complete(self._project)
         return self.ledger.seq
 

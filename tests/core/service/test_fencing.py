@@ -86,7 +86,7 @@ async def test_a_number_that_another_copy_used_while_the_fence_was_forgotten_is_
     older, younger = copies
     await client.delete(fence_of(older))  # evicted, though the stream is there
     await older.say(1)
-    told = younger.host.say([intent(1_000)])
+    told = younger.host.publish([intent(1_000)])
     younger.host.commit()
     with pytest.raises(FencedError, match="has another entry 3-0 than ours"):
         await younger.relay.send(told)

@@ -164,10 +164,10 @@ def test_while_journals_cannot_be_written_nobody_reads_the_ledger_again_and_agai
         return ledger_lines.read(*rest)
 
     monkeypatch.setattr(projections, "read", counted)
-    assert [tried.mend() for _ in range(10)] == [False] * 10
+    assert [tried.repair_journals() for _ in range(10)] == [False] * 10
     assert reads == 0, "it takes seconds after some hours, and the order path waits for it"
     disk.folder = ""
-    assert tried.mend()
+    assert tried.repair_journals()
     tried.close()
 
 

@@ -25,7 +25,8 @@ from core.contracts import (
 from core.errors import ContractError, JournalWriteError
 from core.journal import JournalReader
 from core.ledger import Ledger, ledger
-from core.service.host import ComponentHost, JournalSet, deliver, identity
+from core.service.embedded import deliver
+from core.service.host import ComponentHost, JournalSet, identity
 
 DAY = 20_000 * NS_PER_DAY
 

@@ -109,12 +109,12 @@ def test_journals_that_cannot_be_written_are_told_with_the_next_message_and_mend
     process(tried, intent(4))
     assert isinstance(tried.component, Denies)
     assert tried.component.health == [False], "once, and before the next message"
-    assert tried.mend() is False
+    assert tried.repair_journals() is False
     assert decided(tmp_path) == ["i1"]
 
     disk.refuses = ""
-    assert tried.mend() is True
-    tried.tell_trouble()
+    assert tried.repair_journals() is True
+    tried.report_trouble()
     process(tried, intent(5))
     assert tried.component.health == [False, True]
     assert decided(tmp_path) == ["i1", "i2", "i3", "i4", "i5"]
@@ -133,7 +133,7 @@ def test_what_the_disk_said_is_on_record_and_survives_a_restart(tmp_path: Path) 
     again = host(tmp_path)
     assert again.trouble is None
     assert decided(tmp_path) == ["i1", "i2", "i3"]
-    again.tell_trouble()
+    again.report_trouble()
     again.commit()
     assert isinstance(again.component, Denies)
     assert again.component.health == [True], "the end of the trouble is told, for its beginning is on record"
@@ -148,8 +148,8 @@ def test_a_start_after_a_refused_ledger_begins_with_the_trouble(tmp_path: Path) 
     process(tried, intent(1))
     assert isinstance(tried.component, Denies)
     assert tried.component.health == [False]
-    assert tried.mend()
-    tried.tell_trouble()
+    assert tried.repair_journals()
+    tried.report_trouble()
     assert tried.component.health == [False, True]
 
 
@@ -178,7 +178,7 @@ def test_a_component_that_fails_is_made_anew_and_asked_again(tmp_path: Path) -> 
 
     assert [m.topic for m in process(tried, intent(2))] == ["risk.decisions"]
     assert tried.component.snapshot() == {"decided": ["i1", "i2"]}, "nothing half done is left"  # type: ignore[attr-defined]
-    assert tried.counters.renewals == TRIES - 1
+    assert tried.counters.recoveries == TRIES - 1
     assert not tried.alerts
 
 
@@ -224,16 +224,17 @@ def sent(event: TradeEvent, number: int) -> Message:
 def test_broadcasts_lost_on_the_way_are_taken_from_the_journals(tmp_path: Path) -> None:
     trades = [trade(1, 0), trade(2, 0), trade(3, 0), trade(4, 1)]
 
-    def healed() -> tuple[Component, Sequence[Contract]]:
-        made = BarAggregator(["1m"])
-        return made, made.catch_up((), trades[:3])
+    def catch_up(component: Component) -> Sequence[Contract]:
+        assert isinstance(component, BarAggregator)
+        return component.catch_up((), trades[:3])
 
     plain = ComponentHost(BarAggregator(["1m"]), JournalSet(tmp_path / "plain"))
     for number, event in enumerate(trades, 1):
         plain.handle(sent(event, number))
     plain.commit()
 
-    lossy = ComponentHost(BarAggregator(["1m"]), JournalSet(tmp_path / "lossy"), heal=healed)
+    journals = JournalSet(tmp_path / "lossy")
+    lossy = ComponentHost(BarAggregator(["1m"]), journals, rebuild=lambda: BarAggregator(["1m"]), catch_up=catch_up)
     for number in (1, 3, 4):
         lossy.handle(sent(trades[number - 1], number))
     lossy.commit()

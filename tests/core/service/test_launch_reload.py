@@ -27,14 +27,14 @@ def configured(folder: Path, cap: int) -> Config:
 class Restarts:
     """Starts a service, reloads, and starts it again as after a refusal of the disk."""
 
-    def __init__(self, name: str, start: Callable[[None], Service], settings: Any) -> None:
+    def __init__(self, name: str, start: Callable[[None], Service], settings: Any, notifier: Any) -> None:
         self._start = start
 
     async def run(self) -> None:
         first = self._start(None)
         assert first.host.ledger is not None
         path, folder = first.host.ledger.path, first.host.journals.folder
-        first._reload_now()
+        first.reloader.reload()
         first.host.abandon()
         second = self._start(None)
         assert second.host.ledger is not None

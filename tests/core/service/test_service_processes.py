@@ -121,7 +121,7 @@ def test_a_running_daemon_answers_for_its_health_and_metrics(daemon: Daemon) -> 
     )
     status, text = daemon.ask("/metrics")
     assert status == 200
-    assert 'njord_ledger_transactions{daemon="risk_engine"} 0.0' in text
+    assert 'njord_ledger_transactions_total{daemon="risk_engine"} 0.0' in text
     assert daemon.ask("/nothing")[0] == 404
     assert daemon.processes.stop() == {"risk_engine": 0}
 
@@ -314,7 +314,7 @@ def test_bad_messages_on_the_bus_are_counted_journaled_and_cost_nothing_else(dae
     redis.xadd(stream, {"t": "strat.intent", "e": codec.encode_message(good, Meta("strategy_runner", 5))}, id="5-0")
     wait_until(lambda: daemon.report()["transactions"] >= 5)
     metrics = daemon.ask("/metrics")[1]
-    assert f'njord_errors{{daemon="risk_engine",error="RejectedError"}} {len(BAD) + 4}.0' in metrics
+    assert f'njord_errors_total{{daemon="risk_engine",error="RejectedError"}} {len(BAD) + 4}.0' in metrics
     assert daemon.processes.stop() == {"risk_engine": 0}
     redis.close()
     rejected = [

@@ -47,7 +47,7 @@ async def both_sent(bus: Bus) -> None:
 
 def daemon(url: str, folder: Path) -> Service:
     host = ComponentHost(Quiet(), JournalSet(folder), Ledger(folder / "strategy_runner.ndjson"))
-    return Service(host, Bus(url), ServiceSettings(), first_words=[intent(1), intent(2)])
+    return Service(host, Bus(url), ServiceSettings(), startup_events=[intent(1), intent(2)])
 
 
 async def test_a_server_emptied_under_a_living_connection_gets_its_entries_back(redis_url: str, tmp_path: Path) -> None:
