@@ -23,6 +23,7 @@ from benchmarks.result import VerificationError
 TINY_LOOPS = ("bare", "compiled", "event", "kernel", "numba", "numba_kept", "risk")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("timing", ["close", "open"])
 def test_every_engine_and_floor_of_ours_comes_to_the_same_trips_and_equity(
     timing: str,

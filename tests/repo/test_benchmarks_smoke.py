@@ -15,6 +15,8 @@ from benchmarks.server import Server, ServerMissingError, running
 from benchmarks.timing import spread
 from benchmarks.workload import Workload
 
+QUICK = ("book", "codec", "fleet", "ingest")
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
@@ -25,7 +27,9 @@ def server() -> Iterator[Server]:
         pytest.skip(str(missing))
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.full) for name in MODULES]
+)
 def test_a_benchmark_verifies_what_it_did_and_gives_figures(name: str, server: Server, tmp_path: Path) -> None:
     bench = import_module(f"benchmarks.{MODULES[name]}")
     try:

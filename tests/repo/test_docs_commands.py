@@ -9,7 +9,7 @@ import gzip
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -321,6 +321,16 @@ HOW_WITH_REDIS: Final[dict[str, Way]] = {
     "make check-kill": check,
     "make run-kill-clear": clear,
 }
+QUICK: Final = frozenset(
+    {
+        *("make run", "make help", ".venv/bin/njord-ctl --help", ".venv/bin/njord-ctl config check"),
+        *("make run-risk", "make run-kill-trip", "make check-kill", "make run-kill-clear"),
+    }
+)
+
+
+def _marked(commands: Iterable[str]) -> list[object]:
+    return [pytest.param(command, marks=() if command in QUICK else pytest.mark.full) for command in commands]
 
 
 def test_every_documented_command_is_typed_here_and_no_other() -> None:
@@ -328,12 +338,12 @@ def test_every_documented_command_is_typed_here_and_no_other() -> None:
     assert documented.keys() == HOW.keys() | HOW_WITH_REDIS.keys(), documented
 
 
-@pytest.mark.parametrize("command", HOW)
+@pytest.mark.parametrize("command", _marked(HOW))
 def test_a_documented_command_does_what_it_says(typed: TypedCommands, command: str) -> None:
     HOW[command](typed, command)
 
 
-@pytest.mark.parametrize("command", HOW_WITH_REDIS)
+@pytest.mark.parametrize("command", _marked(HOW_WITH_REDIS))
 def test_a_documented_command_over_redis_does_what_it_says(with_redis: TypedCommands, command: str) -> None:
     HOW_WITH_REDIS[command](with_redis, command)
 

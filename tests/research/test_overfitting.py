@@ -329,6 +329,7 @@ def test_what_is_no_matrix_is_refused() -> None:
         spa_test(noise(10, 2, 1), np.random.default_rng(0), mean_block=0.5)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("edge", [0.0, 0.0012, 0.0025])
 def test_another_library_comes_to_the_same_p_values(edge: float) -> None:
     bootstrap = pytest.importorskip("arch.bootstrap")
@@ -348,6 +349,7 @@ def test_another_library_comes_to_the_same_p_values(edge: float) -> None:
     assert plain.p_value == pytest.approx(theirs["upper"], abs=0.03)
 
 
+@pytest.mark.full
 def test_another_library_has_the_same_variance_of_means() -> None:
     bootstrap = pytest.importorskip("arch.bootstrap")
     matrix = np.cumsum(noise(180, 4, 13), axis=0)
@@ -356,6 +358,7 @@ def test_another_library_has_the_same_variance_of_means() -> None:
     assert _long_run_variance(matrix, 7.0) == pytest.approx(judge._loss_diff_var)
 
 
+@pytest.mark.full
 def test_another_library_draws_blocks_of_the_same_kind() -> None:
     bootstrap = pytest.importorskip("arch.bootstrap")
     series = np.cumsum(np.random.default_rng(4).normal(0, 1, 120)) / 10  # strongly dependent

@@ -92,6 +92,7 @@ def test_a_kernel_must_not_lean_on_an_object() -> None:
         compiled_with_cache(step)
 
 
+@pytest.mark.full
 def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     said = [

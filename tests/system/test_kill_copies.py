@@ -54,6 +54,7 @@ def test_a_second_copy_on_the_same_folder_is_refused_and_the_first_goes_on(fleet
     assert fleet.stop() == {"paper_trader": 0}
 
 
+@pytest.mark.full
 def test_the_older_of_two_copies_on_two_folders_sends_nothing_more_and_ends(
     fleet: Processes, server: KillableServer, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def finish(fleet: Processes, server: KillableServer) -> None:
     assert_hold(fleet.folder)
 
 
+@pytest.mark.full
 def test_a_daemon_that_cannot_write_says_so_decides_nothing_and_goes_on_when_it_can(
     fleet: Processes, server: KillableServer
 ) -> None:
@@ -112,6 +113,7 @@ def refuse_and_accept(fleet: Processes, daemon: str) -> None:
     wait_until(lambda: fleet.health(daemon).get("ready") and not trouble(fleet, daemon), what=f"{daemon} is well")
 
 
+@pytest.mark.full
 def test_while_a_journal_cannot_be_written_the_risk_engine_is_careful_and_afterwards_nothing_is_missing_in_it(
     fleet: Processes, server: KillableServer
 ) -> None:
@@ -132,6 +134,7 @@ def test_while_a_journal_cannot_be_written_the_risk_engine_is_careful_and_afterw
     assert len(journal(fleet.journals, "orders.accepted")) == allowed(fleet)
 
 
+@pytest.mark.full
 def test_what_reduces_a_position_still_passes_while_a_journal_cannot_be_written(
     fleet: Processes, server: KillableServer
 ) -> None:
@@ -162,6 +165,7 @@ def halt_and_resume_until(fleet: Processes, holds: Callable[[], object]) -> None
     raise AssertionError("a full disk that everything fits on")
 
 
+@pytest.mark.full
 def test_on_a_full_disk_what_is_held_in_reserve_keeps_the_daemons_careful_and_nothing_is_lost(
     fleet: Processes, server: KillableServer
 ) -> None:

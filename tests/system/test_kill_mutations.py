@@ -16,6 +16,7 @@ AFTER_SOME_FILLS = Strike(Kind.KILL, "paper_trader", 3.0, hunted=True)
 PAPER = Strike(Kind.KILL, "paper_trader", 1.0, hunted=True)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("mutation", "strike", "found"),
     [

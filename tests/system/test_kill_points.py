@@ -14,6 +14,7 @@ from tests.system.test_kill_processes import suffered
 pytestmark = pytest.mark.timeout(600)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("daemon", LEDGERED)
 def test_a_daemon_that_dies_between_two_effects_leaves_nothing_half_done(daemon: str, tmp_path: Path) -> None:
     outcome = suffered(crashes(5, daemon), tmp_path)

@@ -36,6 +36,13 @@ def suffered(plan: Plan, folder: Path, feed: Feed = SYNTHETIC) -> Outcome:
     return outcome
 
 
+def test_a_daemon_that_is_killed_with_work_under_way_goes_on_where_it_was(tmp_path: Path) -> None:
+    outcome = suffered(Plan(1, 0, "always", (Strike(Kind.KILL, "paper_trader", 0.3, hunted=True),)), tmp_path)
+
+    assert outcome.kills == 1
+
+
+@pytest.mark.full
 def test_a_fleet_that_is_killed_again_and_again_loses_nothing_and_does_nothing_twice(tmp_path: Path) -> None:
     outcome = suffered(plan(SEED, 1, KILLS), tmp_path)
 
@@ -43,6 +50,7 @@ def test_a_fleet_that_is_killed_again_and_again_loses_nothing_and_does_nothing_t
     assert any(each.unsettled for each in outcome.struck), "no strike hit anything under way"
 
 
+@pytest.mark.full
 def test_on_recorded_data_every_trade_is_journaled_once_however_often_the_feed_is_killed(
     recorded_data: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +70,7 @@ def test_on_recorded_data_every_trade_is_journaled_once_however_often_the_feed_i
         assert got == raw[: len(got)]
 
 
+@pytest.mark.full
 def test_a_feed_that_was_killed_is_seen_by_whoever_listens_to_it(tmp_path: Path) -> None:
     def seen(name: str) -> bool:
         report = fleet.health(name)

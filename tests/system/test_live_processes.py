@@ -139,6 +139,7 @@ def assert_no_noise(said: str) -> None:
     assert "release all resources" not in said
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", [FLEET, f"{DAEMON} --port 0"])
 async def test_cut_stalled_and_lossy_streams_leave_every_trade_once_and_in_order(
     typed: TypedCommands, command: str
@@ -168,6 +169,7 @@ async def test_cut_stalled_and_lossy_streams_leave_every_trade_once_and_in_order
         assert_no_noise(program.output)
 
 
+@pytest.mark.full
 async def test_a_fleet_says_on_the_terminal_how_its_feed_fared(typed: TypedCommands) -> None:
     async with live_path(typed) as path:
         with typed.start(FLEET) as program:
@@ -183,6 +185,7 @@ async def test_a_fleet_says_on_the_terminal_how_its_feed_fared(typed: TypedComma
             assert words in said
 
 
+@pytest.mark.full
 async def test_what_the_venue_no_longer_has_is_a_gap_and_the_fleet_fails_for_it(typed: TypedCommands) -> None:
     async with live_path(typed) as path:
         with typed.start(FLEET) as program:
@@ -201,6 +204,7 @@ async def test_what_the_venue_no_longer_has_is_a_gap_and_the_fleet_fails_for_it(
         assert status == 3
 
 
+@pytest.mark.full
 async def test_a_fleet_that_is_stopped_while_its_venue_is_away_says_so(typed: TypedCommands) -> None:
     async with live_path(typed) as path:
         with typed.start(FLEET) as program:
@@ -217,6 +221,7 @@ async def test_a_fleet_that_is_stopped_while_its_venue_is_away_says_so(typed: Ty
         assert_no_noise(said)
 
 
+@pytest.mark.full
 async def test_a_killed_daemon_goes_on_behind_the_last_journaled_trade(typed: TypedCommands) -> None:
     async with live_path(typed) as path:
         with typed.start(DAEMON, *ON_SPARE_PORT) as first:

@@ -45,7 +45,7 @@ def assert_lock_step_repeats(feed: str, tmp_path: Path, timeout_s: float) -> Non
     assert_hold(tmp_path / "many")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.full
 def test_lock_step_processes_write_what_one_process_writes(recorded_data: Path, tmp_path: Path) -> None:
     short = captures.shortened(captures.recorded(recorded_data), tmp_path / "captures", SHORT_S)
 
@@ -60,7 +60,7 @@ def test_lock_step_processes_write_what_one_process_writes_over_the_whole_captur
     assert_lock_step_repeats(captures.feed_of(captures.recorded(recorded_data)), tmp_path, 1_100)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.full
 def test_at_full_speed_nothing_is_lost_and_every_order_is_accounted_for(recorded_data: Path, tmp_path: Path) -> None:
     feed = captures.recorded(recorded_data)
     with RedisServer() as server, Processes(server.url, tmp_path / "run", busy_installation(tmp_path)) as fleet:

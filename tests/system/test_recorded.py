@@ -49,6 +49,7 @@ def full(recorded_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(feed, root / "run", session)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("symbol", captures.SYMBOLS)
 def test_every_trade_of_the_capture_is_journaled_once_and_in_order(full: Run, symbol: str) -> None:
     expected = captures.trades_of(full.captures[symbol])
@@ -62,6 +63,7 @@ def test_every_trade_of_the_capture_is_journaled_once_and_in_order(full: Run, sy
     assert got == expected
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("symbol", captures.SYMBOLS)
 @pytest.mark.parametrize(("timeframe", "rule"), [("1m", "1min"), ("5m", "5min"), ("15m", "15min"), ("1h", "1h")])
 def test_bars_equal_a_resampling_of_the_raw_trades(full: Run, symbol: str, timeframe: str, rule: str) -> None:
@@ -89,6 +91,7 @@ def test_bars_equal_a_resampling_of_the_raw_trades(full: Run, symbol: str, timef
     assert [bar["partial"] for bar in bars] == [True] + [False] * (len(bars) - 1)
 
 
+@pytest.mark.full
 def test_positions_and_cash_are_what_the_fills_add_up_to(full: Run) -> None:
     held: defaultdict[str, Decimal] = defaultdict(Decimal)
     cash = STARTING_CASH
@@ -106,12 +109,14 @@ def test_positions_and_cash_are_what_the_fills_add_up_to(full: Run) -> None:
     assert Decimal(repr(full.session.venue.account().cash)) == pytest.approx(cash, abs=Decimal("1e-8"))
 
 
+@pytest.mark.full
 def test_every_fee_is_a_tenth_of_a_percent_of_its_notional_to_the_step_of_fees(full: Run) -> None:
     for symbol in captures.SYMBOLS:
         for fill in full.journal("fills", symbol):
             assert abs(fill["fee"] - fill["qty"] * fill["price"] / 1000) <= Decimal("0.5e-8")
 
 
+@pytest.mark.full
 def test_fills_happen_at_trades_of_the_capture_and_share_no_more_than_was_traded(full: Run) -> None:
     for symbol in captures.SYMBOLS:
         trades = {trade.trade_id: trade for trade in captures.trades_of(full.captures[symbol])}
@@ -122,6 +127,7 @@ def test_fills_happen_at_trades_of_the_capture_and_share_no_more_than_was_traded
         assert [each for each, qty in taken.items() if qty > trades[each].qty] == []
 
 
+@pytest.mark.full
 def test_the_invariants_hold_over_a_whole_session(full: Run) -> None:
     decisions = journal(full.folder / "journals", "risk.decisions")
 
@@ -129,6 +135,7 @@ def test_the_invariants_hold_over_a_whole_session(full: Run) -> None:
     assert {decision["allowed"] for decision in decisions} == {True, False}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("symbol", captures.SYMBOLS)
 def test_every_journaled_book_is_the_one_that_its_updates_make(full: Run, symbol: str) -> None:
     journaled = iter(full.journal("md.book", symbol))
@@ -149,12 +156,14 @@ def _levels(levels: list[list[Any]]) -> list[tuple[Decimal, Decimal]]:
     return [(Decimal(price), Decimal(qty)) for price, qty in levels]
 
 
+@pytest.mark.full
 def test_a_second_run_writes_the_same_bytes(full: Run, tmp_path: Path) -> None:
     run(full.captures, config_in(tmp_path / "again", busy_installation(tmp_path)))
 
     assert fingerprint(tmp_path / "again") == fingerprint(full.folder)
 
 
+@pytest.mark.full
 def test_lost_book_updates_are_noticed_and_a_new_snapshot_brings_the_book_back(
     recorded_data: Path, tmp_path: Path
 ) -> None:

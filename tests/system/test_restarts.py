@@ -15,7 +15,6 @@ from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.timeout(180)
 SHORT_S = 40
 SPEED = "4x"  # ten seconds: what is done in the middle has to be done before the end
 
@@ -50,6 +49,7 @@ def finish(fleet: Processes, feed: str) -> None:
         assert got == [trade.trade_id for trade in raw]
 
 
+@pytest.mark.full
 def test_killed_in_the_middle_and_started_again_nothing_is_lost_or_done_twice(
     feed: str, root: Path, tmp_path: Path
 ) -> None:
@@ -66,6 +66,7 @@ def test_killed_in_the_middle_and_started_again_nothing_is_lost_or_done_twice(
         finish(fleet, feed)
 
 
+@pytest.mark.full
 def test_stopped_in_the_middle_every_daemon_ends_well_with_whole_files(feed: str, root: Path, tmp_path: Path) -> None:
     with RedisServer() as server, Processes(server.url, tmp_path / "run", root) as fleet:
         fleet.start_ready(*DAEMONS)
@@ -83,6 +84,7 @@ def test_stopped_in_the_middle_every_daemon_ends_well_with_whole_files(feed: str
     assert got == [trade.trade_id for trade in trades[: len(got)]]
 
 
+@pytest.mark.full
 def test_the_kill_switch_halts_a_running_fleet_and_lets_it_go_on(feed: str, root: Path, tmp_path: Path) -> None:
     def halted(decision: dict[str, object]) -> bool:
         return decision["reason"] == "halted"
@@ -115,6 +117,7 @@ def test_the_kill_switch_halts_a_fleet_that_nothing_happens_in(root: Path, tmp_p
     assert_hold(fleet.folder)
 
 
+@pytest.mark.full
 def test_without_redis_the_fleet_waits_says_so_and_starts_when_it_comes(feed: str, root: Path, tmp_path: Path) -> None:
     with RedisServer() as server, Processes(server.url, tmp_path / "run", root) as fleet:
         server.stop()
@@ -136,6 +139,7 @@ def test_without_redis_the_fleet_waits_says_so_and_starts_when_it_comes(feed: st
         finish(fleet, feed)
 
 
+@pytest.mark.full
 def test_without_redis_a_daemon_still_ends_at_once_when_told(root: Path, tmp_path: Path) -> None:
     with RedisServer() as server, Processes(server.url, tmp_path / "run", root) as fleet:
         server.stop()
@@ -147,6 +151,7 @@ def test_without_redis_a_daemon_still_ends_at_once_when_told(root: Path, tmp_pat
             assert fleet.wait(name, 5) == 0
 
 
+@pytest.mark.full
 def test_a_server_that_dies_and_forgets_everything_costs_nothing_on_record(
     feed: str, root: Path, tmp_path: Path
 ) -> None:
@@ -164,6 +169,7 @@ def test_a_server_that_dies_and_forgets_everything_costs_nothing_on_record(
         finish(fleet, feed)
 
 
+@pytest.mark.full
 def test_what_a_forgetful_server_held_for_a_daemon_that_was_down_is_sent_again(
     feed: str, root: Path, tmp_path: Path
 ) -> None:

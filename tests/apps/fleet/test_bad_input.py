@@ -161,6 +161,7 @@ SPOILED: list[tuple[str, Callable[[dict[str, Any]], str], str]] = [
 ]
 
 
+@pytest.mark.full
 def test_every_bad_line_of_a_journal_is_told_with_its_place_and_costs_that_line_alone(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -218,6 +219,7 @@ def test_a_recording_that_starts_in_mid_stream_is_taken_from_its_first_whole_mes
     assert outcome.check("gaps") == ("PASS", "0 gaps, 0 trades missing")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -264,6 +266,7 @@ def test_a_wrong_option_is_told_with_what_was_expected(
     assert told in said
 
 
+@pytest.mark.full
 def test_strategies_that_raise_exit_hang_or_answer_garbage_are_stopped_and_the_good_one_trades(
     installation: Installation,
 ) -> None:
@@ -299,6 +302,7 @@ def test_strategies_that_raise_exit_hang_or_answer_garbage_are_stopped_and_the_g
     assert outcome.check("ledgers")[0] == outcome.check("books")[0] == "PASS"
 
 
+@pytest.mark.full
 def test_a_full_disk_ends_the_run_with_place_and_remedy_and_sound_ledgers(installation: Installation) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
@@ -315,6 +319,7 @@ def test_a_full_disk_ends_the_run_with_place_and_remedy_and_sound_ledgers(instal
         assert path.read_bytes()[-1:] in (b"\n", b""), path
 
 
+@pytest.mark.full
 def test_a_run_never_mixes_with_an_earlier_one_in_the_same_folder(installation: Installation) -> None:
     assert installation.run("synthetic:1:1").code == 0
     again = installation.run("synthetic:1:1")

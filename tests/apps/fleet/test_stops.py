@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from apps.fleet.session import Session
 from apps.md_ingest.source import open_offline
 from core.component import Message
@@ -63,6 +65,7 @@ def test_the_kill_switch_file_halts_a_session_and_its_removal_lets_it_go_on(
     assert taken_back, "limit orders were open when the switch tripped"
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_a_session_in_order_with_whole_files(recorded_data: Path, tmp_path: Path) -> None:
     feed = captures.shortened(captures.recorded(recorded_data), tmp_path / "captures", SHORT_S)
     out = tmp_path / "run"

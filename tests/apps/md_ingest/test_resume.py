@@ -184,7 +184,7 @@ def replay(folder: Path, cut: int = 10**9) -> None:
     host.close()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.full
 @pytest.mark.parametrize("ending", ["killed", "stopped"])
 def test_a_feed_daemon_that_ends_in_the_middle_and_starts_again_journals_all_of_it_once(
     ending: str, recorded_data: Path, tmp_path: Path

@@ -64,6 +64,7 @@ def assert_same(evented: BacktestResult, compiled: CompiledRun) -> None:
     assert compiled.metrics["fees_paid"] == pytest.approx(evented.fees_paid, abs=1e-7)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("timing", "final"), [*zip(TIMINGS, ("944078.031", "944052.003"), strict=True)])
 def test_a_cross_of_averages_on_the_recorded_month_is_617_round_trips_and_this_equity(
     recorded_data: Path, timing: FillTiming, final: str
@@ -75,6 +76,7 @@ def test_a_cross_of_averages_on_the_recorded_month_is_617_round_trips_and_this_e
     assert_same(evented, compiled)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("timing", TIMINGS)
 @pytest.mark.parametrize(
     ("strategy", "params"),

@@ -108,6 +108,7 @@ def test_a_leak_of_one_bar_is_said_to_be_of_one_bar() -> None:
     assert report.truncated.rows_ahead == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("make", "params"),
     [

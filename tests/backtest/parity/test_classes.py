@@ -78,6 +78,7 @@ def test_the_first_difference_is_of_the_class_of_what_was_changed(change: str, b
     assert_adds_up(found)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("change", PLANTED)
 def test_a_replay_under_another_configuration_is_that_configurations_session(
     change: str, base: Recorded, tmp_path: Path

@@ -64,17 +64,20 @@ def test_fees_of_each_instruments_own_are_charged_in_both(tmp_path: Path) -> Non
     assert_no_difference(recorded(tmp_path / "run", instruments=instruments))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("feed", ["synthetic:7:45", "synthetic:11:30"])
 def test_the_shipped_strategies_on_trades_and_on_bars_come_to_the_same(feed: str, tmp_path: Path) -> None:
     assert_no_difference(shipped(tmp_path, ROOT, feed))
 
 
+@pytest.mark.full
 def test_the_recorded_captures_of_both_symbols_come_to_the_same(recorded_data: Path, tmp_path: Path) -> None:
     run = recorded(tmp_path, captures.feed_of(captures.recorded(recorded_data)))
 
     assert_no_difference(run, fills=1_000)
 
 
+@pytest.mark.full
 def test_strategies_that_answer_whatever_they_hear_come_to_the_same(tmp_path: Path) -> None:
     """Fills, updates, denials, cancels, bars, books and the clock: told in another order, one of them would differ."""
     strategies = nervous(
@@ -95,6 +98,7 @@ def test_strategies_that_answer_whatever_they_hear_come_to_the_same(tmp_path: Pa
     assert found.volume_a.intents > found.volume_a.allowed
 
 
+@pytest.mark.full
 def test_kernel_strategies_come_to_the_same(tmp_path: Path) -> None:
     entries = [
         {
@@ -126,6 +130,7 @@ def test_the_kill_switch_reaches_the_engine_where_it_was_pulled(
     assert found.volume_a.denied >= denials
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["btc_market", "btc_limit", "eth_limit"])
 def test_a_backtest_from_the_command_line_on_a_sessions_trades_has_its_orders_fills_and_profit(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -142,6 +147,7 @@ def test_a_backtest_from_the_command_line_on_a_sessions_trades_has_its_orders_fi
     assert "rules differ" not in capsys.readouterr().out
 
 
+@pytest.mark.full
 def test_so_has_one_on_bars_to_the_second_in_which_the_clock_closes_a_bar_where_nothing_trades(tmp_path: Path) -> None:
     """Trades alone do not tell which event of that second the fleet heard first."""
     run, result = session_and_backtest("kernel", tmp_path, "--participation", "0.5")
@@ -194,6 +200,7 @@ def session_and_backtest(name: str, into: Path, *options: str) -> tuple[Recorded
     return run, result
 
 
+@pytest.mark.full
 def test_beside_a_backtest_a_session_counts_as_far_as_the_strategy_that_was_tested(
     full: Recorded, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

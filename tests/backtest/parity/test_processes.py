@@ -35,7 +35,7 @@ def session(folder: Path, *options: str) -> Config:
     return config_in(folder / "run", root)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.full
 def test_a_session_of_processes_in_lock_step_is_replayed_to_the_byte(tmp_path: Path) -> None:
     config = session(tmp_path, "--lockstep")
 
@@ -47,7 +47,7 @@ def test_a_session_of_processes_in_lock_step_is_replayed_to_the_byte(tmp_path: P
     assert ledgers_of(tmp_path / "again") == ledgers_of(tmp_path / "run")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.full
 def test_what_processes_at_their_own_pace_did_otherwise_is_told_by_class_and_adds_up(tmp_path: Path) -> None:
     config = session(tmp_path, "--speed", "20x")
 

@@ -57,6 +57,7 @@ def test_a_synthetic_session_is_replayed_to_the_byte_and_its_folder_is_not_touch
     assert found.pnl_a == found.pnl_b
 
 
+@pytest.mark.full
 def test_the_recorded_captures_of_both_symbols_are_replayed_to_the_byte(recorded_data: Path, tmp_path: Path) -> None:
     run = recorded(tmp_path, captures.feed_of(captures.recorded(recorded_data)))
 
@@ -69,11 +70,13 @@ def test_the_recorded_captures_of_both_symbols_are_replayed_to_the_byte(recorded
     assert found.volume_a.denied > 0
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("feed", ["synthetic:7:45", "synthetic:11:30"])
 def test_the_shipped_strategies_on_trades_and_on_bars_are_replayed_to_the_byte(feed: str, tmp_path: Path) -> None:
     assert_the_same(shipped(tmp_path, ROOT, feed), tmp_path / "again")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("after", "denials"), [(1, 1), (10, 5), (37, 12)])
 def test_the_kill_switch_in_the_middle_of_a_session_is_replayed_where_it_was_pulled(
     after: int, denials: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -83,6 +83,7 @@ def test_a_best_set_on_the_edge_and_few_trades_are_warned_of(
     assert "trades: chance explains a lot." in printed
 
 
+@pytest.mark.full
 def test_kernels_run_in_the_compiled_engine_where_nothing_speaks_against_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,6 +120,7 @@ def test_the_engine_and_what_would_make_it_faster_are_told_before_the_first_set(
     assert "sweep: event engine, one set after the other: sma_cross_v1 is no kernel" in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_both_engines_agree_on_a_kernel(tmp_path: Path) -> None:
     tables = []
     for engine in ("compiled", "event"):
@@ -184,6 +186,7 @@ def test_an_interrupted_sweep_ends_with_130_and_how_to_go_on(
     assert capsys.readouterr().err == told
 
 
+@pytest.mark.full
 def test_a_sweep_of_a_sample_does_not_load_the_compiler(tmp_path: Path) -> None:
     probe = f"import sys; from backtest.sweep.command import main; main({command(tmp_path, '--quiet', '--json')!r})"
     done = subprocess.run(
@@ -226,6 +229,7 @@ def tree_bytes(pid: int) -> int:
     return 0
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell what is shared")
 @pytest.mark.parametrize(
     "how",

@@ -24,6 +24,7 @@ def cluster() -> Iterator[Any]:
         yield found
 
 
+@pytest.mark.full
 def test_a_dask_cluster_gives_the_same_table(tmp_path: Path, cluster: Any) -> None:
     sweep_of(tmp_path / "plain").run_here()
     with distributed.Client(cluster) as client:

@@ -82,6 +82,7 @@ def whole(data: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_a_killed_sweep_goes_on_and_ends_with_the_same_table(data: Path, tmp_path: Path, whole: Path) -> None:
     folder = tmp_path / "killed"
     status, _, _ = ended(start(data, folder, "KillsItsSweep"))
@@ -99,6 +100,7 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_same_table(data: Path, tmp_pat
     assert len(next((folder / "trials").iterdir()).read_bytes().splitlines()) == 7
 
 
+@pytest.mark.full
 def test_a_torn_last_line_is_run_again(data: Path, tmp_path: Path, whole: Path) -> None:
     before = table(whole)
     lines = checkpoint(whole).read_bytes().splitlines(keepends=True)
@@ -112,6 +114,7 @@ def test_a_torn_last_line_is_run_again(data: Path, tmp_path: Path, whole: Path) 
     assert sum(len(json.loads(line)["rows"]) for line in checkpoint(whole).read_bytes().splitlines()[1:]) == 7
 
 
+@pytest.mark.full
 def test_other_parameters_start_anew_and_say_so(data: Path, whole: Path) -> None:
     status, out, err = ended(start(data, whole, "KillsItsSweep", "--param", "exit=1", "--commission", "0.002"))
     assert status == 1
@@ -123,6 +126,7 @@ def test_other_parameters_start_anew_and_say_so(data: Path, whole: Path) -> None
     assert "starting anew: since the latest sweep, the configuration changed" in out
 
 
+@pytest.mark.full
 def test_interrupting_ends_at_once_and_keeps_what_is_done(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "interrupted"
     sweep = start(data, folder, "NeverEnds")
@@ -141,6 +145,7 @@ def test_interrupting_ends_at_once_and_keeps_what_is_done(data: Path, tmp_path: 
     assert json.loads(checkpoint(folder).read_bytes().splitlines()[0])["name"] == "swept_ATOMUSDT"
 
 
+@pytest.mark.full
 def test_a_worker_that_dies_ends_the_sweep_with_a_sentence(data: Path, tmp_path: Path) -> None:
     status, _, err = ended(start(data, tmp_path / "died", "EndsItsProcess"))
 

@@ -277,6 +277,7 @@ def test_a_state_that_is_not_plain_is_not_written(traded: Config, tmp_path: Path
     assert snapshots.path.read_bytes() == before
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("at", range(12))
 def test_a_crash_while_a_snapshot_is_written_leaves_one_that_fits_or_none(traded: Config, at: int) -> None:
     path = traded.ledger_dir / "risk_engine.ndjson"

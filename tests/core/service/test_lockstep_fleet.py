@@ -22,7 +22,7 @@ def embedded(feed: str, folder: Path) -> Session:
     return session
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.full
 def test_lock_step_processes_write_the_ledgers_of_the_embedded_fleet(tmp_path: Path) -> None:
     feed = "synthetic:5:4"
     session = embedded(feed, tmp_path / "one")

@@ -88,6 +88,7 @@ def metric(url: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{"))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("slow", ["risk_engine", "strategy_runner"])
 def test_a_daemon_a_hundred_times_too_slow_sheds_market_data_by_count_and_nothing_else(
     server: RedisServer, tmp_path: Path, slow: str

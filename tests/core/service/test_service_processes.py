@@ -148,6 +148,7 @@ def test_without_redis_a_daemon_waits_says_so_without_the_password_and_still_sto
 # ---- a second copy
 
 
+@pytest.mark.full
 def test_a_second_copy_is_refused_by_the_ledgers_lock(lonely: Daemon) -> None:
     lonely.processes.running["first"] = lonely.start()
     wait_until(lambda: lonely.ask("/health/liveness")[0] == 200)
@@ -161,6 +162,7 @@ def test_a_second_copy_is_refused_by_the_ledgers_lock(lonely: Daemon) -> None:
     assert no_traceback(lonely.said())
 
 
+@pytest.mark.full
 def test_a_taken_port_is_named_with_the_key_to_set(lonely: Daemon) -> None:
     lonely.start()
     wait_until(lambda: lonely.ask("/health/liveness")[0] == 200)
@@ -174,6 +176,7 @@ def test_a_taken_port_is_named_with_the_key_to_set(lonely: Daemon) -> None:
 # ---- reload
 
 
+@pytest.mark.full
 def test_a_good_configuration_is_taken_over_on_sighup_and_a_bad_one_is_refused(daemon: Daemon) -> None:
     from redis import Redis
 
@@ -217,6 +220,7 @@ def test_a_good_configuration_is_taken_over_on_sighup_and_a_bad_one_is_refused(d
     assert daemon.processes.stop() == {"risk_engine": 0}
 
 
+@pytest.mark.full
 def test_strategies_are_reloaded_on_sighup_and_bad_ones_leave_the_old_running(daemon: Daemon) -> None:
     process = daemon.start("strategy_runner")
     daemon.await_ready()
@@ -233,6 +237,7 @@ def test_strategies_are_reloaded_on_sighup_and_bad_ones_leave_the_old_running(da
     assert no_traceback(daemon.said("strategy_runner"))
 
 
+@pytest.mark.full
 def test_a_daemon_with_nothing_to_reload_says_so_and_lives(daemon: Daemon) -> None:
     process = daemon.start("paper_trader")
     daemon.await_ready()
@@ -244,6 +249,7 @@ def test_a_daemon_with_nothing_to_reload_says_so_and_lives(daemon: Daemon) -> No
 # ---- the ledger
 
 
+@pytest.mark.full
 def test_a_ledger_edited_by_hand_refuses_the_start_and_the_command_line_says_the_same(lonely: Daemon) -> None:
     path = book(lonely)
     path.write_bytes(path.read_bytes().replace(b'"2-0"', b'"9-0"'))
