@@ -31,7 +31,7 @@ from core.service.processing import Processor
 from core.service.relay import Relay
 from core.service.reload import Reloader, Reloading
 from core.service.settings import ServiceSettings
-from core.service.status import ServiceStatus
+from core.service.state import ServiceState
 from core.service.systemd import Notifier
 from core.tasks import end_tasks
 from core.topics import Delivery, consumed_by
@@ -96,7 +96,7 @@ class Service:
         self._asked = False
         self._feed = ReadAhead(source.events) if source is not None else None
         self._started_ns = self._clock.now_ns()
-        self._status = ServiceStatus()
+        self._status = ServiceState()
         self._relay = Relay(host, bus, self._stopping, self.metrics.dropped, waits=source is None, clock=self._clock)
         self._processor = Processor(host, bus, self._relay, self._guard, self._status, self._stopping, reach)
         watched = None if guarded else kill_switch

@@ -16,7 +16,7 @@ from core.service.kill_watch import KillSwitchWatch
 from core.service.metrics import ServiceMetrics
 from core.service.processing import Processor
 from core.service.relay import Relay
-from core.service.status import ServiceStatus
+from core.service.state import ServiceState
 from core.service.systemd import Notifier
 
 EVERY_S: Final = 0.5  # between two looks at the kill switch and at what Redis still has
@@ -45,7 +45,7 @@ class Maintenance:
         relay: Relay,
         processor: Processor,
         kill_switch: KillSwitchWatch | None,
-        status: ServiceStatus,
+        status: ServiceState,
         stopping: asyncio.Event,
     ) -> None:
         self._host = host

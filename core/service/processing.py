@@ -19,7 +19,7 @@ from core.service.crash_points import AFTER_APPLY, AFTER_JOURNAL, AFTER_RELAY, B
 from core.service.host import ComponentHost
 from core.service.kill_watch import KillSwitchWatch
 from core.service.relay import Relay
-from core.service.status import ServiceStatus
+from core.service.state import ServiceState
 
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
 _log: Final = logging.getLogger("njord.service")
@@ -47,7 +47,7 @@ class Processor:
         bus: RedisBus,
         relay: Relay,
         kill_switch: KillSwitchWatch | None,
-        status: ServiceStatus,
+        status: ServiceState,
         stopping: asyncio.Event,
         reach: Reach,
     ) -> None:

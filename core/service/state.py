@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class ServiceStatus:
+class ServiceState:
     """The state of one service.
 
     Attributes:
