@@ -17,9 +17,10 @@ from core.clock import NS_PER_MINUTE
 from core.contracts import BookEvent, Contract, FeedStatus, TradeEvent
 from core.errors import ConfigError
 from core.instruments import Instruments
-from core.market.capture import CHANNELS, Recording, RecordingReader, merged, raw_events, survey
+from core.market.capture import CHANNELS, Recording, RecordingReader, merged, raw_events
 from core.market.lines import BadLine, OnBadLine, sha256_of
 from core.market.sequence import BackfillRequest
+from core.market.survey import Survey, survey
 from core.market.synthetic import GENERATION, START_NS, SYNTHETIC_VENUE, SyntheticMarket
 
 SYNTHETIC: Final = "synthetic"
@@ -79,7 +80,6 @@ class FileFeed:
         self.name = ",".join(str(recording.path) for recording in recordings)
         self.symbols = tuple(symbols)
         self.rejected = 0
-        self.warned = 0
         self.left_out: Counter[str] = Counter()
         self._recordings = tuple(recordings)
         self._instruments = instruments
@@ -88,7 +88,7 @@ class FileFeed:
 
     def events(self) -> Iterator[Contract]:
         """Raw events in the order of receipt; each call reads the files anew."""
-        self.rejected = self.warned = 0
+        self.rejected = 0
         self.left_out.clear()
         readers = [
             RecordingReader(recording, self._instruments, self._note, tickers="ticker" in self._channels)
@@ -101,10 +101,7 @@ class FileFeed:
         return sha256_of([recording.path for recording in self._recordings])
 
     def _note(self, bad: BadLine) -> None:
-        if bad.used:
-            self.warned += 1
-        else:
-            self.rejected += 1
+        self.rejected += not bad.used
         if self._on_bad_line is not None:
             self._on_bad_line(bad)
 
@@ -207,20 +204,28 @@ def _paths(spec: str) -> list[Path]:
     return paths
 
 
-def _served(recordings: Sequence[Recording], instruments: Instruments, asked: Sequence[str] | None) -> tuple[str, ...]:
+def _served(
+    recordings: Sequence[Recording], instruments: Instruments, requested: Sequence[str] | None
+) -> tuple[str, ...]:
     """The symbols of the feed: those asked for, all of which the files must have, or all that they have."""
-    had = {symbol for recording in recordings for symbol in survey(recording, instruments)}
+    surveys = [survey(recording, instruments) for recording in recordings]
+    available = {symbol for findings in surveys for symbol in findings.symbols}
+    symbols = tuple(symbol for symbol in instruments if symbol in available)
     names = ", ".join(str(recording.path) for recording in recordings)
-    found = tuple(symbol for symbol in instruments if symbol in had)
-    missing = [symbol for symbol in asked or () if symbol not in had]
+    missing = [symbol for symbol in requested or () if symbol not in available]
     if missing:
         raise ConfigError(
-            f"--feed {names}: expected {', '.join(missing)}, found {', '.join(found) or 'no configured symbol'}. "
-            "Ask for a symbol that the file has, or leave --symbol out to take all."
+            f"--feed {names}: expected {', '.join(missing)}, found {', '.join(symbols) or 'no configured symbol'}. "
+            f"Ask for a symbol that the file has, or leave --symbol out to take all.{_reasons(surveys)}"
         )
-    if not found:
+    if not symbols:
         raise ConfigError(
-            f"--feed {names}: none of its messages is of a configured symbol ({', '.join(instruments)}). "
-            "Add the symbol under `instruments` in config/base.yaml."
+            f"--feed {names}: expected messages of a configured symbol ({', '.join(instruments)}), got none that can "
+            f"be used.{_reasons(surveys)}"
         )
-    return tuple(asked) if asked else found
+    return tuple(requested) if requested else symbols
+
+
+def _reasons(surveys: Sequence[Survey]) -> str:
+    reasons = dict.fromkeys(reason for findings in surveys for reason in findings.reasons)
+    return f" Not used: {'; '.join(reasons)}" if reasons else ""

@@ -20,6 +20,7 @@ from core.contracts import BookEvent, Contract, FeedStatus, TickerEvent, TradeEv
 from core.errors import ConfigError, RejectedError
 from core.instruments import Instruments
 from core.market.binance import BinanceParser, DepthDiff, DepthSnapshot, Parsed
+from core.market.binance_messages import other_venue
 from core.market.book import BookBuilder
 from core.market.lines import BadLine, OnBadLine, read_lines
 
@@ -28,7 +29,6 @@ CHANNELS: Final = tuple(_OF_CHANNEL)
 Item = Parsed | BookEvent
 MAX_RECEIPT_BACKWARDS_NS: Final = NS_PER_S  # a receipt time further back than this is told
 _SNIFFED: Final = 50  # lines looked at to tell what a file is: the first may be torn
-_SURVEYED: Final = 5_000  # lines looked at to tell which symbols a file has
 _NEAR_ID: Final = 1_000_000  # update ids between a snapshot and an update of the same symbol
 _STAMPED: Final = re.compile(rb"^\d{16,20} \s*\{")
 _JOURNALS: Final[tuple[tuple[bytes, type[Contract]], ...]] = (
@@ -63,6 +63,8 @@ class Recording:
             if number >= _SNIFFED:
                 break
         shown = repr(first[:80].decode("utf-8", "replace")) if first else "an empty file"
+        if (venue := other_venue(first)) is not None:
+            shown = f"messages of {venue}: {shown}"
         raise ConfigError(
             f"{path}:1: expected a raw Binance capture (`receive_ns JSON` a line) or one of our journals of trades, "
             f"books or tickers (md.trades.*.ndjson), plain or gzip, got {shown}. Name such a file with --feed, "
@@ -71,13 +73,12 @@ class Recording:
 
 
 class RecordingReader:
-    """Reads one file. ``rejected`` counts lines that could not be used, ``warned`` those used with a warning."""
+    """A reader of one file. ``rejected`` counts lines that could not be used."""
 
     def __init__(
         self, recording: Recording, instruments: Instruments, on_bad_line: OnBadLine, *, tickers: bool = False
     ) -> None:
         self.rejected = 0
-        self.warned = 0
         self._recording = recording
         self._on_bad_line = on_bad_line
         self._instruments = instruments
@@ -175,22 +176,8 @@ class RecordingReader:
         self._complain(BadLine(f"{self._recording.path}:{number}", reason, raw, used=True))
 
     def _complain(self, bad: BadLine) -> None:
-        if bad.used:
-            self.warned += 1
-        else:
-            self.rejected += 1
+        self.rejected += not bad.used
         self._on_bad_line(bad)
-
-
-def survey(recording: Recording, instruments: Instruments) -> tuple[str, ...]:
-    """The symbols of a file, of its first lines, in the order of ``instruments``."""
-    found: set[str] = set()
-    reader = RecordingReader(recording, instruments, _ignore, tickers=True)
-    for count, item in enumerate(reader.items()):
-        found.add(item.symbol)
-        if count >= _SURVEYED:
-            break
-    return tuple(symbol for symbol in instruments if symbol in found)
 
 
 def merged(readers: Sequence[RecordingReader]) -> Iterator[Item]:
@@ -244,4 +231,4 @@ def raw_events(
 
 
 def _ignore(bad: BadLine) -> None:
-    """Who only looks does not tell: the reading proper will."""
+    """A look at the first lines reports nothing: the reading proper does."""

@@ -150,8 +150,42 @@ def test_a_symbol_that_the_file_has_not_is_refused(
 def test_a_file_without_any_configured_symbol_is_refused(tmp_path: Path) -> None:
     path = journal(tmp_path / "a.ndjson", trade(1, "DOGE/USDT"))
 
-    with pytest.raises(ConfigError, match="Add the symbol under `instruments`"):
+    with pytest.raises(ConfigError, match="Add it under `instruments`"):
         open_feed(str(path), INSTRUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"channel":"trades","data":[{"coin":"BTC","px":"1","sz":"1","time":1}]}', "a message of Hyperliquid"),
+        (
+            '{"e":"aggTrade","E":1,"s":"BTCUSDT","a":5,"p":"1","q":"1","f":1,"l":2,"T":1,"m":true}',
+            "Record <symbol>@trade instead",
+        ),
+        (
+            '{"e":"trade","E":1,"s":"BTCUSD_PERP","t":5,"p":"1","q":"1","T":1,"m":true,"X":"MARKET"}',
+            "is a coin-margined",
+        ),
+    ],
+)
+def test_a_capture_of_another_kind_is_refused_with_what_it_is(tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "x.raw"
+    path.write_text(f"{T0} {line}\n")
+
+    with pytest.raises(ConfigError, match=reason) as refusal:
+        open_feed(str(path), INSTRUMENTS)
+
+    assert "under `instruments`" not in str(refusal.value)
+
+
+def test_every_trade_of_a_symbol_that_first_appears_at_the_end_of_a_file_is_used(tmp_path: Path) -> None:
+    late = [trade(n, "ETH/USDT") for n in range(3)]
+    path = journal(tmp_path / "md.trades.ndjson", *(trade(n) for n in range(6_000)), *late)
+
+    feed = open_feed(str(path), INSTRUMENTS)
+
+    assert feed.symbols == ("BTC/USDT", "ETH/USDT")
+    assert [t for t in trades(feed) if t.symbol == "ETH/USDT"] == late
 
 
 def test_a_file_that_is_absent_is_refused_with_what_a_feed_may_be(tmp_path: Path) -> None:

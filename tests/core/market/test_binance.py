@@ -127,3 +127,45 @@ def test_what_cannot_be_read_says_where_and_why(raw: bytes, error: type[Rejected
         reader.parse(raw)
 
     assert reader.parse(BARE_TRADE, TRADE.ts_recv_ns) == TRADE
+
+
+FUTURES = {
+    "trade": BARE_TRADE.replace(b'"M":true', b'"X":"MARKET"'),
+    "update": BARE_DEPTH.replace(b'"U":10', b'"T":1723161255308,"pu":9,"U":10'),
+    "ticker": BARE_TICKER[:-1] + b',"e":"bookTicker","E":1723161255343,"T":1723161255342}',
+    "snapshot": SNAPSHOT[:-1] + b',"E":1723161255343,"T":1723161255342}',
+}
+
+
+@pytest.mark.parametrize("message", FUTURES.values(), ids=FUTURES)
+def test_a_message_of_usd_m_futures_is_refused_as_that(message: bytes) -> None:
+    with pytest.raises(CodecError, match="is of USD-M futures, expected spot"):
+        parser(tickers=True).parse(message)
+
+
+@pytest.mark.parametrize("message", [*list(FUTURES.values())[:3], BARE_TRADE], ids=[*list(FUTURES)[:3], "bare"])
+def test_a_message_of_a_coin_margined_future_is_refused_as_that(message: bytes) -> None:
+    with pytest.raises(CodecError, match=r"'BTCUSD_PERP' is a coin-margined .* quantities are contracts"):
+        parser(tickers=True).parse(message.replace(b"BTCUSDT", b"BTCUSD_PERP"))
+
+
+@pytest.mark.parametrize("stream", ["btcusdt@aggTrade", ""])
+def test_aggregate_trades_are_refused_with_what_to_record_instead(stream: str) -> None:
+    message = b'{"e":"aggTrade","E":1,"s":"BTCUSDT","a":5,"p":"1","q":"1","f":1,"l":2,"T":1,"m":true,"M":true}'
+
+    with pytest.raises(CodecError, match=r"aggregate trades: .* Record <symbol>@trade instead"):
+        parser().parse(combined(stream, message) if stream else message)
+
+
+@pytest.mark.parametrize(
+    ("message", "venue"),
+    [
+        (b'{"channel":"trades","data":[{"coin":"BTC","side":"B","px":"1","sz":"1","time":1,"tid":1}]}', "Hyperliquid"),
+        (b'{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":[[],[]]}}', "Hyperliquid"),
+        (b'{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1,"data":[]}', "Bybit"),
+        (b'{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[]}', "OKX"),
+    ],
+)
+def test_a_message_of_another_venue_is_refused_as_that(message: bytes, venue: str) -> None:
+    with pytest.raises(CodecError, match=f"a message of {venue}, expected one of Binance's spot market"):
+        parser().parse(message)
