@@ -1,4 +1,4 @@
-"""How a live feed fares, from its own words: what the screen says of it, and what a finished run has to admit."""
+"""The health of a live feed, by its own statuses: for the screen, and for what a finished run has to admit."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class FeedHealth:
     """Follows the status of every symbol's trades.
 
     Args:
-        on_change: told when a symbol's state is another than before.
+        on_change: called when a symbol's state is another one than the last.
 
     Attributes:
-        latest: the last status of each symbol before the feed was closed.
-        interruptions: how often a symbol that was live no longer was.
+        latest: the last status of each symbol ahead of the feed's end.
+        interruptions: the number of times that a symbol which was live no longer was.
     """
 
     def __init__(self, on_change: Callable[[FeedStatus], None] = lambda _: None) -> None:
@@ -28,7 +28,7 @@ class FeedHealth:
 
     @property
     def away_s(self) -> float:
-        """How long symbols were away that came back, in seconds by the clock of receipt."""
+        """The time that symbols were away which came back, in seconds by the clock of receipt."""
         return self._away_ns / NS_PER_S
 
     @property
@@ -37,21 +37,21 @@ class FeedHealth:
         return [status for status in self.latest.values() if status.state != "live"]
 
     def away_since_ns(self, symbol: str) -> int | None:
-        """Since when a symbol that was live is away; None when it is not."""
+        """The time since which a symbol that was live is away; None when it is not."""
         return self._away_since.get(symbol)
 
     def take(self, status: FeedStatus) -> None:
         """Take a status in; the end of the feed says nothing of its health."""
         if status.state == "ended":
             return
-        before, self.latest[status.symbol] = self.latest.get(status.symbol), status
+        previous, self.latest[status.symbol] = self.latest.get(status.symbol), status
         if status.state == "live":
             since = self._away_since.pop(status.symbol, None)
             self._away_ns += 0 if since is None else max(0, status.ts_changed_ns - since)
-        elif before is not None and before.state == "live":
+        elif previous is not None and previous.state == "live":
             self.interruptions += 1
             self._away_since[status.symbol] = status.ts_changed_ns
-        if before is None or before.state != status.state:
+        if previous is None or previous.state != status.state:
             self._on_change(status)
 
 

@@ -1,4 +1,4 @@
-"""``make run``: the paper fleet in one process on a synthetic market, a recording or a venue, and what it proves."""
+"""The command of ``make run``: the paper fleet in one process on a synthetic market, a recording or a venue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ from apps.fleet.feed_health import FeedHealth, in_words
 from apps.fleet.session import Session, in_folder, run_session
 from apps.fleet.summary import Outcome, as_json, print_outcome
 from apps.fleet.tracker import Tracker
-from apps.fleet.trust import book_check, data_check, feed_check, gap_check, ledger_check, repeat_check, strategy_check
+from apps.fleet.trust import (
+    data_check,
+    feed_check,
+    gap_check,
+    ledger_check,
+    order_book_check,
+    positions_check,
+    repeat_check,
+    strategy_check,
+)
 from apps.fleet.view import Screen, clock
 from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.source import MarketSource, open_live, open_offline
@@ -47,13 +56,13 @@ def command(
     config_root: Annotated[Path, typer.Option(help="Folder that holds config/")] = Path(),
     config: Annotated[Path | None, typer.Option(help="The base.yaml to read instead")] = None,
 ) -> None:
-    """Run one session, then print what came of it."""
+    """Run one session, then print its outcome."""
     if feed is not None and venue is not None:
         raise ConfigError("--feed and --venue: expected one of them, got both")
     if venue is not None and speed is not None:
         raise ConfigError("--speed: a live venue has its own pace; leave it out, or name a --feed")
     settings = read_config(config_root, config)
-    symbols = [name for each in symbol or () for name in each.split(",")]
+    symbols = [name for names in symbol or () for name in names.split(",")]
     console = Console()
     watched = console.is_terminal and not plain and not json
     folder = out or settings.data_dir / "runs" / _run_name(feed or venue or DEFAULT_FEED)
@@ -78,9 +87,10 @@ def command(
         data_check(session),
         gap_check(session),
         *([feed_check(tracker.health)] if venue is not None else []),
+        order_book_check(session, tracker),
         strategy_check(session),
         ledger_check(moved),
-        book_check(session),
+        positions_check(session),
     ]
     if again and not session.stopped:
         with console.status("running the same input a second time…") if watched else nullcontext():

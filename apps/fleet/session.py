@@ -1,4 +1,4 @@
-"""One embedded session: a folder, a feed, the fleet behind it, and what can be said of it afterwards."""
+"""An embedded session: a folder, a feed and the fleet behind it, and the fingerprint of everything it wrote."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from core.service.embedded import EmbeddedFleet, Observer
 from core.service.kill_watch import KillSwitchWatch
 from core.service.launch import assemble
 from execution import PaperVenue
+from execution.account import AccountSummary
 from risk import RiskEngine
 from strategies.manager import StrategyManager
 
@@ -34,7 +35,7 @@ APP_LOG: Final = "app.ndjson"  # what happened, with wall times: not part of the
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a session has come. ``elapsed_s`` is wall time."""
+    """The progress of a session. ``elapsed_s`` is wall time."""
 
     events: int
     messages: int
@@ -47,7 +48,7 @@ class Session:
     Args:
         config: its folders are where everything is written.
         source: the feed and its ingest component.
-        observer: told of every message.
+        observer: called with every round of messages.
         durable: whether ledgers wait for the disk.
     """
 
@@ -84,8 +85,20 @@ class Session:
         return cast(StrategyManager, self._hosts["strategy_runner"].component)
 
     @property
+    def accounts(self) -> tuple[AccountSummary, ...]:
+        """The account of every quote currency that is traded: amounts of two currencies are never added up."""
+        instruments = self.config.instruments_table()
+        currencies = dict.fromkeys(instruments[symbol].quote for symbol in self.source.feed.symbols)
+        return tuple(self.venue.account(currency) for currency in currencies)
+
+    @property
+    def kill_switch(self) -> str:
+        """What trips the kill switch now; empty when nothing does."""
+        return self._watch.source
+
+    @property
     def progress(self) -> Progress:
-        """How far the session has come."""
+        """The progress so far."""
         elapsed = (self._ended or time.monotonic()) - self._started
         return Progress(self.events, self.fleet.messages, elapsed)
 
@@ -103,7 +116,7 @@ class Session:
         self.fleet.recover()
         self._watch.reported = any(host.halted for host in self.fleet.hosts)
         self._look(on_look)
-        minder = asyncio.create_task(self._mind(on_look))
+        looking = asyncio.create_task(self._look_regularly(on_look))
         try:
             async with aclosing(self.source.feed.stream()) as stream:
                 async for event in stream:
@@ -116,14 +129,14 @@ class Session:
             on_look()
         finally:
             if not self.stopped:  # else it closes the feed, which takes its time
-                minder.cancel()
-            await asyncio.gather(minder, return_exceptions=True)
+                looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
             await self.source.feed.aclose()
             self.fleet.close()
         if self._failure is not None:
             raise self._failure
 
-    async def _mind(self, on_look: Callable[[], None]) -> None:
+    async def _look_regularly(self, on_look: Callable[[], None]) -> None:
         """Look also while a live feed is silent; closing a feed that waits ends its stream."""
         while not self.stopped:
             await asyncio.sleep(CHECK_EVERY_S)
@@ -181,9 +194,9 @@ def written(folder: Path) -> list[Path]:
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 over names and contents of everything the session wrote, app.ndjson aside."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in written(folder):
-        whole.update(f"{path.relative_to(folder)}\0".encode())
+        digest.update(f"{path.relative_to(folder)}\0".encode())
         with path.open("rb") as file:
-            whole.update(hashlib.file_digest(file, "sha256").digest())
-    return whole.hexdigest()
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,7 +1,8 @@
-"""The last screen of a session: the result in a line, what it proves, where the journals are, what to try next."""
+"""The last screen of a session: its result in a line, its checks, the place of its journals and the next steps."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from rich.text import Text
 from apps.fleet.session import Session
 from apps.fleet.tracker import Tracker
 from apps.fleet.trust import Check
-from apps.fleet.view import money
+from apps.fleet.view import money, profit
+from execution.account import AccountSummary
 
+NO_ACCOUNT: Final = AccountSummary("", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _VERDICT_STYLE: Final = {"PASS": "bold green", "FAIL": "bold red", "SKIP": "yellow"}
 
 
@@ -32,7 +35,9 @@ class Outcome:
 def as_json(outcome: Outcome) -> dict[str, Any]:
     """The outcome for scripts."""
     session, counts = outcome.session, outcome.tracker.counts
-    account, progress = session.venue.account(), session.progress
+    progress, fills = session.progress, _fills_by_currency(outcome)
+    accounts = [account_as_json(account, fills[account.currency]) for account in session.accounts]
+    single = accounts[0] if len(accounts) == 1 else dict.fromkeys(account_as_json(NO_ACCOUNT, 0))
     return {
         "feed": session.source.feed.name,
         "stopped": session.stopped,
@@ -43,15 +48,26 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "allowed": counts["allowed"],
         "denied": {name.removeprefix("denied "): n for name, n in sorted(counts.items()) if name.startswith("denied ")},
         "fills": counts["FillEvent"],
+        **{name: value for name, value in single.items() if name != "fills"},  # null where there are several currencies
+        "accounts": accounts,
+        "kill_switch": {"tripped_by": session.kill_switch, "changes": session.interventions},
+        "feed_counters": dict(session.source.counters()),
+        "journals": str(outcome.folder / "journals"),
+        "ledgers": str(outcome.folder / "ledgers"),
+        "checks": [{"name": c.name, "verdict": c.verdict, "detail": c.detail} for c in outcome.checks],
+    }
+
+
+def account_as_json(account: AccountSummary, fills: int) -> dict[str, Any]:
+    """The money in one currency for scripts."""
+    return {
         "currency": account.currency,
-        "pnl": round(account.realized_pnl + account.unrealized_pnl - account.fees_paid, 8),
+        "pnl": round(profit(account), 8),
         "realized_pnl": account.realized_pnl,
         "unrealized_pnl": account.unrealized_pnl,
         "fees": account.fees_paid,
         "equity": account.equity,
-        "journals": str(outcome.folder / "journals"),
-        "ledgers": str(outcome.folder / "ledgers"),
-        "checks": [{"name": c.name, "verdict": c.verdict, "detail": c.detail} for c in outcome.checks],
+        "fills": fills,
     }
 
 
@@ -59,6 +75,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     """One screen."""
     console.print()
     console.print(_result(outcome), soft_wrap=not console.is_terminal)
+    for line in _incidents(outcome):
+        console.print(line, soft_wrap=not console.is_terminal)
     console.print()
     _print_checks(outcome.checks, console)
     console.print()
@@ -66,8 +84,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     console.print(f"  ledgers   {outcome.folder / 'ledgers'}", soft_wrap=True, highlight=False)
     console.print()
     console.print("  Try next", style="bold")
-    for line, why in _next_steps(outcome):
-        console.print(Text.assemble("    ", (line, "cyan")), soft_wrap=True)
+    for command, why in _next_steps(outcome):
+        console.print(Text.assemble("    ", (command, "cyan")), soft_wrap=True)
         console.print(Text(f"        {why}", style="dim"))
     console.print()
 
@@ -88,15 +106,40 @@ def _print_checks(checks: Sequence[Check], console: Console) -> None:
 
 def _result(outcome: Outcome) -> Text:
     session, counts = outcome.session, outcome.tracker.counts
-    account, progress = session.venue.account(), session.progress
-    total = account.realized_pnl + account.unrealized_pnl - account.fees_paid
+    progress, fills = session.progress, _fills_by_currency(outcome)
     rate = progress.events / progress.elapsed_s if progress.elapsed_s else 0.0
-    return Text.assemble(
-        ("Stopped. " if session.stopped else "Done. ", "bold"),
-        money(total), f" {account.currency} after fees from {counts['FillEvent']:,} fills; "
+    result = Text.assemble(("Stopped. " if session.stopped else "Done. ", "bold"))
+    for account in session.accounts:
+        result.append_text(money(profit(account), account.currency))
+        result.append(f" {account.currency} after fees from {fills[account.currency]:,} fills; ")
+    return result.append(
         f"{counts['OrderIntent']:,} intents, {counts['allowed']:,} allowed, {counts['denied']:,} denied; "
-        f"{progress.events:,} market events in {progress.elapsed_s:.1f} s ({rate:,.0f}/s).",
-    )  # fmt: skip
+        f"{progress.events:,} market events in {progress.elapsed_s:.1f} s ({rate:,.0f}/s)."
+    )
+
+
+def _fills_by_currency(outcome: Outcome) -> Counter[str]:
+    """The number of fills in each quote currency."""
+    instruments = outcome.session.config.instruments_table()
+    counts: Counter[str] = Counter()
+    for symbol, fills in outcome.tracker.fills_of.items():
+        counts[instruments[symbol].quote] += fills
+    return counts
+
+
+def _incidents(outcome: Outcome) -> list[Text]:
+    """A line for everything that a run without incidents does not have."""
+    session = outcome.session
+    lines: list[Text] = []
+    if session.kill_switch:
+        lines.append(Text(f"  The kill switch is tripped by {session.kill_switch}: nothing is traded.", "bold red"))
+    elif session.interventions:
+        lines.append(Text(f"  The kill switch changed {session.interventions} times; it is clear now.", "yellow"))
+    counts = {name: count for name, count in session.source.counters().items() if count and name != "trades"}
+    if counts:
+        counted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
+        lines.append(Text(f"  The feed counted: {counted}.", "yellow"))
+    return lines
 
 
 def _next_steps(outcome: Outcome) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the screen shows, gathered from the messages as they pass."""
+"""The state of a session as its screen and summary show it, gathered from the messages as they pass."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from apps.fleet.feed_health import FeedHealth
 from core.component import Message
 from core.contracts import (
+    BookEvent,
     FeedGap,
     FeedStatus,
     FillEvent,
@@ -51,6 +52,9 @@ class Tracker:
         self.fills: deque[FillEvent] = deque(maxlen=SHOWN)
         self.intents: dict[str, OrderIntent] = {}
         self.counts: Counter[str] = Counter()
+        self.fills_of: Counter[str] = Counter()  # by symbol
+        self.books_of: Counter[str] = Counter()  # order books, by symbol
+        self.book_trouble: dict[str, str] = {}  # why a symbol's order book is not there, while it is not
         self.state = TradingState.ACTIVE
         self.now_ns = 0
 
@@ -74,8 +78,11 @@ class Tracker:
                         self.counts[f"denied {event.code}"] += 1
                 case OrderUpdate():
                     self._on_order(event)
+                case BookEvent():
+                    self.books_of[event.symbol] += 1
                 case FillEvent():
                     self.fills.append(event)
+                    self.fills_of[event.symbol] += 1
                 case PositionSnapshot():
                     self.positions[event.symbol] = event
                 case RiskState():
@@ -83,6 +90,8 @@ class Tracker:
                 case FeedStatus(channel="trades"):
                     self._market(event.symbol).state = event.state
                     self.health.take(event)
+                case FeedStatus(channel="book"):
+                    self._on_book_status(event)
                 case FeedGap():
                     self.counts["missing trades"] += event.missing
 
@@ -94,10 +103,16 @@ class Tracker:
         market.volume += trade.qty
         self.now_ns = max(self.now_ns, trade.ts)
 
+    def _on_book_status(self, status: FeedStatus) -> None:
+        if status.state == "live":
+            self.book_trouble.pop(status.symbol, None)
+        else:
+            self.book_trouble[status.symbol] = status.detail
+
     def _on_order(self, update: OrderUpdate) -> None:
         """Keep each order once, as it is now."""
-        for place, known in enumerate(self.orders):
-            if known.order_id == update.order_id:
+        for place, order in enumerate(self.orders):
+            if order.order_id == update.order_id:
                 self.orders[place] = update
                 return
         self.orders.append(update)

@@ -1,4 +1,4 @@
-"""What a finished session can prove: each check runs for real on what was written, and says what it saw."""
+"""The checks of a finished session: each one runs for real on the files that it wrote, and reports its figures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from apps.fleet.feed_health import FeedHealth, in_words
 from apps.fleet.session import APP_LOG, Session, fingerprint, in_folder, run_session
+from apps.fleet.tracker import Tracker
 from apps.fleet.view import clock
 from apps.md_ingest.source import MarketSource
 from core.config import Config
@@ -32,14 +33,16 @@ class Check:
 
 
 def data_check(session: Session) -> Check:
-    """Which input this was, and whether all of it could be read."""
+    """The input of the session, and whether all of it could be read."""
     offline = session.source.offline
     tally = session.source.ingest.tallies()
     rejected = sum(tally.rejected.values()) + (offline.rejected if offline else 0)
-    what = f"sha256 {offline.checksum()[:16]}…" if offline else f"live from {session.source.feed.name}"
-    detail = f"{what}, {tally.accepted:,} trades, {_count(tally.duplicates, 'duplicate')} dropped, {rejected} rejected"
+    source = f"sha256 {offline.checksum()[:16]}…" if offline else f"live from {session.source.feed.name}"
+    detail = (
+        f"{source}, {tally.accepted:,} trades, {_count(tally.duplicates, 'duplicate')} dropped, {rejected} rejected"
+    )
     if rejected:
-        detail += f"; each is told in {session.config.json_dir / APP_LOG}"
+        detail += f"; each is logged in {session.config.json_dir / APP_LOG}"
     if tally.backwards:
         detail += f"; {_count(tally.backwards, 'time')} a trade was older than the one before, ids gave the order"
     return Check("data", "PASS" if not rejected else "FAIL", detail)
@@ -50,14 +53,16 @@ def strategy_check(session: Session) -> Check:
     manager = session.strategies
     wrong = [f"{name} did not load: {why}" for name, why in manager.failures.items()]
     wrong += [
-        f"{each.strategy_id} was stopped after {each.stopped}: {each.last_error}"
-        for each in manager.status()
-        if each.stopped
+        f"{status.strategy_id} was stopped after {status.stopped}: {status.last_error}"
+        for status in manager.status()
+        if status.stopped
     ]
     if wrong:
-        told = f"mend it in its module or config/strategies.yaml; details in {session.config.json_dir / APP_LOG}"
-        return Check("strategies", "FAIL", "; ".join([*wrong, told]))
-    troubled = [f"{each.strategy_id}: {each.errors + each.rejected}" for each in manager.status() if each.last_error]
+        remedy = f"mend it in its module or config/strategies.yaml; details in {session.config.json_dir / APP_LOG}"
+        return Check("strategies", "FAIL", "; ".join([*wrong, remedy]))
+    troubled = [
+        f"{status.strategy_id}: {status.errors + status.rejected}" for status in manager.status() if status.last_error
+    ]
     failed = f", failed calls {', '.join(troubled)}" if troubled else ""
     return Check("strategies", "PASS", f"{len(manager.status())} ran to the end{failed}")
 
@@ -87,6 +92,21 @@ def feed_check(health: FeedHealth) -> Check:
     return Check(name, "PASS", f"{_count(health.interruptions, 'interruption')}, {health.away_s:.1f} s in all")
 
 
+def order_book_check(session: Session, tracker: Tracker) -> Check:
+    """Whether every symbol has an order book. Without one, strategies that read it see nothing."""
+    name = "order books"
+    if tracker.book_trouble:
+        return Check(name, "FAIL", "; ".join(f"{symbol}: {why}" for symbol, why in tracker.book_trouble.items()))
+    absent = [symbol for symbol in session.source.feed.symbols if not tracker.books_of[symbol]]
+    if not absent:
+        books = tracker.books_of.total()
+        return Check(name, "PASS", f"{_count(books, 'book')} of {_count(len(tracker.books_of), 'symbol')}")
+    detail = f"none came for {', '.join(absent)}"
+    if session.source.offline is None:
+        return Check(name, "FAIL", f"{detail}, though the venue was asked for them")
+    return Check(name, "SKIP", f"{detail}: the input has none; strategies that read books saw nothing of them")
+
+
 def ledger_check(config: Config) -> Check:
     """Whether every hash chain holds."""
     try:
@@ -97,7 +117,7 @@ def ledger_check(config: Config) -> Check:
     return Check("ledgers", "PASS", f"{len(reports)} hash chains verified, {transactions:,} transactions")
 
 
-def book_check(session: Session) -> Check:
+def positions_check(session: Session) -> Check:
     """Whether positions are the sum of fills, and cash moved by price x quantity and fee, to the last decimal."""
     quantities: dict[str, Decimal] = {}
     cash: dict[str, Decimal] = {}
@@ -117,9 +137,9 @@ def book_check(session: Session) -> Check:
         or session.venue.position(symbol).cash_exact != cash[symbol]
     ]
     if wrong:
-        return Check("books", "FAIL", f"positions or cash differ from the {fills} fills in {', '.join(wrong)}")
-    said = f"positions and cash equal the sum of {_count(fills, 'fill')} in {_count(len(quantities), 'symbol')}"
-    return Check("books", "PASS", said)
+        return Check("positions", "FAIL", f"positions or cash differ from the {fills} fills in {', '.join(wrong)}")
+    detail = f"positions and cash equal the sum of {_count(fills, 'fill')} in {_count(len(quantities), 'symbol')}"
+    return Check("positions", "PASS", detail)
 
 
 def repeat_check(
@@ -148,8 +168,8 @@ def repeat_check(
     return Check(name, "PASS", f"a second run wrote the same bytes, sha256 {first_hash[:16]}…")
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _decimal(value: float) -> Decimal:

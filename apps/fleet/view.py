@@ -21,10 +21,14 @@ from controller.event_formatting import number
 from core.clock import NS_PER_S
 from core.contracts import OrderUpdate, RiskDecision, TradingState
 from core.instruments import Instruments
+from execution.account import AccountSummary
 
 WIDE: Final = 110  # columns from which there are two columns of panels
 LOW: Final = 30  # rows below which head and foot go without a frame
 CURVE_WIDTH: Final = 24  # closes in the little curve of a market, where there is room
+CENTS: Final = 2
+COIN_DIGITS: Final = 8
+_IN_CENTS: Final = ("USD", "EUR", "GBP", "DAI")  # and what is named after them, such as USDT
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _STATE_STYLE: Final = {TradingState.ACTIVE: "green", TradingState.REDUCING: "yellow", TradingState.HALTED: "bold red"}
 
@@ -34,10 +38,20 @@ def clock(ts_ns: int, form: str = "%H:%M:%S") -> str:
     return datetime.fromtimestamp(ts_ns / NS_PER_S, UTC).strftime(form) if ts_ns else "—"
 
 
-def money(amount: float) -> Text:
+def money(amount: float, currency: str) -> Text:
     """An amount of profit or loss, signed and coloured."""
     style = "green" if amount > 0 else "red" if amount < 0 else "dim"
-    return Text(f"{amount:+,.2f}", style=style)
+    return Text(f"{amount:+,.{decimals(currency)}f}", style=style)
+
+
+def decimals(currency: str) -> int:
+    """The digits behind the point that people expect of a currency: two of dollars and the like, eight of coins."""
+    return CENTS if any(name in currency for name in _IN_CENTS) else COIN_DIGITS
+
+
+def profit(account: AccountSummary) -> float:
+    """The profit or loss of an account after fees, open positions at their last price."""
+    return account.realized_pnl + account.unrealized_pnl - account.fees_paid
 
 
 def words(name: str) -> str:
@@ -99,7 +113,7 @@ class Screen:
         head.add_column(no_wrap=True)
         head.add_column(no_wrap=True)
         head.add_row(
-            Text.assemble(("Njord Quant ", "bold cyan"), ("paper ", "bold"), self._title),
+            self._title_line(),
             Text.assemble(
                 clock(tracker.now_ns, "%Y-%m-%d %H:%M:%S UTC"), "  ", (tracker.state, _STATE_STYLE[tracker.state])
             ),
@@ -107,19 +121,22 @@ class Screen:
         )
         return head
 
+    def _title_line(self) -> Text:
+        """The name of the run; while the kill switch is tripped, what trips it."""
+        source = self._session.kill_switch
+        if source:
+            return Text.assemble(("KILL SWITCH ", "bold white on red"), (f" {source}", "bold red"))
+        return Text.assemble(("Njord Quant ", "bold cyan"), ("paper ", "bold"), self._title)
+
     def _foot(self, width: int) -> RenderableType:
-        """The account in a line; what does not fit is left out whole, from the end."""
-        account = self._session.venue.account()
-        total = account.realized_pnl + account.unrealized_pnl - account.fees_paid
+        """The accounts in a line; an amount that does not fit is dropped entirely, from the end."""
+        accounts = self._session.accounts
         hint = Text("   Ctrl-C ends", style="dim")
-        line = Text.assemble(("P&L ", "bold"), money(total), f" {account.currency}", no_wrap=True)
-        for part in (
-            Text.assemble("   equity ", f"{account.equity:,.2f}"),
-            Text.assemble("   fees ", f"{account.fees_paid:,.2f}"),
-            Text.assemble("   realised ", money(account.realized_pnl)),
-            Text.assemble("   unrealised ", money(account.unrealized_pnl)),
-            Text.assemble("   cash ", f"{account.cash:,.2f}"),
-        ):
+        line = Text.assemble(("P&L", "bold"), no_wrap=True)
+        for account in accounts:
+            line.append_text(Text.assemble(" ", money(profit(account), account.currency), f" {account.currency} "))
+        line.right_crop(1)
+        for part in _account_parts(accounts[0]) if len(accounts) == 1 else ():
             if len(line) + len(part) + len(hint) > width:
                 break
             line.append_text(part)
@@ -145,11 +162,13 @@ class Screen:
         for symbol, snapshot in sorted(self._tracker.positions.items()):
             position = self._session.venue.position(symbol)
             market = self._tracker.markets.get(symbol)
+            quote = self._instruments[symbol].quote
             open_pnl = position.unrealized_pnl(market.last) if market and market.last else 0.0
             table.add_row(
                 symbol, f"{position.qty:+.8f}".rstrip("0").rstrip(".") if position.qty else "flat",
                 self._price(symbol, position.avg_price) if position.qty else "—",
-                money(position.realized_pnl), money(open_pnl), f"{snapshot.fees_paid:,.2f}",
+                money(position.realized_pnl, quote), money(open_pnl, quote),
+                f"{snapshot.fees_paid:,.{decimals(quote)}f}",
             )  # fmt: skip
         return Panel(table, title="positions", box=box.ROUNDED)
 
@@ -175,14 +194,28 @@ class Screen:
     def _fills(self) -> RenderableType:
         table = _table("=time", "fill", ">=price", ">=fee", "=as")
         for fill in reversed(self._tracker.fills):
-            what, price = f"{fill.side} {number(fill.qty)} {fill.symbol}", self._price(fill.symbol, fill.price)
-            table.add_row(clock(fill.ts_fill_ns), what, price, f"{fill.fee:,.2f}", fill.liquidity)
+            trade, price = f"{fill.side} {number(fill.qty)} {fill.symbol}", self._price(fill.symbol, fill.price)
+            fee = f"{fill.fee:,.{decimals(self._instruments[fill.symbol].quote)}f}"
+            table.add_row(clock(fill.ts_fill_ns), trade, price, fee, fill.liquidity)
         return Panel(table, title=f"fills  {self._tracker.counts['FillEvent']}", box=box.ROUNDED)
 
     def _price(self, symbol: str, price: float) -> str:
         instrument = self._instruments.get(symbol)
         exponent = instrument.tick_size.as_tuple().exponent if instrument else -2
         return f"{price:,.{max(0, -int(exponent))}f}"
+
+
+def _account_parts(account: AccountSummary) -> tuple[Text, ...]:
+    """The amounts of an account, the most wanted first."""
+    currency = account.currency
+    digits = decimals(currency)
+    return (
+        Text.assemble("   equity ", f"{account.equity:,.{digits}f}"),
+        Text.assemble("   fees ", f"{account.fees_paid:,.{digits}f}"),
+        Text.assemble("   realised ", money(account.realized_pnl, currency)),
+        Text.assemble("   unrealised ", money(account.unrealized_pnl, currency)),
+        Text.assemble("   cash ", f"{account.cash:,.{digits}f}"),
+    )
 
 
 def order_words(update: OrderUpdate) -> str:
@@ -201,8 +234,8 @@ def _table(*columns: str) -> Table:
     gives it twice its share of the room that is left."""
     table = Table(box=None, expand=True, header_style="dim", pad_edge=False, collapse_padding=True)
     for column in columns:
-        right, whole = column.startswith(">"), "=" in column[:2]
+        right, uncut = column.startswith(">"), "=" in column[:2]
         name, _, share = column.lstrip(">=").partition("*")
-        ratio = None if whole else int(share or 1)
+        ratio = None if uncut else int(share or 1)
         table.add_column(name, justify="right" if right else "left", no_wrap=True, ratio=ratio)
     return table

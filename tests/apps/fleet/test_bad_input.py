@@ -178,7 +178,7 @@ def test_every_bad_line_of_a_journal_is_told_with_its_place_and_costs_that_line_
     verdict, detail = outcome.check("data")
     assert verdict == "FAIL"
     assert f"{400 - len(SPOILED)} trades" in detail
-    assert f"{len(SPOILED) + 1} rejected; each is told in {outcome.folder / 'app.ndjson'}" in detail
+    assert f"{len(SPOILED) + 1} rejected; each is logged in {outcome.folder / 'app.ndjson'}" in detail
     told = [json.loads(each)["event"] for each in outcome.log.splitlines()]
     for name, _, expected in SPOILED:
         place = (
@@ -191,7 +191,7 @@ def test_every_bad_line_of_a_journal_is_told_with_its_place_and_costs_that_line_
     kept = [t.trade_id for t in JournalReader(outcome.folder / "journals").read("md.trades.BTCUSDT", TradeEvent)]
     assert kept == [str(i + 1) for i in range(400) if i + 1 not in places.values()]
     assert outcome.check("gaps") == ("FAIL", f"{len(SPOILED)} gaps, {len(SPOILED)} trades missing")
-    assert outcome.check("ledgers")[0] == outcome.check("books")[0] == "PASS"
+    assert outcome.check("ledgers")[0] == outcome.check("positions")[0] == "PASS"
 
 
 def test_trades_that_go_back_in_time_are_used_in_the_order_of_their_ids_and_counted(
@@ -299,7 +299,7 @@ def test_strategies_that_raise_exit_hang_or_answer_garbage_are_stopped_and_the_g
     assert "mend it, then reload the strategy_runner (SIGHUP); its positions are kept" in outcome.log
     assert (outcome.summary["intents"], outcome.summary["allowed"]) == (1, 1)
     assert outcome.summary["fills"] > 0
-    assert outcome.check("ledgers")[0] == outcome.check("books")[0] == "PASS"
+    assert outcome.check("ledgers")[0] == outcome.check("positions")[0] == "PASS"
 
 
 @pytest.mark.full
