@@ -1,7 +1,6 @@
 """Policies about the state of trading: the kill switch, the daily loss and every other restriction.
 
-While trading is restricted to reducing, an order passes if it brings the position closer to flat even
-after every working order on its side has filled. Such an order cannot turn the position around.
+While trading is restricted to reducing, exits pass: see ``RiskInputs.reduces``.
 """
 
 from __future__ import annotations
@@ -23,18 +22,14 @@ def halted(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> Denia
 def daily_loss(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> Denial | None:
     """Deny what does not reduce once the day's loss reached the cap; it stays so until UTC midnight."""
     reached = Restriction.DAILY_LOSS in inputs.restrictions or inputs.day_pnl_usd <= -limits.daily_loss_usd_cap
-    if not reached or _reduces(intent, inputs):
+    if not reached or inputs.reduces(intent.side):
         return None
     return Denial(DenialCode.DAILY_LOSS_CAP, {"day_pnl": inputs.day_pnl_usd, "cap": float(limits.daily_loss_usd_cap)})
 
 
 def reducing(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> Denial | None:
     """Deny what does not reduce while any other restriction asks for it."""
-    if inputs.state != TradingState.REDUCING or _reduces(intent, inputs):
+    if inputs.state != TradingState.REDUCING or inputs.reduces(intent.side):
         return None
     reducible = inputs.reducible_lots(intent.side) * inputs.lot_size
     return Denial(DenialCode.REDUCING, {"qty": intent.qty, "reducible": reducible})
-
-
-def _reduces(intent: OrderIntent, inputs: RiskInputs) -> bool:
-    return inputs.order_lots <= inputs.reducible_lots(intent.side)

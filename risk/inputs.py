@@ -1,4 +1,4 @@
-"""Everything that a policy may look at: plain numbers, frozen, recorded whole in ``RiskDecision.inputs``.
+"""The inputs of a decision: all that a policy may look at, plain numbers, recorded in ``RiskDecision.inputs``.
 
 A decision can therefore be taken again, by anyone and at any time, from what its record says.
 """
@@ -56,6 +56,11 @@ class RiskInputs(NamedTuple):
         if side == "sell":
             return max(0, self.position_lots - self.open_sell_lots)
         return max(0, -self.position_lots - self.open_buy_lots)
+
+    def reduces(self, side: str) -> bool:
+        """Whether the order is an exit: it only brings the position closer to flat, also once the working ones on its
+        side have filled. Such an order cannot turn the position around."""
+        return 0 < self.order_lots <= self.reducible_lots(side)
 
     def to_dict(self) -> dict[str, Any]:
         """The inputs as plain JSON values, in declared order."""

@@ -51,7 +51,7 @@ class RiskLimits:
             against one of them; a traded rate takes precedence.
 
     Raises:
-        ConfigError: a cap that is not a finite number above 0.
+        ConfigError: a cap or a rate that is not a finite number above 0, or a rate of a currency of ``USD_PAR``.
     """
 
     per_order_usd_cap: float
@@ -70,6 +70,10 @@ class RiskLimits:
         if self.orders_per_min_cap != int(self.orders_per_min_cap):
             raise ConfigError(f"risk.orders_per_min_cap: expected a whole number, got {self.orders_per_min_cap!r}")
         for currency, rate in self.usd_rates.items():
+            if currency in USD_PAR:
+                raise ConfigError(
+                    f"risk.usd_rates.{currency}: expected no rate, {currency} counts as dollars one to one"
+                )
             if not 0 < rate < inf:
                 raise ConfigError(f"risk.usd_rates.{currency}: expected a finite number above 0, got {rate!r}")
 
@@ -87,7 +91,8 @@ class RiskLimits:
     @classmethod
     def of(cls, section: CapsSection) -> Self:
         """The limits of a configuration's ``risk`` section."""
-        return cls(**{name: getattr(section, name) for name in CAP_NAMES})
+        caps = {name: getattr(section, name) for name in CAP_NAMES}
+        return cls(**caps, usd_rates=dict(getattr(section, "usd_rates", {})))
 
     @classmethod
     def from_caps(cls, caps: Mapping[str, float]) -> Self:

@@ -1,4 +1,7 @@
-"""Policies about the price that an order is judged by: there is one, it is fresh, the limit lies near it."""
+"""Policies about the price that an order is judged by: there is one, it is fresh, the limit lies near it.
+
+An exit needs no fresh price: on a quiet market, and while the feed is down, holding on is the larger risk.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,10 @@ def no_price(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> Den
 
 
 def stale_price(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> Denial | None:
-    """Deny when the last trade is too old, or the feed has reported itself unwell since."""
+    """Deny when the last trade is too old, or the feed has reported itself unwell since; exits pass."""
     if inputs.feed == FEED_OK and inputs.price_age_ms <= limits.max_price_age_ms:
+        return None
+    if inputs.reduces(intent.side):
         return None
     numbers: dict[str, float | str] = {
         "age_ms": inputs.price_age_ms,

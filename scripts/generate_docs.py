@@ -101,8 +101,11 @@ def config_table() -> str:
 def denials_table() -> str:
     """Every denial code, one row each."""
     return markdown_table(
-        ("code", "meaning", "numbers"),
-        ((f"`{row.code}`", row.meaning, ", ".join(f"`{name}`" for name in row.numbers) or "—") for row in denials()),
+        ("code", "meaning", "numbers", "exits"),
+        (
+            (f"`{row.code}`", row.meaning, ", ".join(f"`{name}`" for name in row.numbers) or "—", row.exits)
+            for row in denials()
+        ),
     )
 
 

@@ -1,12 +1,31 @@
-"""From "be long" to the one order that is missing: never more than one under way per symbol, counted in lots.
+"""Target orders: from "be long" to the one order that is missing, counted in lots.
 
-A strategy that says what it wants to hold, not what it wants to do, cannot buy the same position twice.
+A strategy that says what it wants to hold, not what it wants to do, cannot buy the same position twice. A symbol with
+an aim is in one of four stages, which follow from what is missing and what is under way alone (``stage_of``)::
+
+    no aim ── aim ──▶ MISSING ── one order ──▶ APPROACHING ── last fill ──▶ REACHED
+       ▲                 ▲                       │      │                      │
+       │                 │                  other aim  setback             other aim
+       │                 │                       ▼      │                      ▼
+       │                 └── all ended ────── CLEARING  │                   MISSING
+       └────────────────────────────────────────────────┘
+
+    stage         missing   under way            answer
+    REACHED       nothing   nothing              nothing
+    MISSING       n lots    nothing              one order over n lots
+    APPROACHING   n lots    one order over n     nothing
+    CLEARING      any       anything else        a cancel of each order that has none yet
+
+A setback is an order that is denied, rejected, or canceled by somebody else. It ends the aim: the next signal sets
+another. Only a reversal that is denied for what it opens becomes the aim to be flat: nobody is to stay long against a
+sell signal because the short was refused.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 from math import inf
 from typing import Annotated, Any, Final, Literal
 
@@ -31,9 +50,15 @@ from strategies.identity import identity_of
 from strategies.orders.open_orders import OpenOrder
 
 Direction = Literal[1, 0, -1]
-REASON: Final = "another target"  # what a cancel gives as its reason
-FOR_ITS_SIZE: Final = frozenset(
-    {DenialCode.PER_ORDER_CAP, DenialCode.POSITION_CAP, DenialCode.DAILY_LOSS_CAP, DenialCode.REDUCING}
+REASON: Final = "another target"  # of the cancels
+DENIED_FOR_OPENING: Final = frozenset(
+    {
+        DenialCode.PER_ORDER_CAP,
+        DenialCode.POSITION_CAP,
+        DenialCode.DAILY_LOSS_CAP,
+        DenialCode.REDUCING,
+        DenialCode.STALE_PRICE,
+    }
 )
 """Denials that an order may meet for what it opens, while the part of it that closes would pass."""
 
@@ -51,29 +76,49 @@ class TargetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     period_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
+class Stage(Enum):
+    """Where a symbol stands on the way to its aim."""
+
+    REACHED = auto()
+    MISSING = auto()
+    APPROACHING = auto()
+    CLEARING = auto()
+
+
+def stage_of(missing_lots: int, under_way: Sequence[OpenOrder]) -> Stage:
+    """The stage of a symbol that lacks so many lots, signed, and has these orders under way."""
+    if not under_way:
+        return Stage.MISSING if missing_lots else Stage.REACHED
+    first = under_way[0]
+    if len(under_way) == 1 and not first.cancel_requested and first.signed_lots == missing_lots:
+        return Stage.APPROACHING
+    return Stage.CLEARING
+
+
 @quickly_built
 @dataclasses.dataclass(frozen=True, slots=True)
 class Aim:
-    """What a symbol's position is to become. ``price`` in quote currency is where a limit order stands."""
+    """The position that a symbol is to have. ``price`` in quote currency is where a limit order stands.
+
+    ``superseded`` are the intents whose orders were canceled for this aim: their end is no setback. ``answered`` is
+    the event that was answered last; the answer is not among the open orders before the next one.
+    """
 
     direction: float
     price: float
-    waits_for: tuple[str, ...] = ()  # intents whose orders lead elsewhere: their end is wanted, not a setback
-    answered: str = ""  # the event last answered: what was answered to it is not among the open orders yet
+    superseded: tuple[str, ...] = ()
+    answered: str = ""
 
 
 _NO_AIM: Final = Aim(0, 0.0)
-_TELLING: Final = (RiskDecision, OrderUpdate, FillEvent)
+_REPORTS: Final = (RiskDecision, OrderUpdate, FillEvent)
 
 
 class TargetOrders:
     """Orders that move each symbol's position to plus, minus, no or any other multiple of ``qty``.
 
-    What is held and under way is read from the context. An order that does not lead exactly to the aim is
-    canceled, and the one that is missing then follows only when the canceled one has ended, so that held and
-    open together never exceed ``qty``. An order that is denied, rejected, or canceled by somebody else drops the
-    aim: the next signal sets another. Only a reversal that is denied for its size becomes a close first: nobody is
-    to stay long against a sell signal because the short was refused.
+    What is held and under way is read from the context. The order that is missing follows only when every other one
+    has ended, so that held and open together never exceed ``qty``.
     """
 
     def __init__(self, context: StrategyContext, params: TargetParams) -> None:
@@ -91,29 +136,34 @@ class TargetOrders:
 
         Args:
             cause: the event that the signal came from; names the intent and gives its time.
-            symbol: what to trade.
+            symbol: of the position.
             direction: 1 long, -1 short (flat when shorts are not allowed), 0 flat; anything else to the nearest lot.
             price: of the signal, in quote currency; where a limit order stands.
         """
-        before = self._aims.get(symbol, _NO_AIM)
-        ending = [o.intent_id for o in self._under_way(symbol) if o.cancel_requested or o.intent_id in before.waits_for]
-        self._aims[symbol] = Aim(direction, price, tuple(ending), before.answered)
+        previous = self._aims.get(symbol, _NO_AIM)
+        ending = [
+            order.intent_id
+            for order in self._under_way(symbol)
+            if order.cancel_requested or order.intent_id in previous.superseded
+        ]
+        self._aims[symbol] = Aim(direction, price, tuple(ending), previous.answered)
         return self._approach(cause, symbol)
 
     def settle(self, event: Contract) -> list[OrderIntent | OrderCancel]:
-        """What the aim takes now that an order has changed. To be called with every event, before ``aim``."""
-        if not isinstance(event, _TELLING):
+        """The orders and cancels that follow from a report on an order. To be called with every event, before
+        ``aim``."""
+        if not isinstance(event, _REPORTS):
             return []
         if event.symbol in self._unanswered:
             self._unanswered.remove(event.symbol)
-        elif _tells_nothing_new(event):
+        elif _changes_nothing(event):
             return []
         aim = self._aims.get(event.symbol)
         if aim is None:
             return []
-        if _came_to_nothing(event) and event.intent_id not in aim.waits_for:
+        if _came_to_nothing(event) and event.intent_id not in aim.superseded:
             del self._aims[event.symbol]
-            if not (isinstance(event, RiskDecision) and event.code in FOR_ITS_SIZE and self._turns(aim, event.symbol)):
+            if not self._could_close(event, aim):
                 return []
             self._aims[event.symbol] = dataclasses.replace(aim, direction=0)
         return self._approach(event, event.symbol)
@@ -124,33 +174,35 @@ class TargetOrders:
 
     def load_state(self, state: Mapping[str, tuple[Any, ...]]) -> None:
         """Take over the aims in the symbols that are still traded."""
-        self._aims = {symbol: Aim(*plain) for symbol, plain in state.items() if symbol in self._lots}
+        self._aims = {symbol: Aim(*values) for symbol, values in state.items() if symbol in self._lots}
         self._unanswered = set(self._aims)  # under other parameters, orders under way may lead elsewhere now
 
     def _approach(self, cause: Contract, symbol: str) -> list[OrderIntent | OrderCancel]:
+        """The answer of the symbol's stage."""
         aim = self._aims[symbol]
-        missing = round(max(aim.direction, self._lowest) * self._lots[symbol]) - self._held(symbol)
+        missing = round(max(aim.direction, self._lowest) * self._lots[symbol]) - self._held_lots(symbol)
         under_way = self._under_way(symbol)
-        if not (_leads_elsewhere(under_way, missing) if under_way else missing):
-            return []  # as mostly: what follows is only for an order that is missing or one too many
+        stage = stage_of(missing, under_way)
+        if stage is Stage.REACHED or stage is Stage.APPROACHING:
+            return []
         name = identity_of(cause)
         if aim.answered == name:
             self._unanswered.add(symbol)
             return []
-        answers: list[OrderIntent | OrderCancel]
-        if not under_way:
-            answers = [self._order(cause, name, symbol, missing, aim.price)]
-        else:
-            unwanted = [order for order in under_way if not (order.cancel_requested or order.ended)]
-            answers = [self._cancel(cause, order) for order in unwanted]
-            aim = dataclasses.replace(aim, waits_for=(*aim.waits_for, *(order.intent_id for order in unwanted)))
-        if answers:
-            self._aims[symbol] = Aim(aim.direction, aim.price, aim.waits_for, name)
-        return answers
+        if stage is Stage.MISSING:
+            self._aims[symbol] = Aim(aim.direction, aim.price, aim.superseded, name)
+            return [self._order(cause, name, symbol, missing, aim.price)]
+        unwanted = [order for order in under_way if not (order.cancel_requested or order.ended)]
+        if unwanted:
+            superseded = (*aim.superseded, *(order.intent_id for order in unwanted))
+            self._aims[symbol] = Aim(aim.direction, aim.price, superseded, name)
+        return [self._cancel(cause, order) for order in unwanted]
 
-    def _turns(self, aim: Aim, symbol: str) -> bool:
-        """Whether the aim lies on the other side of flat."""
-        return max(aim.direction, self._lowest) * self._held(symbol) < 0
+    def _could_close(self, setback: Contract, aim: Aim) -> bool:
+        """Whether a setback is the denial of a reversal whose closing part would pass."""
+        if not isinstance(setback, RiskDecision) or setback.code not in DENIED_FOR_OPENING:
+            return False
+        return max(aim.direction, self._lowest) * self._held_lots(setback.symbol) < 0
 
     def _order(self, cause: Contract, name: str, symbol: str, lots: int, price: float) -> OrderIntent:
         instrument = self._instruments[symbol]
@@ -173,9 +225,9 @@ class TargetOrders:
         orders = self._orders
         return [order for order in orders.values() if order.symbol == symbol] if orders else []
 
-    def _held(self, symbol: str) -> int:
-        held = self._positions.get(symbol)
-        return self._instruments[symbol].lots(held.qty) if held is not None and held.qty else 0
+    def _held_lots(self, symbol: str) -> int:
+        position = self._positions.get(symbol)
+        return self._instruments[symbol].lots(position.qty) if position is not None and position.qty else 0
 
     def _size(self, symbol: str, qty: float) -> int:
         instrument = self._context.instruments[symbol]
@@ -188,7 +240,7 @@ class TargetOrders:
         return lots
 
 
-def _tells_nothing_new(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
+def _changes_nothing(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
     """Whether neither what is held nor what is under way can have changed since the order was answered."""
     if isinstance(event, RiskDecision):
         return event.allowed
@@ -200,8 +252,3 @@ def _came_to_nothing(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
     if isinstance(event, RiskDecision):
         return not event.allowed
     return isinstance(event, OrderUpdate) and event.status in ("canceled", "rejected")
-
-
-def _leads_elsewhere(under_way: Sequence[OpenOrder], missing: int) -> bool:
-    """Whether the orders are anything but the one that is missing."""
-    return len(under_way) != 1 or under_way[0].cancel_requested or under_way[0].signed_lots != missing

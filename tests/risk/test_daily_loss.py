@@ -135,9 +135,9 @@ def test_an_intent_can_be_what_opens_the_day() -> None:
     risk = holding(10)
     risk.on_event(trade(50.0))
     risk.on_event(feed("live", MIDNIGHT))
-    state, decision = risk.on_event(intent("sell", 1, seconds=MIDNIGHT))
+    state, *answers = risk.on_event(intent("sell", 1, seconds=MIDNIGHT))
     assert isinstance(state, RiskState)
-    assert decision_in([decision]).inputs["day_pnl_usd"] == 0.0
+    assert decision_in(answers).inputs["day_pnl_usd"] == 0.0
 
 
 def test_a_day_opens_silently_when_nothing_is_held_and_nothing_restricted() -> None:

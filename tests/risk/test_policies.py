@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +13,13 @@ import pytest
 from core.clock import NS_PER_MS, NS_PER_S
 from core.contracts import DenialCode, OrderIntent, TradingState
 from core.errors import ConfigError, ContractError, RejectedError
-from risk import RiskInputs, RiskLimits
+from core.instruments import Instrument, Instruments
+from risk import RiskEngine, RiskInputs, RiskLimits
 from risk.catalogue import catalogue
 from risk.decide import decide, first_denial
 from risk.denial import Denial
 from risk.inputs import INPUT_NAMES
+from risk.limits import CAP_NAMES
 from tests.support.risk_builders import LIMITS, at, decision_in, engine, intent, trade
 
 NOW = at(0)
@@ -215,6 +219,91 @@ def test_the_catalogue_names_the_numbers_that_a_denial_carries(row: Any) -> None
     assert found is not None
     assert tuple(found.numbers) == row.numbers
     assert row.meaning.endswith(".")
+
+
+LONG: dict[str, Any] = {"position_lots": 5_000}
+RULES: dict[DenialCode, dict[str, Any]] = {
+    DenialCode.HALTED: {"state": TradingState.HALTED.value},
+    DenialCode.REDUCING: {"state": TradingState.REDUCING.value},
+    DenialCode.PER_ORDER_CAP: {"limits": replace(LIMITS, per_order_usd_cap=50)},
+    DenialCode.POSITION_CAP: {"limits": replace(LIMITS, position_usd_cap=300)},
+    DenialCode.DAILY_LOSS_CAP: {"day_pnl_usd": -500.0},
+    DenialCode.ORDER_RATE: {"rate_backlog_ns": 60 * NS_PER_S},
+    DenialCode.PRICE_COLLAR: {"buy_limit": 110.0, "sell_limit": 90.0},
+    DenialCode.STALE_PRICE: {"now_ns": NOW + 6 * NS_PER_S},
+    DenialCode.NO_PRICE: {"usd_per_quote": 0.0},
+    DenialCode.MIN_NOTIONAL: {"min_notional": 101.0},
+    DenialCode.LOT_SIZE: {"order_lots": 0},
+    DenialCode.TICK_SIZE: {"buy_limit": 100.0, "sell_limit": 100.0, "limit_ticks": 0},
+    DenialCode.UNKNOWN_SYMBOL: {"known_symbol": False},
+}
+
+
+@pytest.mark.parametrize("row", [row for row in catalogue() if row.code in RULES], ids=lambda row: row.code.value)
+def test_a_rule_holds_for_exits_or_lets_them_pass_as_the_catalogue_says(row: Any) -> None:
+    case = dict(RULES[row.code])
+    caps, buy, sell = case.pop("limits", LIMITS), case.pop("buy_limit", None), case.pop("sell_limit", None)
+
+    def answer(order: OrderIntent) -> DenialCode | None:
+        inputs = INPUTS._replace(**({"order_lots": round(order.qty * 1_000)} | LONG | case))
+        refusal = first_denial(order, inputs, caps)
+        return None if refusal is None else refusal.code
+
+    assert answer(intent("buy", 1, buy)) is row.code
+    assert answer(intent("sell", 1, sell)) is (row.code if row.holds_for_exits else None)
+
+
+def test_every_rule_that_decides_is_tried_with_an_exit() -> None:
+    assert set(RULES) == set(DenialCode) - {DenialCode.DUPLICATE_INTENT}  # which is told before any rule is asked
+
+
+@pytest.mark.parametrize(
+    ("changes", "side", "qty", "passes"),
+    [
+        pytest.param({"feed": "reconnecting"}, "sell", 5, True, id="a close while the feed is down"),
+        pytest.param({"feed": "stale"}, "sell", 5.001, False, id="a lot more than the position: it would turn it"),
+        pytest.param({"feed": "stale", "open_sell_lots": 1}, "sell", 5, False, id="a lot of it is being sold already"),
+        pytest.param({"feed": "stale", "position_lots": -5_000}, "buy", 5, True, id="a short is closed by a buy"),
+        pytest.param({"feed": "stale", "position_lots": 0}, "sell", 1, False, id="flat: nothing to reduce"),
+    ],
+)
+def test_without_a_fresh_price_only_what_reduces_the_position_passes(
+    changes: dict[str, Any], side: str, qty: float, passes: bool
+) -> None:
+    assert code(intent(side, qty), **(LONG | changes)) is (None if passes else DenialCode.STALE_PRICE)
+
+
+@pytest.mark.parametrize(("limit", "allowed"), [(0.315, True), (0.3150001, False)])
+def test_a_limit_exactly_at_the_collar_passes_whatever_floats_make_of_the_distance(limit: float, allowed: bool) -> None:
+    # 0.315 is 500 bps above 0.3; the floats say 500.0000000000004.
+    order = intent("buy", 100, limit)
+
+    assert code(order, ref_price=0.3) is (None if allowed else DenialCode.PRICE_COLLAR)
+
+
+@pytest.mark.parametrize("currency", ["USD", "USDT", "USDC", "FDUSD", "TUSD", "BUSD", "DAI"])
+def test_dollars_and_their_stablecoins_count_one_to_one_and_take_no_rate(currency: str) -> None:
+    symbol = f"BTC/{currency}"
+    risk = RiskEngine(Instruments([Instrument(symbol, Decimal("0.01"), Decimal("0.001"))]), LIMITS)
+    risk.on_event(trade(symbol=symbol))
+
+    assert decision_in(risk.on_event(intent(symbol=symbol))).inputs["usd_per_quote"] == 1.0
+    with pytest.raises(ConfigError, match=rf"risk\.usd_rates\.{currency}: expected no rate"):
+        limits(usd_rates={currency: 0.99})
+
+
+def test_a_currency_that_only_looks_like_dollars_needs_a_rate() -> None:
+    symbol = "BTC/USDX"
+    risk = RiskEngine(Instruments([Instrument(symbol, Decimal("0.01"), Decimal("0.001"))]), LIMITS)
+    risk.on_event(trade(symbol=symbol))
+
+    assert decision_in(risk.on_event(intent(symbol=symbol))).code is DenialCode.NO_PRICE
+
+
+def test_limits_take_the_dollar_rates_of_the_configuration() -> None:
+    section = SimpleNamespace(**{name: getattr(LIMITS, name) for name in CAP_NAMES}, usd_rates={"BTC": 20_000.0})
+
+    assert RiskLimits.of(section) == limits(usd_rates={"BTC": 20_000.0})
 
 
 def test_a_decision_carries_every_input_and_every_cap() -> None:

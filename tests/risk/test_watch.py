@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core.contracts import FillEvent, RiskState, Side
+from core.contracts import FillEvent, RiskState, Side, TradingState
 from risk.watch import ALWAYS, NEVER
 from tests.support.risk_builders import BTC, ETH_BTC, at, engine, trade
 
@@ -32,6 +33,32 @@ def test_within_the_bounds_a_price_makes_it_say_nothing_and_beyond_them_it_restr
     assert state.reason.startswith("daily_loss")
     assert risk.wake_up_bounds().prices == ()
     assert risk.wake_up_bounds().until_ns == 19_001 * 86_400 * 10**9
+
+
+@given(shares=st.tuples(st.floats(-0.99, 0.9999), st.floats(-0.99, 0.9999)), short=st.booleans())
+@example(shares=(0.9999, 0.9999), short=False)
+def test_two_positions_may_both_go_to_their_bounds_and_together_they_reach_the_cap(
+    shares: tuple[float, float], short: bool
+) -> None:
+    risk = engine(daily_loss_usd_cap=60.0)
+    list(risk.on_event(trade(100.0)))
+    list(risk.on_event(trade(10.0, symbol="ATOM/USDT")))
+    list(risk.on_event(FillEvent("o-1", BTC, "buy", 2.0, 100.0, 0.0, at(1), fill_id="f-1")))
+    side: Side = "sell" if short else "buy"
+    list(risk.on_event(FillEvent("o-2", "ATOM/USDT", side, 30.0, 10.0, 0.0, at(1), fill_id="f-2")))
+
+    bounds = {symbol: high if low == 0.0 else low for symbol, low, high in risk.wake_up_bounds().prices}
+
+    # Half of the cap each: 30 USD over 2 BTC, over 30 ATOM.
+    assert bounds == pytest.approx({BTC: 85.0, "ATOM/USDT": 11.0 if short else 9.0}, rel=1e-5)
+    btc = 100.0 + shares[0] * (bounds[BTC] - 100.0)
+    atom = 10.0 + shares[1] * (bounds["ATOM/USDT"] - 10.0)
+    assert list(risk.on_event(trade(btc, 2))) == []
+    assert list(risk.on_event(trade(atom, 3, symbol="ATOM/USDT"))) == []
+    beyond = 10.0 + 1.001 * (bounds["ATOM/USDT"] - 10.0)
+    list(risk.on_event(trade(84.99, 4)))
+    list(risk.on_event(trade(beyond, 5, symbol="ATOM/USDT")))
+    assert risk.state is TradingState.REDUCING
 
 
 def test_where_the_dollar_rate_moves_as_well_every_price_counts() -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from core import ids
-from core.contracts import Contract, DenialCode, FillEvent, OHLCVBar, OrderCancel, OrderIntent, RiskDecision
+from core.contracts import Contract, DenialCode, FillEvent, OHLCVBar, OrderCancel, OrderIntent, RiskDecision, Side
 from core.errors import ConfigError
+from risk import catalogue
+from strategies.orders.open_orders import OpenOrder
 from strategies.sampling import PriceSampler
-from strategies.target_orders import Direction
+from strategies.target_orders import Direction, Stage, stage_of
 from tests.support.strategy_cases import (
     SYMBOL,
     Aims,
@@ -157,9 +159,10 @@ def denied(order: OrderIntent, code: DenialCode) -> RiskDecision:
     return dataclasses.replace(denial_of(order), code=code, decision_id=ids.decision_id(order.intent_id))
 
 
-@pytest.mark.parametrize(
-    "code", [DenialCode.PER_ORDER_CAP, DenialCode.POSITION_CAP, DenialCode.DAILY_LOSS_CAP, DenialCode.REDUCING]
-)
+EXITS_PASS = [row.code for row in catalogue() if not row.holds_for_exits]
+
+
+@pytest.mark.parametrize("code", [DenialCode.PER_ORDER_CAP, *EXITS_PASS])
 def test_a_reversal_that_is_denied_for_what_it_opens_becomes_a_close(code: DenialCode) -> None:
     desk = Desk()
     desk.tell(fill_of(desk.open(1)))
@@ -181,7 +184,7 @@ def test_a_close_that_is_denied_is_not_tried_again() -> None:
     assert desk.tell(denied(closing, DenialCode.PER_ORDER_CAP)) == []
 
 
-@pytest.mark.parametrize("code", [DenialCode.HALTED, DenialCode.STALE_PRICE, DenialCode.ORDER_RATE])
+@pytest.mark.parametrize("code", [DenialCode.HALTED, DenialCode.NO_PRICE, DenialCode.ORDER_RATE])
 def test_a_reversal_that_is_denied_whatever_its_size_is_dropped(code: DenialCode) -> None:
     desk = Desk()
     desk.tell(fill_of(desk.open(1)))
@@ -349,3 +352,28 @@ def test_bars_of_two_timeframes_are_refused_by_all_that_look_at_prices_alone(pat
     with pytest.raises(ConfigError, match=r"expected one timeframe, 1m as before, got 1h as well; .* md\.ohlcv\.1m"):
         strategy.on_event(hour)
     strategy.on_event(minute)
+
+
+def order(side: Side, open_lots: int, **changes: Any) -> OpenOrder:
+    return OpenOrder("i", "o", "s", SYMBOL, side, 1.0, None, open_lots, **changes)
+
+
+@pytest.mark.parametrize(
+    ("missing", "under_way", "stage"),
+    [
+        (0, [], Stage.REACHED),
+        (3, [], Stage.MISSING),
+        (3, [order("buy", 3)], Stage.APPROACHING),
+        (-3, [order("sell", 3)], Stage.APPROACHING),
+        (3, [order("buy", 3, ended=True)], Stage.APPROACHING),
+        (3, [order("buy", 2)], Stage.CLEARING),
+        (3, [order("sell", 3)], Stage.CLEARING),
+        (0, [order("buy", 1)], Stage.CLEARING),
+        (3, [order("buy", 3, cancel_requested=True)], Stage.CLEARING),
+        (3, [order("buy", 1), order("buy", 2)], Stage.CLEARING),
+    ],
+)
+def test_the_stage_follows_from_what_is_missing_and_what_is_under_way(
+    missing: int, under_way: list[OpenOrder], stage: Stage
+) -> None:
+    assert stage_of(missing, under_way) is stage
