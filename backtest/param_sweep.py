@@ -14,5 +14,7 @@ __all__ = ["ParameterSweep", "SweepOutcome"]
 
 if __name__ == "__main__":
     from backtest.sweep.command import main
+    from core.console import adapt_console
 
+    adapt_console()
     sys.exit(main())

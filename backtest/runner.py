@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backtest.command_line import EXIT_OK, ended_by
 from backtest.result_file import write_result
+from core.console import adapt_console
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -241,4 +242,5 @@ def _step(text: str) -> Decimal:
 
 
 if __name__ == "__main__":
+    adapt_console()
     sys.exit(main())

@@ -19,6 +19,7 @@ from controller.kill_commands import kill
 from controller.ledger.commands import ledger
 from controller.options import AsJson, Root
 from controller.terminal import CommandError, Exit, print_json, print_line, print_table, print_warning
+from core.console import adapt_console
 
 app = typer.Typer(
     name="njord-ctl",
@@ -127,6 +128,7 @@ def version(as_json: AsJson = False) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The console script: run a command, turn errors into a line that says what to do and a status."""
+    adapt_console()
     try:
         app(args=arguments, prog_name="njord-ctl")
     except SystemExit as done:

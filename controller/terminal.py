@@ -14,6 +14,8 @@ from enum import IntEnum
 from textwrap import TextWrapper
 from typing import Any, Final, NoReturn
 
+from core.console import write_json
+
 NS_PER_S: Final = 1_000_000_000
 _NARROWEST: Final = 40  # columns that a folded line has at least behind its indent
 _RED: Final = "\033[31m"
@@ -48,7 +50,7 @@ class CommandError(Exception):
 
 def print_json(value: object) -> None:
     """One JSON value on one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    write_json(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def print_line(text: str) -> None:

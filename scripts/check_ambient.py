@@ -251,4 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    from core.console import adapt_console
+
+    adapt_console()
     sys.exit(main())

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from core.codec import encode_plain
+from core.console import adapt_console, write_json
 from core.errors import NjordError
 from core.journal.rotation import compress_closed, corrupt_files, rotate_idle
 
@@ -33,7 +34,10 @@ def main(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     corrupt = corrupt_files(folder) if verify else []
-    typer.echo(_as_json(compressed, corrupt) if as_json else _as_text(compressed, corrupt))
+    if as_json:
+        write_json(_as_json(compressed, corrupt))
+    else:
+        print(_as_text(compressed, corrupt))
     if corrupt:
         raise typer.Exit(1)
 
@@ -50,4 +54,5 @@ def _as_text(compressed: list[Path], corrupt: list[Path]) -> str:
 
 
 if __name__ == "__main__":
+    adapt_console()
     typer.run(main)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from core.config import catalogue as config_keys
+from core.console import adapt_console
 from core.daemons import DAEMONS
 from core.errors import ConfigError
 from core.topics import TABLE, Delivery, Topic
@@ -163,4 +164,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    adapt_console()
     sys.exit(main())

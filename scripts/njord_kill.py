@@ -8,4 +8,7 @@ from controller.terminal import Exit
 __all__ = ["Exit", "app"]
 
 if __name__ == "__main__":
+    from core.console import adapt_console
+
+    adapt_console()
     app()

@@ -18,6 +18,7 @@ import yaml
 
 from core.config import secrets
 from core.config.yaml import parse_yaml
+from core.console import adapt_console
 from core.errors import ConfigError
 
 app = typer.Typer(
@@ -123,4 +124,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    adapt_console()
     main()

@@ -18,6 +18,7 @@ from typing import Any, Final
 from core import codec, ids
 from core.bus import MemoryBus
 from core.clock import NS_PER_S
+from core.console import adapt_console
 from core.contracts import FillEvent, OrderIntent, TradeEvent
 from core.instruments import Instrument, Instruments
 from strategies.manager import StrategyManager
@@ -152,4 +153,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    adapt_console()
     sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from core.config import load_config
+from core.console import adapt_console
 from core.disk import make_private_folders, open_private
 from core.errors import ConfigError, FatalError
 from core.redis_address import RedisAddress
@@ -85,4 +86,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    adapt_console()
     main()

@@ -85,4 +85,7 @@ def _verdict(outcomes: Sequence[Outcome], recordings: str | None) -> int:
 
 
 if __name__ == "__main__":
+    from core.console import adapt_console
+
+    adapt_console()
     sys.exit(main())

@@ -32,6 +32,7 @@ from apps.md_ingest.replay import parse_speed
 from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core import codec
 from core.config import Config
+from core.console import write_json
 from core.contracts import FeedStatus
 from core.errors import ConfigError
 from core.service.launch import read_config, run_command, start_logging
@@ -97,7 +98,7 @@ def command(
             checks.append(repeat_check(session, reopen, settings, folder))
     outcome = Outcome(session, tracker, folder, tuple(checks))
     if json:
-        sys.stdout.write(codec.encode_plain(as_json(outcome)).decode() + "\n")
+        write_json(codec.encode_plain(as_json(outcome)).decode())
     else:
         print_outcome(outcome, console)
     if any(check.verdict == "FAIL" for check in checks):

@@ -38,5 +38,7 @@ def rehearse(seed: int, *, minutes: float = 1.0, faults: str | Sequence[str] = A
 
 if __name__ == "__main__":
     from backtest.simulation.command import main
+    from core.console import adapt_console
 
+    adapt_console()
     sys.exit(main())
