@@ -1,4 +1,4 @@
-"""A command line made into a run: configuration read, strategy found, data loaded. Every error names its option."""
+"""The run that a command line asks for: configuration, strategy, data. Every error names its option."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backtest.contracts import BacktestConfig, FillTiming
 from backtest.data.price_grid import derived_instrument
 from backtest.data.series import BarSeries, from_file, from_journals
 from backtest.data.trade_tape import TradeTape, from_trade_journals
-from backtest.engine.slots import CLOCK, EVERYTHING, Entrant
+from backtest.engine.slots import CLOCK, EVERYTHING, Entrant, entry_of
 from core.clock import NS_PER_MS
 from core.config import Config, load_config
 from core.config.schema import StrategyConfig
@@ -27,12 +27,12 @@ from strategies.registry import StrategyRegistry, registered
 
 @dataclass(frozen=True)
 class RunRequest:
-    """All that a run takes.
+    """The parts of a run, ready for an engine. Raises ConfigError for an id or a symbol that no configuration has.
 
     Attributes:
-        name: what its files are called by.
-        folder: where they go.
-        journals: where the data was read from; None when it came otherwise.
+        name: a part of the names of its files.
+        folder: of its files.
+        journals: the folder that the data was read from; None when it came otherwise.
     """
 
     config: BacktestConfig
@@ -44,54 +44,58 @@ class RunRequest:
     folder: Path
     journals: Path | None = None
 
+    def __post_init__(self) -> None:
+        for entrant in self.entrants:
+            entry_of(entrant)  # before anything is called by its id
+
     @classmethod
-    def of(cls, chosen: argparse.Namespace) -> RunRequest:
-        """What the arguments ask for. Raises ConfigError."""
-        installation = _installation(chosen)
-        symbols = tuple(dict.fromkeys(chosen.symbol))
-        entry = next((each for each in installation.strategies if each.id == chosen.strategy), None)
-        params = {**(dict(entry.params) if entry is not None else {}), **dict(chosen.param)}
+    def of(cls, arguments: argparse.Namespace) -> RunRequest:
+        """The run of these arguments. Raises ConfigError."""
+        installation = _installation(arguments)
+        symbols = tuple(dict.fromkeys(arguments.symbol))
+        entry = next((entry for entry in installation.strategies if entry.id == arguments.strategy), None)
+        params = {**(dict(entry.params) if entry is not None else {}), **dict(arguments.param)}
         config = BacktestConfig(
             symbol=symbols[0],
-            strategy_id=chosen.strategy,
-            start_ts=chosen.start,
-            end_ts=chosen.end,
-            initial_capital=chosen.capital,
-            commission_rate=chosen.commission,
-            slippage_bps=chosen.slippage,
-            maker_rate=chosen.maker_rate,
-            slippage_model=chosen.slippage_model,
-            fill_timing=FillTiming(chosen.fill),
-            latency_ns=round(chosen.latency_ms * NS_PER_MS),
-            timeframes=_timeframes(chosen.timeframe),
+            strategy_id=arguments.strategy,
+            start_ts=arguments.start,
+            end_ts=arguments.end,
+            initial_capital=arguments.capital,
+            commission_rate=arguments.commission,
+            slippage_bps=arguments.slippage,
+            maker_rate=arguments.maker_rate,
+            slippage_model=arguments.slippage_model,
+            fill_timing=FillTiming(arguments.fill),
+            latency_ns=round(arguments.latency_ms * NS_PER_MS),
+            timeframes=_timeframes(arguments.timeframe),
             symbols=symbols if len(symbols) > 1 else (),
             params=params,
-            risk=not chosen.no_risk,
-            seed=chosen.seed,
-            fill_model=chosen.fill_model,
-            participation=chosen.participation,
+            risk=not arguments.no_risk,
+            seed=arguments.seed,
+            fill_model=arguments.fill_model,
+            participation=arguments.participation,
         )
-        make = _strategy_class(chosen, entry)
-        data = tuple(_data(chosen, config, installation))
+        make = _strategy_class(arguments, entry)
+        data = tuple(_data(arguments, config, installation))
         return cls(
             config=config,
             data=data,
-            entrants=(Entrant(chosen.strategy, make, symbols, params, _heard(chosen, config, entry)),),
-            instruments=_instruments(chosen, installation, data),
+            entrants=(Entrant(arguments.strategy, make, symbols, params, _topics(arguments, config, entry)),),
+            instruments=_instruments(arguments, installation, data),
             limits=RiskLimits.of(installation.risk),
-            name=f"{chosen.strategy}_{'-'.join(file_symbol(symbol) for symbol in symbols)}".replace(":", ""),
-            folder=chosen.out or installation.data_dir / "backtest",
-            journals=None if chosen.data else chosen.journals or installation.log_dir,
+            name=f"{arguments.strategy}_{'-'.join(file_symbol(symbol) for symbol in symbols)}".replace(":", ""),
+            folder=arguments.out or installation.data_dir / "backtest",
+            journals=None if arguments.data else arguments.journals or installation.log_dir,
         )
 
 
-def _installation(chosen: argparse.Namespace) -> Config:
+def _installation(arguments: argparse.Namespace) -> Config:
     """The configuration; the defaults where there is none and none was named."""
-    if chosen.config is not None:
-        return load_config(chosen.config.resolve().parent.parent, base=chosen.config)
-    if chosen.config_root == Path() and not Path("config", "base.yaml").exists():
+    if arguments.config is not None:
+        return load_config(arguments.config.resolve().parent.parent, base=arguments.config)
+    if arguments.config_root == Path() and not Path("config", "base.yaml").exists():
         return Config()
-    return load_config(chosen.config_root)
+    return load_config(arguments.config_root)
 
 
 def _timeframes(text: str) -> tuple[str, ...]:
@@ -99,18 +103,18 @@ def _timeframes(text: str) -> tuple[str, ...]:
     return tuple(sorted(names, key=timeframe_ns))
 
 
-def _strategy_class(chosen: argparse.Namespace, entry: StrategyConfig | None) -> Any:
-    path = chosen.class_path or (entry.class_path if entry is not None else None)
-    return registered(chosen.strategy) if path is None else StrategyRegistry().resolve(path)
+def _strategy_class(arguments: argparse.Namespace, entry: StrategyConfig | None) -> Any:
+    path = arguments.class_path or (entry.class_path if entry is not None else None)
+    return registered(arguments.strategy) if path is None else StrategyRegistry().resolve(path)
 
 
-def _heard(chosen: argparse.Namespace, config: BacktestConfig, entry: StrategyConfig | None) -> tuple[str, ...]:
-    """The topics that the strategy hears: those of ``--events``, else its bars. Where trades are the input, those of
-    its entry come before, so that it hears what it hears live. Raises ConfigError when the run has none of them."""
+def _topics(arguments: argparse.Namespace, config: BacktestConfig, entry: StrategyConfig | None) -> tuple[str, ...]:
+    """The topics that the strategy hears: those of ``--events``, else its bars. Where trades are the input, the topics
+    of its entry come first, which are those that it hears live. Raises ConfigError when the run has none of them."""
     on_trades = config.fill_timing is FillTiming.NEXT_TRADE
     globs: tuple[str, ...] = ()
-    if chosen.events is not None:
-        globs, named = chosen.events, "--events"
+    if arguments.events is not None:
+        globs, named = arguments.events, "--events"
     elif on_trades and entry is not None:
         globs, named = tuple(entry.events), f"strategy {entry.id!r}: its `events`"
     if not globs:
@@ -126,22 +130,23 @@ def _heard(chosen: argparse.Namespace, config: BacktestConfig, entry: StrategyCo
     return globs
 
 
-def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Config) -> list[BarSeries | TradeTape]:
-    files: Sequence[Path] = chosen.data or ()
+def _data(arguments: argparse.Namespace, config: BacktestConfig, installation: Config) -> list[BarSeries | TradeTape]:
+    files: Sequence[Path] = arguments.data or ()
     if files and config.fill_timing is FillTiming.NEXT_TRADE:
         raise ConfigError("--fill next_trade: expected trades, which are read from --journals, got --data with bars")
     if files and len(files) != len(config.traded):
         raise ConfigError(f"--data: expected one file for each --symbol, got {len(files)} for {len(config.traded)}")
     if files:
+        stamps = stamps_of(arguments.stamp, len(files))
         return [
-            from_file(file, symbol, config.timeframes[0], stamp=chosen.stamp)
-            for file, symbol in zip(files, config.traded, strict=True)
+            from_file(file, symbol, config.timeframes[0], stamp=stamp)
+            for file, symbol, stamp in zip(files, config.traded, stamps, strict=True)
         ]
-    if chosen.stamp != "auto":
+    if arguments.stamp:
         raise ConfigError(
-            f"--stamp {chosen.stamp}: expected --data with it; journals say when their bars begin and end"
+            f"--stamp {arguments.stamp[0]}: expected --data with it; journals say when their bars begin and end"
         )
-    folder = chosen.journals or installation.log_dir
+    folder = arguments.journals or installation.log_dir
     span = config.start_ts, config.end_ts
     if config.fill_timing is FillTiming.NEXT_TRADE:
         return [from_trade_journals(folder, symbol, *span) for symbol in config.traded]
@@ -153,6 +158,13 @@ def _data(chosen: argparse.Namespace, config: BacktestConfig, installation: Conf
     ]
 
 
+def stamps_of(stamps: Sequence[str], files: int) -> list[str]:
+    """The ``--stamp`` of each file: one for all of them, or as many as there are. Raises ConfigError."""
+    if len(stamps) > 1 and len(stamps) != files:
+        raise ConfigError(f"--stamp: expected one for all files, or one for each of {files}, got {len(stamps)}")
+    return list(stamps) if len(stamps) == files else [stamps[0] if stamps else "auto"] * files
+
+
 def _journaled(folder: Path, symbol: str, timeframe: str) -> bool:
     from core.journal import JournalReader
 
@@ -160,21 +172,21 @@ def _journaled(folder: Path, symbol: str, timeframe: str) -> bool:
 
 
 def _instruments(
-    chosen: argparse.Namespace, installation: Config, data: Sequence[BarSeries | TradeTape]
+    arguments: argparse.Namespace, installation: Config, data: Sequence[BarSeries | TradeTape]
 ) -> Instruments:
-    known: dict[str, Instrument] = dict(installation.instruments_table().items())
-    tick: Decimal | None = chosen.tick_size
-    lot: Decimal | None = chosen.lot_size
+    table: dict[str, Instrument] = dict(installation.instruments_table().items())
+    tick: Decimal | None = arguments.tick_size
+    lot: Decimal | None = arguments.lot_size
     if tick is None and lot is None:
-        return Instruments(known.values())
-    for symbol in sorted({each.symbol for each in data}):
-        found = known.get(symbol)
-        if found is None and tick is not None and lot is not None:
-            found = Instrument(symbol, tick, lot)
-        elif found is None:
-            series = [each for each in data if each.symbol == symbol and isinstance(each, BarSeries)]
+        return Instruments(table.values())
+    for symbol in sorted({source.symbol for source in data}):
+        instrument = table.get(symbol)
+        if instrument is None and tick is not None and lot is not None:
+            instrument = Instrument(symbol, tick, lot)
+        elif instrument is None:
+            series = [bars for bars in data if bars.symbol == symbol and isinstance(bars, BarSeries)]
             if not series:
                 raise ConfigError(f"{symbol}: no instrument is configured; give both --tick-size and --lot-size")
-            found = derived_instrument(series, tick_size=tick, lot_size=lot)
-        known[symbol] = replace(found, tick_size=tick or found.tick_size, lot_size=lot or found.lot_size)
-    return Instruments(known.values())
+            instrument = derived_instrument(series, tick_size=tick, lot_size=lot)
+        table[symbol] = replace(instrument, tick_size=tick or instrument.tick_size, lot_size=lot or instrument.lot_size)
+    return Instruments(table.values())

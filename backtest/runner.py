@@ -21,6 +21,7 @@ from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from backtest.contracts import BacktestResult
+    from backtest.data.series import BarSeries
     from backtest.run_request import RunRequest
 
 FILL_TIMINGS: Final = ("bar_close", "next_open", "next_trade")
@@ -29,14 +30,14 @@ _LONGEST_MS: Final = 86_400_000.0
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one backtest. Returns 0, or 1 with a sentence on stderr; wrong usage ends the process with 2."""
-    return ended_by("backtest", parser(), _answer, arguments)
+    return ended_by("backtest", parser(), _answer, argv)
 
 
-def _answer(chosen: argparse.Namespace) -> int:
-    result, files, data = _run(chosen)
-    if chosen.as_json:
+def _answer(arguments: argparse.Namespace) -> int:
+    result, files, data = _run(arguments)
+    if arguments.as_json:
         print(json.dumps({**result.to_dict(), "files": {name: str(path) for name, path in files.items()}}))
         return EXIT_OK
     from backtest.summary import summary_lines
@@ -57,25 +58,26 @@ def parser() -> argparse.ArgumentParser:
         epilog="Example: %(prog)s --strategy trendline_break_v1 --symbol ATOM/USDT --start 2025-01-01 "
         "--end 2025-09-30 --capital 10000 --commission 0.001 --slippage 5 --fill next_open",
     )
-    what = p.add_argument_group("what to run")
-    what.add_argument("--strategy", required=True, metavar="ID", help="id in config/strategies.yaml or of a sample")
-    what.add_argument("--class", dest="class_path", metavar="DOTTED.PATH", help="the strategy's class instead")
-    what.add_argument("--param", action="append", default=[], type=_parameter, metavar="NAME=VALUE", help="repeatable")
-    what.add_argument("--symbol", action="append", required=True, metavar="BASE/QUOTE", help="repeatable")
-    what.add_argument("--timeframe", default="1m", metavar="1m[,5m…]", help="bars the strategy gets (default 1m)")
-    what.add_argument(
+    run = p.add_argument_group("what to run")
+    run.add_argument("--strategy", required=True, metavar="ID", help="id in config/strategies.yaml or of a sample")
+    run.add_argument("--class", dest="class_path", metavar="DOTTED.PATH", help="the strategy's class instead")
+    run.add_argument("--param", action="append", default=[], type=_parameter, metavar="NAME=VALUE", help="repeatable")
+    run.add_argument("--symbol", action="append", required=True, metavar="BASE/QUOTE", help="repeatable")
+    run.add_argument("--timeframe", default="1m", metavar="1m[,5m…]", help="bars the strategy gets (default 1m)")
+    run.add_argument(
         "--events", type=_globs, metavar="GLOB[,GLOB…]", help="topics the strategy hears, such as md.ohlcv.5m.*"
     )
-    what.add_argument("--seed", type=int, default=0, help="recorded with the result")
+    run.add_argument("--seed", type=int, default=0, help="recorded with the result")
     data = p.add_argument_group("data")
     data.add_argument(
-        "--data", action="append", type=Path, metavar="FILE", help="CSV, Feather or Parquet, one a symbol"
+        "--data", action="append", type=Path, metavar="FILE", help="CSV, TSV, Feather or Parquet, one a symbol"
     )
     data.add_argument(
         "--stamp",
+        action="append",
+        default=[],
         choices=("auto", "open", "close"),
-        default="auto",
-        help="what times in --data are (default: by name)",
+        help="the end of the bars that times in --data are, once or per file (default: by the column's name)",
     )
     data.add_argument("--journals", type=Path, metavar="DIR", help="journals to read (default: app.log_dir)")
     data.add_argument("--start", type=_start, default=0, metavar="DATE", help="first day, or a time (default: all)")
@@ -102,31 +104,34 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--out", type=Path, metavar="DIR", help="folder of the files (default: backtest in app.data_dir)")
     out.add_argument("--json", dest="as_json", action="store_true", help="the whole result as JSON on stdout")
     out.add_argument("--report", action="store_true", help="write an HTML report as well")
-    where = p.add_argument_group("configuration")
-    where.add_argument("--config-root", type=Path, default=Path(), metavar="DIR", help="folder that holds config/")
-    where.add_argument("--config", type=Path, metavar="FILE", help="the base.yaml to read instead")
+    settings = p.add_argument_group("configuration")
+    settings.add_argument("--config-root", type=Path, default=Path(), metavar="DIR", help="folder that holds config/")
+    settings.add_argument("--config", type=Path, metavar="FILE", help="the base.yaml to read instead")
     return p
 
 
-def _run(chosen: argparse.Namespace) -> tuple[BacktestResult, dict[str, Path], list[str]]:
+def _run(arguments: argparse.Namespace) -> tuple[BacktestResult, dict[str, Path], list[str]]:
     from backtest.engine import run_backtest
     from backtest.run_request import RunRequest
 
-    _check_fill(chosen)
-    request = RunRequest.of(chosen)
+    _check_fill(arguments)
+    request = RunRequest.of(arguments)
     result = run_backtest(
         request.config, request.data, request.entrants, instruments=request.instruments, limits=request.limits
     )
-    return result, _save(result, request, report=chosen.report), _taken_from(request)
+    return result, _save(result, request, report=arguments.report), _taken_from(request)
 
 
-def _check_fill(chosen: argparse.Namespace) -> None:
-    """What would be asked for in vain. Raises ConfigError."""
-    if chosen.fill == "next_trade":
+def _check_fill(arguments: argparse.Namespace) -> None:
+    """Options that would have no effect. Raises ConfigError."""
+    if arguments.fill == "next_trade":
         return
-    for option, asked in (("--latency-ms", chosen.latency_ms > 0), ("--fill-model", chosen.fill_model != "last_trade")):
+    for option, asked in (
+        ("--latency-ms", arguments.latency_ms > 0),
+        ("--fill-model", arguments.fill_model != "last_trade"),
+    ):
         if asked:
-            raise ConfigError(f"{option}: expected --fill next_trade with it, got {chosen.fill}, which knows none")
+            raise ConfigError(f"{option}: expected --fill next_trade with it, got {arguments.fill}, which knows none")
 
 
 def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[str, Path]:
@@ -149,27 +154,32 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
 
 
 def _taken_from(request: RunRequest) -> list[str]:
-    """The bars that were read and when they were, so that a misread time column is seen; and the parameters given."""
+    """The bars that were read and their times, so that a misread time column is seen; and the parameters."""
     from backtest.data.series import BarSeries
     from backtest.engine.slots import EVERYTHING
-    from backtest.metrics.formatting import minute
 
-    lines = [
-        f"Data:           {each.symbol} {each.timeframe}, {len(each):,} bars, the first from "
-        f"{minute(int(each.ts_open[0]))} to {minute(int(each.ts_close[0]))}, the last one to "
-        f"{minute(int(each.ts_close[-1]))}"
-        for each in request.data
-        if isinstance(each, BarSeries)
-    ]
-    heard = sorted({topic for each in request.entrants for topic in each.events})
-    if heard != sorted(EVERYTHING):
-        lines.append(f"Hears:          {', '.join(heard)}")
-    given = ", ".join(f"{name} {value}" for name, value in sorted(request.config.params.items()))
-    return [*lines, f"Parameters:     {given or 'as the strategy has them'}"]
+    lines = [_data_line(series) for series in request.data if isinstance(series, BarSeries)]
+    topics = sorted({topic for entrant in request.entrants for topic in entrant.events})
+    if topics != sorted(EVERYTHING):
+        lines.append(f"Hears:          {', '.join(topics)}")
+    params = ", ".join(f"{name} {value}" for name, value in sorted(request.config.params.items()))
+    return [*lines, f"Parameters:     {params or 'as the strategy has them'}"]
+
+
+def _data_line(series: BarSeries) -> str:
+    from backtest.metrics.formatting import instant
+
+    guess = series.stamp_guess
+    reading = "" if guess is None else f"; times of {guess.column} taken for the {guess.stamp} of the bar (--stamp)"
+    return (
+        f"Data:           {series.symbol} {series.timeframe}, {len(series):,} bars, the first from "
+        f"{instant(int(series.ts_open[0]))} to {instant(int(series.ts_close[0]))}, the last one to "
+        f"{instant(int(series.ts_close[-1]))}{reading}"
+    )
 
 
 def _details(result: BacktestResult) -> list[str]:
-    """What was refused, and what the result rests on."""
+    """The refusals, and the fingerprints of what the result rests on."""
     prints = result.fingerprints
     lines = [f"Bars:           {result.bars:,}"]
     if result.refused:
@@ -189,8 +199,8 @@ def _globs(text: str) -> tuple[str, ...]:
 
 
 def _parameter(text: str) -> tuple[str, Any]:
-    name, found, value = text.partition("=")
-    if not found or not name.isidentifier():
+    name, separator, value = text.partition("=")
+    if not separator or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE such as fast=10, got {text!r}")
     try:
         return name, json.loads(value)

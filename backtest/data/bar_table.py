@@ -1,12 +1,10 @@
-"""Tables of bars as people have them, into columns: which column is the time, in what unit, of the start or the end.
+"""Tables of bars as people have them, made into columns: the times with their unit and end of the bar, the values.
 
-Nothing is guessed that could be read in two ways; what cannot be understood is refused with its row.
+What could be read in two ways is refused with its row; a name that custom gives a meaning is recorded as a guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -21,45 +19,115 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 VALUES: Final = ("open", "high", "low", "close", "volume")
-ENDS: Final = ("timestamp", "datetime", "time", "ts_close", "close_time")
-"""Time columns that are taken for the close of a bar."""
-STARTS: Final = ("date", "ts_open", "open_time")
-"""Time columns that are taken for its start."""
-_TIMES: Final = ("timestamp", "date", "datetime", "time", "ts_close", "ts_open", "open_time", "close_time")
+_OPENINGS: Final = ("ts_open", "open_time")
+_CLOSINGS: Final = ("ts_close", "close_time")
+_CUSTOM: Final = {"timestamp": "close", "date": "open", "datetime": "close", "time": "close"}
+"""Names that leave open which end of a bar they mean, and the end that they are taken for."""
+_TIMES: Final = (*_OPENINGS, *_CLOSINGS, *_CUSTOM)
 _UNITS: Final = ((1e8, 1e11, 10**9), (1e11, 1e14, 10**6), (1e14, 1e17, 1_000), (1e17, 9.2e18, 1))  # s, ms, µs, ns
 _PER_US: Final = 1_000
 
 
+class StampGuess(NamedTuple):
+    """The end of a bar, ``open`` or ``close``, that a column is taken for because of its name alone."""
+
+    column: str
+    stamp: str
+
+
 class Columns(NamedTuple):
-    """``times`` in UTC epoch nanoseconds, of the starts of the bars if ``starts``; values open to volume."""
+    """The columns of a table of bars.
+
+    Attributes:
+        times: UTC epoch nanoseconds.
+        stamp: the end of the bars that the times are: ``open`` or ``close``.
+        guess: where that follows from custom only.
+        values: open to volume.
+    """
 
     times: Ints
-    starts: bool
+    stamp: str
+    guess: StampGuess | None
     values: list[Floats]
 
 
-def columns_of(frame: pd.DataFrame, symbol: str) -> Columns:
+def columns_of(frame: pd.DataFrame, symbol: str, stamp: str = "auto") -> Columns:
     """The columns of a table in order of time; one that is newest first is turned round.
 
-    Raises:
-        ConfigError: a column is missing, or a value is no number or no time.
-    """
-    import pandas as pd
+    Args:
+        stamp: the end of the bars that the time column means; ``auto`` goes by its name.
 
-    if isinstance(frame.index, pd.DatetimeIndex):
-        frame = frame.reset_index(names=frame.index.name or "timestamp")
-    named = {str(name).strip().lower(): name for name in frame.columns}
-    column = next((name for name in _TIMES if name in named), None)
-    if column is None or any(name not in named for name in VALUES):
+    Raises:
+        ConfigError: a column is missing or there twice, or a value is no number or no time.
+    """
+    frame = _with_time_column(frame, symbol)
+    names = _names_of(frame, symbol)
+    column = next((name for name in _TIMES if name in names), None)
+    if column is None or any(name not in names for name in VALUES):
         raise ConfigError(
             f"{symbol}: expected the columns {', '.join(VALUES)} and one of {', '.join(_TIMES)}, separated by commas "
-            f"in a CSV, got {', '.join(map(str, frame.columns))}"
+            f"in a CSV, got {_shown_names(frame)}"
         )
-    times = nanoseconds(frame[named[column]], f"{symbol}, column {column}")
-    values = [_numbers(frame[named[name]], f"{symbol}, column {name}") for name in VALUES]
+    times = nanoseconds(frame[names[column]], f"{symbol}, column {column}")
+    values = [_numbers(frame[names[name]], f"{symbol}, column {name}") for name in VALUES]
     if len(times) > 1 and (np.diff(times) < 0).all():
-        times, values = times[::-1], [each[::-1] for each in values]
-    return Columns(np.ascontiguousarray(times), column in STARTS, [np.ascontiguousarray(each) for each in values])
+        times, values = times[::-1], [numbers[::-1] for numbers in values]
+    guess = None
+    if stamp == "auto":
+        stamp = _CUSTOM.get(column) or ("open" if column in _OPENINGS else "close")
+        guess = StampGuess(column, stamp) if column in _CUSTOM else None
+    return Columns(np.ascontiguousarray(times), stamp, guess, [np.ascontiguousarray(numbers) for numbers in values])
+
+
+def _with_time_column(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
+    """The table with an index of times among its columns. Raises ConfigError where both are there and differ."""
+    import pandas as pd
+
+    index = frame.index
+    if not isinstance(index, pd.DatetimeIndex):
+        return frame
+    name = str(index.name or "timestamp")
+    twin = next((column for column in frame.columns if str(column).strip().lower() == name.strip().lower()), None)
+    if twin is None:
+        return frame.reset_index(names=name)
+    where = f"{symbol}, column {twin}"
+    apart = nanoseconds(frame[twin], where) != nanoseconds(index.to_series(), f"{where} of the index")
+    if apart.any():
+        at = int(np.argmax(apart))
+        raise ConfigError(
+            f"{where}, row {at}: expected the times of the index of that name, got {frame[twin].iloc[at]} beside "
+            f"{index[at]}; remove or rename one of them"
+        )
+    return frame.reset_index(drop=True)
+
+
+def _names_of(frame: pd.DataFrame, symbol: str) -> dict[str, Any]:
+    """The columns by their names in lower case. Raises ConfigError for a table without a header or a name twice."""
+    labels = [str(label).strip() for label in frame.columns]
+    if sum(map(_is_number, labels)) >= len(VALUES) - 1:
+        raise ConfigError(
+            f"{symbol}: expected a header in the first line, such as timestamp,{','.join(VALUES)}, got a line of "
+            f"numbers: {_shown_names(frame)}; add the header"
+        )
+    names: dict[str, Any] = {}
+    for label, column in zip(labels, frame.columns, strict=True):
+        name = label.lower()
+        if name in names and name in (*VALUES, *_TIMES):
+            raise ConfigError(f"{symbol}: expected the column {name} once, got {names[name]} and {column}; remove one")
+        names[name] = column
+    return names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown_names(frame: pd.DataFrame) -> str:
+    return ", ".join(map(str, frame.columns)) or "none"
 
 
 def nanoseconds(times: pd.Series[Any], where: str) -> Ints:
@@ -77,36 +145,14 @@ def nanoseconds(times: pd.Series[Any], where: str) -> Ints:
         raise ConfigError(f"{where}, row {_first(times.isna())}: expected a time, got none")
     if pd.api.types.is_numeric_dtype(times):
         return _since_epoch(times.to_numpy(), where)
-    found = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
-    if bool(found.isna().any()):
-        at = _first(found.isna())
+    moments = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
+    if bool(moments.isna().any()):
+        at = _first(moments.isna())
         raise ConfigError(
             f"{where}, row {at}: expected a time in ISO 8601 such as 2024-01-31T00:01:00Z, or a number of s, ms, µs or "
             f"ns since 1970, got {times.iloc[at]!r}"
         )
-    return np.asarray(found.astype("datetime64[ns, UTC]").astype("int64"), dtype=np.int64)
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV (also compressed), Feather or Parquet file. Raises ConfigError."""
-    import pandas as pd
-
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
-        ".feather": pd.read_feather,
-        ".parquet": pd.read_parquet,
-    }
-    expected = f"expected a file of {', '.join(readers)}, a CSV also as .csv.gz"
-    if not path.is_file():
-        raise ConfigError(f"{path}: {expected}, got {'a folder' if path.is_dir() else 'no such file'}")
-    kind = next((suffix for suffix in path.suffixes if suffix in readers), None)
-    if kind is None:
-        raise ConfigError(f"{path}: {expected}, got {path.suffix or 'a name without an ending'}")
-    try:
-        return readers[kind](path)
-    except (OSError, EOFError, ValueError, ImportError) as error:  # Arrow's, the parser's and decoding errors are such
-        why = str(error).partition("\n")[0]
-        raise ConfigError(f"{path}: expected a table of bars as {kind}, got a file that is none: {why}") from None
+    return np.asarray(moments.astype("datetime64[ns, UTC]").astype("int64"), dtype=np.int64)
 
 
 def _since_epoch(numbers: Any, where: str) -> Ints:
@@ -137,12 +183,12 @@ def _since_epoch(numbers: Any, where: str) -> Ints:
 def _numbers(values: pd.Series[Any], where: str) -> Floats:
     import pandas as pd
 
-    found = pd.to_numeric(values, errors="coerce")
-    wrong = found.isna() & values.notna()
+    converted = pd.to_numeric(values, errors="coerce")
+    wrong = converted.isna() & values.notna()
     if bool(wrong.any()):
         at = _first(wrong)
         raise ConfigError(f"{where}, row {at}: expected a number, got {values.iloc[at]!r}")
-    numbers: Floats = found.to_numpy(dtype=np.float64)
+    numbers: Floats = converted.to_numpy(dtype=np.float64)
     return numbers
 
 

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
+from math import floor, log10
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from backtest.data.series import BarSeries, Floats, Ints
-from core.errors import ConfigError
+from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
 from execution.fill_models import BarRange
 
 _SLACK: Final = 1e-6  # of one step, as core.instruments allows
-_MOST_DECIMALS: Final = 10
+_MOST_DECIMALS: Final = 10  # of prices from 1 on; smaller ones have as many behind their leading zeros
+_NOISE: Final = 1e-9  # of a price: what float arithmetic may have added to it
+_MOST_CUT: Final = 1e-6  # of a quantity that a guessed lot may take away
 _ENOUGH: Final = 10  # different prices: with fewer, their common divisor is mostly chance
 _MOST_OFF: Final = 0.01  # share of prices off the grid up to which the data is at fault and not the grid
 _FEW_OFF: Final = 10  # as many may also be off in a short series, unless they are a quarter of it
 _FIRST_LOOK: Final = 64  # bars looked at first when searching ahead; each further look is four times as long
+_MOST_LOTS: Final = 2**62
 _NS_FAR: Final = 2**63 - 1
 
 
@@ -49,10 +54,10 @@ class PriceGrid:
     @classmethod
     def of(cls, series: BarSeries, instrument: Instrument) -> PriceGrid:
         """The same, made once for each series and instrument. Raises as the class does."""
-        found: PriceGrid | None = series.kept.get(instrument)
-        if found is None:
-            found = series.kept[instrument] = cls(series, instrument)
-        return found
+        grid: PriceGrid | None = series.kept.get(instrument)
+        if grid is None:
+            grid = series.kept[instrument] = cls(series, instrument)
+        return grid
 
     @cached_property
     def opens_at(self) -> list[int]:
@@ -62,9 +67,16 @@ class PriceGrid:
 
     @cached_property
     def volume(self) -> Ints:
-        """Each bar's volume in lots, rounded: volumes are sums of floats."""
-        whole: Ints = np.rint(self.series.volume / float(self.instrument.lot_size)).astype(np.int64)
-        return whole
+        """Each bar's volume in lots, rounded: volumes are sums of floats. Raises ConfigError beyond 64 bits."""
+        lots = np.rint(self.series.volume / float(self.instrument.lot_size))
+        if lots.max() > _MOST_LOTS:
+            at = int(lots.argmax())
+            raise ConfigError(
+                f"{self.symbol} {self.series.timeframe}, bar {at}: expected a volume of up to 2^62 lots of "
+                f"{self.instrument.lot_size:f}, got {self.series.volume[at].item():,g}; give a coarser --lot-size, or "
+                "correct the instrument's lot_size"
+            )
+        return lots.astype(np.int64)
 
     @cached_property
     def _span(self) -> tuple[float, float]:
@@ -90,12 +102,12 @@ class PriceGrid:
         """When the first bar from ``start`` on closes that reached down to ``low`` or up to ``high``, in ticks."""
 
         def hit(first: int, last: int) -> npt.NDArray[np.bool_]:
-            found = np.zeros(last - first, dtype=np.bool_)
+            hits = np.zeros(last - first, dtype=np.bool_)
             if low is not None:
-                found |= self.low[first:last] <= low
+                hits |= self.low[first:last] <= low
             if high is not None:
-                found |= self.high[first:last] >= high
-            return found
+                hits |= self.high[first:last] >= high
+            return hits
 
         return self._first(start, hit)
 
@@ -113,12 +125,31 @@ class PriceGrid:
         step, end = _FIRST_LOOK, len(self.closes_at)
         while start < end:
             last = min(end, start + step)
-            found = hit(start, last)
-            at = int(found.argmax())
-            if found[at]:
+            hits = hit(start, last)
+            at = int(hits.argmax())
+            if hits[at]:
                 return self.closes_at[start + at]
             start, step = last, step * 4
         return _NS_FAR
+
+
+@dataclass(frozen=True)
+class GuessedInstrument(Instrument):
+    """An instrument whose lot follows from the volumes of the data, which need not say in what steps one may trade.
+
+    Quantities are not cut to such a lot: ``floor_qty`` raises ContractError instead, except for the last digits of a
+    quantity that was computed.
+    """
+
+    def floor_qty(self, qty: float) -> float:
+        """The quantity on the grid. Raises ContractError where that is noticeably less."""
+        floored = Instrument.floor_qty(self, qty)
+        if abs(qty - floored) > _MOST_CUT * abs(qty):
+            raise ContractError(
+                f"{self.symbol}: expected a quantity in lots of {self.lot_size:f}, got {qty!r}; no instrument is "
+                "configured and the lot is a guess from the volumes of the data: give --lot-size, or configure it"
+            )
+        return floored
 
 
 def derived_instrument(
@@ -127,52 +158,65 @@ def derived_instrument(
     """An instrument whose grid is the coarsest that all the prices lie on, its lots the decimals of the volumes.
 
     A handful of prices tells no step coarser than their decimals, and no volume at all tells nothing: eight decimals.
+    Without ``lot_size`` it is a ``GuessedInstrument``.
 
     Raises:
         ConfigError: prices of more than ten decimals, which are on no grid that can be told from noise.
     """
-    every = list(series)
-    if len(every) == 1 and tick_size is None and lot_size is None:
-        kept = every[0].kept
+    all_series = list(series)
+    if len(all_series) == 1 and tick_size is None and lot_size is None:
+        kept = all_series[0].kept
         if "instrument" not in kept:
-            kept["instrument"] = _derived(every, None, None)
+            kept["instrument"] = _derived(all_series, None, None)
         instrument: Instrument = kept["instrument"]
         return instrument
-    return _derived(every, tick_size, lot_size)
+    return _derived(all_series, tick_size, lot_size)
 
 
-def _derived(every: Sequence[BarSeries], tick_size: Decimal | None, lot_size: Decimal | None) -> Instrument:
-    prices = np.unique(np.concatenate([np.concatenate([s.open, s.high, s.low, s.close]) for s in every]))
+def _derived(all_series: Sequence[BarSeries], tick_size: Decimal | None, lot_size: Decimal | None) -> Instrument:
+    symbol = all_series[0].symbol
+    prices = np.unique(np.concatenate([np.concatenate([s.open, s.high, s.low, s.close]) for s in all_series]))
     if tick_size is None:
         decimals = _decimals(prices)
         if decimals is None:
             raise ConfigError(
-                f"{every[0].symbol}: no instrument is configured and the prices lie on no grid of up to "
-                f"{_MOST_DECIMALS} decimals; give --tick-size and --lot-size"
+                f"{symbol}: no instrument is configured and the prices, from {prices[0].item()!r} on, lie on no grid "
+                f"of up to {_most_decimals(prices)} decimals; give --tick-size and --lot-size"
             )
-        whole = np.rint(prices * 10.0**decimals).astype(np.int64)
-        step = int(np.gcd.reduce(whole)) if len(whole) >= _ENOUGH else 1
+        steps = np.rint(prices * 10.0**decimals).astype(np.int64)
+        step = int(np.gcd.reduce(steps)) if len(steps) >= _ENOUGH else 1
         tick_size = step * Decimal(1).scaleb(-decimals)
-    if lot_size is None:
-        volumes = np.concatenate([s.volume for s in every])
-        found = _decimals(volumes) if volumes.any() else None
-        lot_size = Decimal(1).scaleb(-(8 if found is None else found))
-    return Instrument(every[0].symbol, tick_size.normalize(), lot_size.normalize())
+    if lot_size is not None:
+        return Instrument(symbol, tick_size.normalize(), lot_size.normalize())
+    volumes = np.concatenate([s.volume for s in all_series])
+    lot_decimals = _decimals(volumes) if volumes.any() else None
+    guess = Decimal(1).scaleb(-(8 if lot_decimals is None else lot_decimals))
+    return GuessedInstrument(symbol, tick_size.normalize(), guess.normalize())
 
 
 def _decimals(values: Floats) -> int | None:
-    for decimals in range(_MOST_DECIMALS + 1):
+    """The decimals that all values have, noise aside; None for more than can be told from noise."""
+    for decimals in range(_most_decimals(values) + 1):
         scaled = values * 10.0**decimals
-        if bool((np.abs(scaled - np.rint(scaled)) <= np.maximum(_SLACK, np.abs(scaled) * 4e-16)).all()):
+        size = np.abs(scaled)
+        if bool(
+            (np.abs(scaled - np.rint(scaled)) <= np.maximum(np.minimum(_SLACK, _NOISE * size), 4e-16 * size)).all()
+        ):
             return decimals
     return None
+
+
+def _most_decimals(values: Floats) -> int:
+    """``_MOST_DECIMALS`` behind the leading zeros of the smallest value."""
+    smallest = float(np.abs(values[values != 0]).min())
+    return _MOST_DECIMALS + max(0, -floor(log10(smallest)) - 1)
 
 
 def _in_ticks(prices: Floats, instrument: Instrument, name: str, series: BarSeries) -> tuple[Ints, int]:
     """Prices in ticks, and how many of them had to be rounded."""
     steps = prices / float(instrument.tick_size)
-    whole = np.maximum(np.rint(steps), 1.0)
-    off: Any = np.abs(steps - whole) > np.maximum(_SLACK, np.abs(steps) * 4e-16)
+    ticks = np.maximum(np.rint(steps), 1.0)
+    off: Any = np.abs(steps - ticks) > np.maximum(_SLACK, np.abs(steps) * 4e-16)
     count = int(off.sum())
     if count > max(_MOST_OFF * len(prices), min(_FEW_OFF, len(prices) / 4)):
         at = int(off.argmax())
@@ -181,4 +225,4 @@ def _in_ticks(prices: Floats, instrument: Instrument, name: str, series: BarSeri
             f"got {prices[at].item()!r}, as are {count} of {len(prices)} off the grid; correct the instrument's "
             "tick_size or give --tick-size"
         )
-    return whole.astype(np.int64), count
+    return ticks.astype(np.int64), count

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,8 @@ from core.timeframes import timeframe_ns
 if TYPE_CHECKING:
     import pandas as pd
 
+    from backtest.data.bar_table import StampGuess
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _PRICES: Final = ("open", "high", "low", "close")
@@ -36,7 +38,10 @@ _MANY_STEPS: Final = 5  # so many steps that are all longer are not all gaps
 
 @dataclass(frozen=True, eq=False)
 class BarSeries:
-    """The columns, each of shape ``(bars,)``. Raises ConfigError for anything a bar cannot be, naming the first."""
+    """The columns, each of shape ``(bars,)``. Raises ConfigError for anything a bar cannot be, naming the first.
+
+    ``stamp_guess`` tells when it was custom alone that decided which end of the bars a table's times are.
+    """
 
     symbol: str
     timeframe: str
@@ -47,6 +52,7 @@ class BarSeries:
     low: Floats
     close: Floats
     volume: Floats
+    stamp_guess: StampGuess | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not len(self):
@@ -62,14 +68,16 @@ class BarSeries:
             (np.append(False, self.ts_open[1:] < self.ts_close[:-1]), "bars in order of time, each once"),
         ):
             if bad.any():
-                raise ConfigError(f"{self.symbol} {self.timeframe}, {self._named(int(np.argmax(bad)), expected)}")
+                raise ConfigError(f"{self.symbol} {self.timeframe}, {self._description(int(np.argmax(bad)), expected)}")
 
-    def _named(self, at: int, expected: str) -> str:
-        """A bar that is none, with what it is and what it should be."""
+    def _description(self, at: int, expected: str) -> str:
+        """A bar that is none, as it is and as it should be."""
         values = ", ".join(f"{name} {getattr(self, name)[at].item()!r}" for name in (*_PRICES, "volume"))
         span = f"{_utc(self.ts_open[at].item())} to {_utc(self.ts_close[at].item())}"
-        before = f"; the bar before it ends {_utc(self.ts_close[at - 1].item())}" if at and "order" in expected else ""
-        return f"bar {at} (the first one is 0): expected {expected}, got {span}, {values}{before}"
+        previous = (
+            f"; the bar before it ends {_utc(self.ts_close[at - 1].item())}" if at and "order" in expected else ""
+        )
+        return f"bar {at} (the first one is 0): expected {expected}, got {span}, {values}{previous}"
 
     def __len__(self) -> int:
         return len(self.ts_close)
@@ -94,10 +102,10 @@ class BarSeries:
     @cached_property
     def checksum(self) -> str:
         """SHA-256 over symbol, timeframe and every column."""
-        whole = hashlib.sha256(f"{self.symbol}|{self.timeframe}".encode())
+        digest = hashlib.sha256(f"{self.symbol}|{self.timeframe}".encode())
         for name in ("ts_open", "ts_close", *_PRICES, "volume"):
-            whole.update(np.ascontiguousarray(getattr(self, name)).tobytes())
-        return whole.hexdigest()
+            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return digest.hexdigest()
 
     @cached_property
     def kept(self) -> dict[Any, Any]:
@@ -106,7 +114,7 @@ class BarSeries:
 
     def __getstate__(self) -> dict[str, Any]:
         """The columns alone: what was made of them is made again where they go."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {column.name: getattr(self, column.name) for column in fields(self)}
 
     @property
     def gaps(self) -> int:
@@ -128,7 +136,7 @@ class BarSeries:
     def rows(self, first: int, last: int) -> BarSeries:
         """The bars ``first`` to before ``last``. Raises ConfigError when there are none."""
         columns = (getattr(self, name)[first:last] for name in ("ts_open", "ts_close", *_PRICES, "volume"))
-        return BarSeries(self.symbol, self.timeframe, *columns)
+        return BarSeries(self.symbol, self.timeframe, *columns, stamp_guess=self.stamp_guess)
 
 
 def from_bars(bars: Iterable[OHLCVBar]) -> BarSeries:
@@ -166,8 +174,8 @@ def from_frame(frame: pd.DataFrame, symbol: str, timeframe: str, *, stamp: str =
         frame: in order of time, or newest first. Times without a zone are UTC; see ``bar_table.nanoseconds``.
         symbol: whose bars these are.
         timeframe: how long each of them is.
-        stamp: whether the time column is the bar's ``open`` or its ``close``; ``auto`` is the close, except for a
-            column called ``date``, ``ts_open`` or ``open_time``.
+        stamp: whether the time column is the bar's ``open`` or its ``close``. ``auto`` goes by its name: ``ts_open``
+            and ``open_time`` say it, ``date`` is taken for the open, all others for the close.
 
     Raises:
         ConfigError: a column is missing, the bars are no bars, or bars of another length.
@@ -176,16 +184,16 @@ def from_frame(frame: pd.DataFrame, symbol: str, timeframe: str, *, stamp: str =
 
     if stamp not in ("auto", "open", "close"):
         raise ConfigError(f"stamp: expected auto, open or close, got {stamp!r}")
-    times, starts, values = columns_of(frame, symbol)
+    times, end, guess, values = columns_of(frame, symbol, stamp)
     length = timeframe_ns(timeframe)
     _check_spacing(times, length, symbol, timeframe)
-    ts_open = times if (starts if stamp == "auto" else stamp == "open") else times - length
-    return BarSeries(symbol, timeframe, ts_open, ts_open + length, *values)
+    ts_open = times if end == "open" else times - length
+    return BarSeries(symbol, timeframe, ts_open, ts_open + length, *values, stamp_guess=guess)
 
 
 def from_file(path: Path, symbol: str, timeframe: str, *, stamp: str = "auto") -> BarSeries:
-    """A CSV (also .gz), Feather or Parquet file; see ``from_frame``. Raises ConfigError."""
-    from backtest.data.bar_table import read_table
+    """A CSV (also .gz), tab-separated, Feather or Parquet file; see ``from_frame``. Raises ConfigError."""
+    from backtest.data.table_file import read_table
 
     return from_frame(read_table(path), symbol, timeframe, stamp=stamp)
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from backtest.data.series import BarSeries, from_bars
@@ -29,23 +30,25 @@ class TradeTape:
         symbols = sorted({trade.symbol for trade in self.trades})
         if len(symbols) != 1:
             raise ConfigError(f"trades: expected some of one symbol, got {', '.join(symbols) or 'none'}")
-        for before, after in zip(self.trades, self.trades[1:], strict=False):
-            if after.ts < before.ts:
-                raise ConfigError(f"trades of {symbols[0]}: expected them in order of time, got {after} after {before}")
+        for earlier, later in pairwise(self.trades):
+            if later.ts < earlier.ts:
+                raise ConfigError(
+                    f"trades of {symbols[0]}: expected them in order of time, got {later} after {earlier}"
+                )
 
     @property
     def symbol(self) -> str:
-        """Whose trades these are."""
+        """The symbol that was traded."""
         return self.trades[0].symbol
 
     @cached_property
     def checksum(self) -> str:
         """SHA-256 over the trades as they go over the wire."""
-        whole = hashlib.sha256()
+        digest = hashlib.sha256()
         for trade in self.trades:
-            whole.update(codec.encode(trade))
-            whole.update(b"\n")
-        return whole.hexdigest()
+            digest.update(codec.encode(trade))
+            digest.update(b"\n")
+        return digest.hexdigest()
 
     def between(self, start_ts: int, end_ts: int) -> TradeTape:
         """The trades in ``[start_ts, end_ts)``; 0 stands for no end. Raises ConfigError when there are none."""
@@ -57,10 +60,10 @@ class TradeTape:
         The minute of the last trade is closed like any other; a longer bar that it does not complete is left out.
         """
         aggregator = BarAggregator(_with_minutes(timeframes), grace_ms=0)
-        found: list[OHLCVBar] = [bar for trade in self.trades for bar in aggregator.on_event(trade)]
+        closed: list[OHLCVBar] = [bar for trade in self.trades for bar in aggregator.on_event(trade)]
         last = self.trades[-1].ts
-        found += aggregator.on_event(ClockTick(last - last % NS_PER_MINUTE + NS_PER_MINUTE))
-        return _by_timeframe(found, aggregator.timeframes)
+        closed += aggregator.on_event(ClockTick(last - last % NS_PER_MINUTE + NS_PER_MINUTE))
+        return _by_timeframe(closed, aggregator.timeframes)
 
 
 def from_trade_journals(folder: Path, symbol: str, start_ts: int = 0, end_ts: int = 0) -> TradeTape:
@@ -69,24 +72,26 @@ def from_trade_journals(folder: Path, symbol: str, start_ts: int = 0, end_ts: in
     from core.journal import FOREVER, JournalReader
 
     read = JournalReader(folder).read(f"md.trades.{file_symbol(symbol)}", TradeEvent, start_ts, end_ts or FOREVER)
-    wanted = [t for t in read if t.symbol == symbol and start_ts <= t.ts < (end_ts or FOREVER)]
-    if not wanted:
+    trades = [t for t in read if t.symbol == symbol and start_ts <= t.ts < (end_ts or FOREVER)]
+    if not trades:
         raise ConfigError(f"no trades of {symbol} in {folder} in that time; expected md.trades.{file_symbol(symbol)}.*")
-    return TradeTape(tuple(sorted(wanted, key=lambda trade: trade.ts)))
+    return TradeTape(tuple(sorted(trades, key=lambda trade: trade.ts)))
 
 
 def longer_bars(minutes: BarSeries, timeframes: Iterable[str]) -> list[BarSeries]:
-    """Bars of longer timeframes out of minute bars, by the rules of the aggregator daemon. Raises ConfigError."""
-    wanted = [name for name in timeframes if timeframe_ns(name) > NS_PER_MINUTE]
-    if not wanted:
+    """Bars of longer timeframes out of minute bars, by the rules of the live aggregator.
+
+    Minutes may be missing, also the last one of a window. Raises ConfigError where there is no complete window.
+    """
+    longer = [name for name in timeframes if timeframe_ns(name) > NS_PER_MINUTE]
+    if not longer:
         return []
-    aggregator = BarAggregator(_with_minutes(wanted))
-    made = aggregator.catch_up(minutes.events, ())
-    found = _by_timeframe([bar for bar in made if bar.timeframe in wanted], wanted)
-    if len(found) < len(wanted):
-        got = ", ".join(each.timeframe for each in found) or "none"
-        raise ConfigError(f"{minutes.symbol}: expected enough minutes for bars of {', '.join(wanted)}, got {got}")
-    return found
+    bars = BarAggregator(_with_minutes(longer)).catch_up(minutes.events, ())
+    series = _by_timeframe([bar for bar in bars if bar.timeframe in longer], longer)
+    if len(series) < len(longer):
+        got = ", ".join(bars.timeframe for bars in series) or "none"
+        raise ConfigError(f"{minutes.symbol}: expected enough minutes for bars of {', '.join(longer)}, got {got}")
+    return series
 
 
 def _with_minutes(timeframes: Iterable[str]) -> list[str]:

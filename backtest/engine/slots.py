@@ -11,9 +11,11 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, Final, cast
 
+from pydantic import ValidationError
+
 from backtest.errors import StrategyFailedError
 from core.bus import MemoryBus
-from core.config.schema import StrategyConfig
+from core.config.schema import PATTERNS, StrategyConfig
 from core.contracts import ClockTick, Contract, OrderCancel, OrderIntent
 from core.errors import ConfigError, ContractError, NjordError, RejectedError
 from core.instruments import Instruments
@@ -134,6 +136,26 @@ class StrategySlot:
         return True
 
 
+def entry_of(entrant: Entrant) -> StrategyConfig:
+    """The entrant as an entry of a configuration. Raises ConfigError for an id or a symbol that none could have."""
+    try:
+        return StrategyConfig(
+            id=entrant.strategy_id,
+            class_path="backtest.engine.slots.Entrant",
+            symbols=entrant.symbols,
+            events=entrant.events,
+            params=dict(entrant.params),
+        )
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        pattern = detail.get("ctx", {}).get("pattern", "")
+        field = {"id": "id", "symbols": "symbol"}.get(str(detail["loc"][0]), str(detail["loc"][0]))
+        raise ConfigError(
+            f"strategy {entrant.strategy_id!r}: {field}: expected {PATTERNS.get(pattern, detail['msg'])}, got "
+            f"{detail['input']!r}"
+        ) from None
+
+
 def slots_of(
     entrants: Sequence[Entrant],
     positions: StrategyPositions,
@@ -151,13 +173,7 @@ def slots_of(
         raise ConfigError(f"strategies: expected one or more, each under an id of its own, got {names}")
     slots = []
     for entrant in sorted(entrants, key=lambda entrant: entrant.strategy_id):
-        entry = StrategyConfig(
-            id=entrant.strategy_id,
-            class_path="backtest.engine.slots.Entrant",
-            symbols=entrant.symbols,
-            events=entrant.events,
-            params=dict(entrant.params),
-        )
+        entry = entry_of(entrant)
         factory = StrategyFactory(
             _SingleStrategy(entrant.make), MemoryBus(), positions, orders, prices, instruments, TimeBudget(None)
         )

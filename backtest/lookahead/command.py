@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from backtest.data.trade_tape import TradeTape
     from backtest.engine.slots import Entrant, MakeStrategy
     from backtest.lookahead.data import Data
+    from backtest.run_request import RunRequest
     from core.instruments import Instruments
     from research.lookahead import Decision, LookaheadReport, OutsideReport, WarmUpReport
     from risk.limits import RiskLimits
@@ -262,11 +264,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(chosen: argparse.Namespace) -> int:
-    report = _run(chosen)
-    if chosen.as_json:
-        print(json.dumps({"clean": report.clean, **asdict(report)}))
-    else:
-        print("\n".join(report.lines()))
+    if chosen.report:
+        raise ConfigError("--report: expected without it, since there is no HTML page of honesty; --out writes JSON")
+    request = _request_of(chosen)
+    report = _run(request, chosen)
+    plain = json.dumps({"clean": report.clean, **asdict(report)})
+    print(plain if chosen.as_json else "\n".join(report.lines()))
+    if chosen.out is not None:
+        path = _saved(plain, chosen.out, f"honesty_{request.name}.json")
+        if not chosen.as_json:
+            print(f"Report saved to:  {path}")
     return EXIT_OK if report.clean and not report.outside.elsewhere else EXIT_BAD
 
 
@@ -278,8 +285,8 @@ def parser() -> argparse.ArgumentParser:
     p.prog = "python -m backtest.lookahead"
     p.description = "Run a strategy on cut, changed and later-begun data, and name every decision that knew the future."
     p.epilog = (
-        "Ends with 0 when nothing leaks, 4 when something does or cannot be seen. Writes no files: --out and --report "
-        "do nothing."
+        "Ends with 0 when nothing leaks, 4 when something does or cannot be seen. Writes honesty_*.json into --out "
+        "where that is given, and no other files."
     )
     search = p.add_argument_group("search")
     search.add_argument("--build", metavar="DOTTED.PATH", help="a function from series to strategy, instead of a class")
@@ -289,13 +296,26 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _run(chosen: argparse.Namespace) -> HonestyReport:
+def _request_of(chosen: argparse.Namespace) -> RunRequest:
     from backtest.run_request import RunRequest
 
-    build = None if chosen.build is None else FromData(_function(chosen.build))
-    if build is not None:
+    if chosen.build is not None:
         chosen.class_path = _PLACEHOLDER  # a request names a class; what is built takes its place
-    request = RunRequest.of(chosen)
+    return RunRequest.of(chosen)
+
+
+def _saved(text: str, folder: Path, name: str) -> Path:
+    path = folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a file that can be written, got {error}; choose --out") from None
+    return path
+
+
+def _run(request: RunRequest, chosen: argparse.Namespace) -> HonestyReport:
+    build = None if chosen.build is None else FromData(_function(chosen.build))
     return check_honesty(
         request.config, build or request.entrants, request.data, request.instruments, request.limits,
         most_cuts=chosen.cuts, most_starts=chosen.starts, warm_up=chosen.warm_up,

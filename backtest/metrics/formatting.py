@@ -10,6 +10,7 @@ from typing import Final
 
 from backtest.metrics.returns import DAY_NS, UNBOUNDED
 from backtest.metrics.table import Metric, Sign, Unit
+from core.clock import NS_PER_S
 
 _DOLLARS: Final = ("USD", "USDT", "USDC", "BUSD", "FDUSD", "TUSD", "DAI")
 COINS: Final = ("BTC", "XBT", "ETH", "BNB")
@@ -93,6 +94,12 @@ def moment(ts_ns: int) -> datetime:
 def minute(ts_ns: int) -> str:
     """``2022-01-01 00:01``, UTC."""
     return moment(ts_ns).strftime("%Y-%m-%d %H:%M")
+
+
+def instant(ts_ns: int) -> str:
+    """``2022-01-01 00:01:59``, UTC, with the fraction of a second where there is one."""
+    fraction = f"{ts_ns % NS_PER_S:09d}".rstrip("0")
+    return moment(ts_ns).strftime("%Y-%m-%d %H:%M:%S") + (f".{fraction}" if fraction else "")
 
 
 def period(start_ns: int, end_ns: int) -> tuple[str, str, int]:

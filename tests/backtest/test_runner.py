@@ -47,7 +47,10 @@ def test_a_run_prints_its_summary_and_saves_curve_and_result(data: Path, capsys:
     ):
         assert line in printed
     assert "at the open of the bar after" in printed
-    assert "Data:           ATOM/USDT 1m, 400 bars, the first from 2023-12-31 23:30 to 2023-12-31 23:31" in printed
+    assert (
+        "Data:           ATOM/USDT 1m, 400 bars, the first from 2023-12-31 23:30:00 to 2023-12-31 23:31:00" in printed
+    )
+    assert "; times of timestamp taken for the close of the bar (--stamp)" in printed
     assert "Parameters:     fast 3, slow 9" in printed
     curve = data.parent / "out" / "equity_sma_cross_v1_ATOMUSDT.ndjson"
     assert f"Equity curve saved to: {curve}" in printed
@@ -247,3 +250,73 @@ def test_a_latency_is_a_number_of_milliseconds(data: Path, capsys: pytest.Captur
 def test_capital_without_end_is_refused_in_a_sentence(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(run(data, "--capital", "inf")) == 1
     assert "initial_capital: expected a number above 0, got inf" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("strategy_id", ["my.strategy", "2fast", "ma cross", "../../x", ""])
+def test_an_id_that_no_configuration_could_have_is_refused_in_a_sentence(
+    data: Path, capsys: pytest.CaptureFixture[str], strategy_id: str
+) -> None:
+    sample = ["--class", "strategies.samples.sma_cross.SmaCross", "--strategy", strategy_id]
+
+    assert main(run(data, *sample)) == 1
+
+    error = capsys.readouterr().err
+    assert f"strategy {strategy_id!r}: id: expected a letter followed by letters, digits, _ or -" in error
+    assert not (data.parent / "out").exists()
+
+
+@pytest.mark.parametrize("symbol", ["btc/usdt", "BTC/USDT ", "币安人生/USDT"])
+def test_a_symbol_that_no_configuration_could_have_is_refused_in_a_sentence(
+    data: Path, capsys: pytest.CaptureFixture[str], symbol: str
+) -> None:
+    assert main(["--strategy", "sma_cross_v1", "--symbol", symbol, "--data", str(data)]) == 1
+
+    assert f"symbol: expected BASE/QUOTE in capitals such as BTC/USDT, got {symbol!r}" in capsys.readouterr().err
+
+
+def test_a_quantity_that_a_guessed_lot_would_cut_is_refused_and_traded_once_the_lot_is_given(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [line.rsplit(",", 1)[0] for line in data.read_text().splitlines()]
+    data.write_text("\n".join([f"{rows[0]},volume", *(f"{row},27225333695" for row in rows[1:])]) + "\n")
+
+    out = data.parent / "out"
+    command = "--strategy sma_cross_v1 --symbol NEW/USDT --param fast=3 --param slow=9 --param qty=2.9 --no-risk"
+    unknown = [*command.split(), "--data", str(data), "--out", str(out)]
+
+    assert main(unknown) == 1
+    assert "NEW/USDT: expected a quantity in lots of 1, got 2.9" in capsys.readouterr().err
+
+    assert main([*unknown, "--lot-size", "0.1"]) == 0
+    plain = json.loads((out / "result_sma_cross_v1_NEWUSDT.json").read_text())
+    assert plain["fills"][0]["qty"] == 2.9
+
+
+def test_stamps_are_said_once_or_for_each_file(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = [*run(data, "--symbol", "B/USDT", "--data", str(data)), "--no-risk"]
+
+    assert main([*two, "--stamp", "open", "--stamp", "close", "--stamp", "close"]) == 1
+    assert "--stamp: expected one for all files, or one for each of 2, got 3" in capsys.readouterr().err
+
+    assert main([*two, "--stamp", "open", "--stamp", "close"]) == 0
+    printed = capsys.readouterr().out
+    assert "ATOM/USDT 1m, 400 bars, the first from 2023-12-31 23:31:00 to" in printed
+    assert "B/USDT 1m, 400 bars, the first from 2023-12-31 23:30:00 to" in printed
+
+
+def test_a_window_that_misses_its_last_minute_fills_where_the_full_one_does(tmp_path: Path) -> None:
+    prices = {}
+    for name, missing in (("full", ()), ("gap", (4,))):
+        file = tmp_path / f"{name}.csv"
+        rows = [
+            f"2024-01-01T00:{at:02d}:00Z,{100 + at},{101 + at},{99 + at},{100.5 + at},1"
+            for at in range(20)
+            if at not in missing
+        ]
+        file.write_text("\n".join(["ts_open,open,high,low,close,volume", *rows]) + "\n")
+        command = "--strategy buy_hold_v1 --symbol X/USDT --timeframe 1m,5m --events md.ohlcv.5m.* --fill next_open"
+        assert main([*command.split(), "--no-risk", "--data", str(file), "--out", str(tmp_path / name)]) == 0
+        plain = json.loads((tmp_path / name / "result_buy_hold_v1_XUSDT.json").read_text())
+        prices[name] = plain["fills"][0]["price"]
+
+    assert prices == {"full": 105.0, "gap": 105.0}

@@ -13,7 +13,7 @@ import pytest
 from backtest.data.price_grid import PriceGrid, derived_instrument
 from backtest.data.series import BarSeries, from_file, from_frame
 from core.clock import NS_PER_MINUTE
-from core.errors import ConfigError
+from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
 
 SYMBOL = "ATOM/USDT"
@@ -218,3 +218,78 @@ def test_a_time_without_bars_is_answered_with_the_time_there_is() -> None:
 
     with pytest.raises(ConfigError, match="got bars from 2024-01-01 00:00:00 to 2024-01-01 00:12:00 only"):
         series.between(2 * T0_S * 10**9, 0)
+
+
+@pytest.mark.parametrize(
+    ("low", "tick"),
+    [(1e-7, "1E-7"), (3.21e-7, "1E-9"), (1.5e-9, "1E-10"), (1.234e-11, "1E-14"), (1.0000004, "1E-7"), (46_224.0, "1")],
+)
+def test_the_grid_of_small_prices_is_as_fine_as_they_are(low: float, tick: str) -> None:
+    table = frame(open=low, high=low * 2, low=low, close=low)
+    if low > 1:
+        table["high"] = low
+
+    series = from_frame(table, SYMBOL, "1m")
+
+    assert derived_instrument([series]).tick_size == Decimal(tick)
+    assert PriceGrid(series, derived_instrument([series])).off_grid == 0
+
+
+def test_prices_on_no_grid_are_refused_with_what_to_give() -> None:
+    noise = 1.0 + np.random.default_rng(1).random(COUNT)
+
+    series = from_frame(frame(open=noise, high=noise, low=noise, close=noise), SYMBOL, "1m")
+
+    with pytest.raises(ConfigError, match=r"lie on no grid of up to 10 decimals; give --tick-size and --lot-size"):
+        derived_instrument([series])
+
+
+@pytest.mark.parametrize("qty", [2.9, 0.5, 1.0001])
+def test_a_quantity_is_not_cut_to_a_lot_that_was_guessed(qty: float) -> None:
+    guessed = derived_instrument([from_frame(frame(volume=25_000.0), SYMBOL, "1m")])
+
+    with pytest.raises(ContractError, match=rf"lots of 1, got {qty}; .* a guess from the volumes .* --lot-size"):
+        guessed.floor_qty(qty)
+    assert guessed.floor_qty(3.0) == 3.0
+
+
+def test_the_last_digits_of_a_computed_quantity_may_go() -> None:
+    guessed = derived_instrument([from_frame(frame(volume=0.0), SYMBOL, "1m")])
+
+    assert guessed.floor_qty(1 / 3) == 0.33333333
+
+
+def test_a_lot_that_was_given_is_one_to_round_to() -> None:
+    series = from_frame(frame(volume=25_000.0), SYMBOL, "1m")
+
+    assert derived_instrument([series], lot_size=Decimal("0.5")).floor_qty(2.9) == 2.5
+
+
+def test_a_volume_beyond_64_bits_of_lots_is_refused() -> None:
+    series = from_frame(frame(volume=1e13), SYMBOL, "1m")
+
+    with pytest.raises(ConfigError, match=r"bar 0: expected a volume of up to 2\^62 lots of 0.00000001"):
+        PriceGrid(series, Instrument(SYMBOL, Decimal("0.01"), Decimal("1e-8"))).volume  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["date", "datetime", "time", "timestamp"])
+def test_a_column_that_leaves_open_which_end_it_means_is_recorded_as_a_guess(name: str) -> None:
+    guess = from_frame(frame().rename(columns={"timestamp": name}), SYMBOL, "1m").stamp_guess
+
+    assert guess == (name, "open" if name == "date" else "close")
+
+
+@pytest.mark.parametrize(
+    ("name", "stamp"), [("ts_open", "auto"), ("close_time", "auto"), ("date", "close"), ("timestamp", "open")]
+)
+def test_what_the_name_or_the_caller_says_is_no_guess(name: str, stamp: str) -> None:
+    series = from_frame(frame().rename(columns={"timestamp": name}), SYMBOL, "1m", stamp=stamp)
+
+    assert series.stamp_guess is None
+    assert series.rows(0, 2).stamp_guess is None
+
+
+def test_a_column_that_says_what_it_means_comes_before_one_that_does_not() -> None:
+    table = frame(open_time=SECONDS, date=SECONDS + 7)
+
+    assert first_open(from_frame(table, SYMBOL, "1m")) == T0_S * 10**9 + NS_PER_MINUTE

@@ -273,3 +273,20 @@ def test_the_report_comes_as_json(command: list[str], capsys: pytest.CaptureFixt
 def test_a_wrong_path_is_an_error_in_a_sentence(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--build", "nowhere.at_all"]) == 1
     assert "--build: expected the dotted path" in capsys.readouterr().err
+
+
+def test_the_report_is_written_where_it_is_asked_for(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = ["--class", "strategies.samples.sma_cross.SmaCross", "--param", "fast=3", "--param", "slow=9"]
+
+    assert main([*command, *sample, "--out", str(tmp_path / "out")]) == 0
+
+    path = tmp_path / "out" / "honesty_sma_cross_v1_ATOMUSDT.json"
+    assert f"Report saved to:  {path}" in capsys.readouterr().out
+    assert json.loads(path.read_text())["clean"] is True
+
+
+def test_a_page_that_there_is_not_is_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--report"]) == 1
+    assert "--report: expected without it" in capsys.readouterr().err
