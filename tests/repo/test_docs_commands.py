@@ -266,6 +266,10 @@ def run_some_tests(typed: TypedCommands, command: str) -> None:
     assert "passed" in typed.run(command, "WORKERS=0", ONE_FILE)
 
 
+def collect_some_tests(typed: TypedCommands, command: str) -> None:
+    assert "tests collected" in typed.run(command, "WORKERS=0", "ARGS=--collect-only tests/system/test_restarts.py")
+
+
 def work_on_the_code(typed: TypedCommands, command: str) -> None:
     """All four at once; only one file has its types checked, and only one file of tests is run."""
     untidy = typed.folder / "core" / "untidy.py"
@@ -284,6 +288,11 @@ HOW: Final[dict[str, Way]] = {
     "make run FEED=capture.raw.gz": run_capture,
     "make run VENUE=binanceus SYMBOL=BTC/USDT": run_live,
     "make test": run_some_tests,
+    "make test-all": run_some_tests,
+    "make test-rest": collect_some_tests,
+    "make test ARGS=tests/risk": run_some_tests,
+    "make test ARGS='-k kill_switch'": run_some_tests,
+    "make test ARGS=--durations=25": run_some_tests,
     "make test ARGS=tests/core/service/test_host_component.py": run_some_tests,
     "make rehearse": rehearse_a_little,
     "make help": list_targets,

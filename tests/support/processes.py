@@ -108,7 +108,7 @@ class Processes:
         """Everything that a daemon has printed so far."""
         return (self.folder / f"{name}.stderr").read_text()
 
-    def wait(self, name: str, limit_s: float = DEFAULT_LIMIT_S) -> int:
+    def exit_code(self, name: str, limit_s: float = DEFAULT_LIMIT_S) -> int:
         """The exit code of a daemon that ends by itself."""
         process = self.running[name]
         try:
@@ -122,7 +122,7 @@ class Processes:
         for process in self.running.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        return {name: self.wait(name) for name in self.running}
+        return {name: self.exit_code(name) for name in self.running}
 
     def __enter__(self) -> Self:
         return self

@@ -78,7 +78,7 @@ def test_the_older_of_two_copies_on_two_folders_sends_nothing_more_and_ends(
     assert "another copy" in fleet.stderr("paper_trader").lower()
     seen = newest_of_both(fleet, other, tmp_path / "seen")
     fleet.running["md_ingest"].terminate()
-    assert fleet.wait("md_ingest") == 0
+    assert fleet.exit_code("md_ingest") == 0
     wait_until(lambda: not waiting(seen), what="the fleet comes to rest")
     assert stream_faults(server.url, seen) == []
     assert set(fleet.stop().values()) == {0}

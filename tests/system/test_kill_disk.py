@@ -84,7 +84,7 @@ def finish(fleet: Processes, server: KillableServer) -> None:
     before = allowed(fleet)
     wait_until(lambda: allowed(fleet) > before, what="orders are allowed again")
     fleet.running["md_ingest"].terminate()
-    assert fleet.wait("md_ingest") == 0, fleet.stderr("md_ingest")[-2000:]
+    assert fleet.exit_code("md_ingest") == 0, fleet.stderr("md_ingest")[-2000:]
     wait_until(lambda: not waiting(fleet.folder), what="the fleet comes to rest")
     assert stream_faults(server.url, fleet.folder) == []
     assert set(fleet.stop().values()) == {0}

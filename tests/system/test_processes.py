@@ -34,7 +34,7 @@ def assert_lock_step_repeats(feed: str, tmp_path: Path, timeout_s: float) -> Non
             fleet.start(name, "--lockstep")
         fleet.start("md_ingest", "--feed", feed, "--lockstep")
         for name in ("md_ingest", *DAEMONS):
-            assert fleet.wait(name, timeout_s) == 0, fleet.stderr(name)
+            assert fleet.exit_code(name, timeout_s) == 0, fleet.stderr(name)
     assert session.venue.account().fees_paid > 0
     one, many = (
         {path.relative_to(folder): path.read_bytes() for path in written(folder)}
@@ -66,7 +66,7 @@ def test_at_full_speed_nothing_is_lost_and_every_order_is_accounted_for(recorded
     with RedisServer() as server, Processes(server.url, tmp_path / "run", busy_installation(tmp_path)) as fleet:
         fleet.start_ready(*DAEMONS)
         fleet.start("md_ingest", "--feed", captures.feed_of(feed))
-        assert fleet.wait("md_ingest", 60) == 0, fleet.stderr("md_ingest")
+        assert fleet.exit_code("md_ingest", 60) == 0, fleet.stderr("md_ingest")
         wait_until(lambda: not waiting(fleet.folder), what="the fleet comes to rest")
         assert fleet.stop() == dict.fromkeys((*DAEMONS, "md_ingest"), 0)
 

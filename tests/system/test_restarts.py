@@ -38,7 +38,7 @@ def count(fleet: Processes, stream: str, holds: Callable[[dict[str, object]], bo
 
 def finish(fleet: Processes, feed: str) -> None:
     """Wait for the end of the feed and for the fleet to come to rest, stop it, and look at everything it wrote."""
-    assert fleet.wait("md_ingest") == 0, fleet.stderr("md_ingest")
+    assert fleet.exit_code("md_ingest") == 0, fleet.stderr("md_ingest")
     wait_until(lambda: not waiting(fleet.folder), what="the fleet comes to rest")
     assert set(fleet.stop().values()) == {0}
     assert_hold(fleet.folder)
@@ -148,7 +148,7 @@ def test_without_redis_a_daemon_still_ends_at_once_when_told(root: Path, tmp_pat
             wait_until(lambda: "does not answer" in fleet.stderr(name), what=f"{name} waits")  # noqa: B023 — called at once
         for name in fleet.running:
             fleet.running[name].terminate()
-            assert fleet.wait(name, 5) == 0
+            assert fleet.exit_code(name, 5) == 0
 
 
 @pytest.mark.full
@@ -176,7 +176,7 @@ def test_what_a_forgetful_server_held_for_a_daemon_that_was_down_is_sent_again(
     with RedisServer() as server, Processes(server.url, tmp_path / "run", root) as fleet:
         fleet.start_ready("strategy_runner", "paper_trader")
         fleet.start("md_ingest", "--feed", feed)
-        assert fleet.wait("md_ingest") == 0, fleet.stderr("md_ingest")
+        assert fleet.exit_code("md_ingest") == 0, fleet.stderr("md_ingest")
         wait_until(lambda: count(fleet, "strat.intent") > 2, what="intents wait for the risk engine")
         server.kill()
         server.start()  # empty, and nobody has anything new to say

@@ -205,9 +205,9 @@ def test_a_feed_daemon_that_ends_in_the_middle_and_starts_again_journals_all_of_
                 fleet.kill("md_ingest")
             else:
                 fleet.running["md_ingest"].terminate()
-                assert fleet.wait("md_ingest") == 0
+                assert fleet.exit_code("md_ingest") == 0
         fleet.start("md_ingest", *options)
-        assert fleet.wait("md_ingest") == 0, fleet.stderr("md_ingest")
+        assert fleet.exit_code("md_ingest") == 0, fleet.stderr("md_ingest")
         wait_until(lambda: not waiting(fleet.folder), what="the fleet comes to rest")
         assert set(fleet.stop().values()) == {0}
         assert_hold(fleet.folder)

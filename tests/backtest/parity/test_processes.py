@@ -28,10 +28,10 @@ def session(folder: Path, *options: str) -> Config:
         else:
             fleet.start_ready(*DAEMONS)
         fleet.start("md_ingest", "--feed", FEED, *options)
-        assert fleet.wait("md_ingest", 150) == 0, fleet.stderr("md_ingest")
+        assert fleet.exit_code("md_ingest", 150) == 0, fleet.stderr("md_ingest")
         if "--lockstep" in options:
             for name in DAEMONS:
-                assert fleet.wait(name, 20) == 0, fleet.stderr(name)
+                assert fleet.exit_code(name, 20) == 0, fleet.stderr(name)
     return config_in(folder / "run", root)
 
 

@@ -20,6 +20,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.relay_bench import Consumer, Producer
 from tests.support.waiting import other_tasks, patience, until, within
 
+TIMEOUT_S = 0.8
+
 
 def trade(n: int) -> Message:
     return Message("md.trades.BTC/USDT", TradeEvent("BTC/USDT", 100.0, 1.0, "buy", 1_000 + n, str(n)), "md_ingest", n)
@@ -72,10 +74,10 @@ async def test_a_channel_that_is_no_text_is_set_aside_and_reading_goes_on(redis_
 
 
 async def test_silence_is_no_loss(redis_url: str) -> None:
-    bus = Bus(redis_url, timeout_s=0.8)
+    bus = Bus(redis_url, timeout_s=TIMEOUT_S)
     stream = bus.consume(Subscription(("md.trades.*",), {"strategy_runner": (0, 0)}))
     first = asyncio.ensure_future(anext(stream))
-    await asyncio.wait({first}, timeout=1.2)
+    await asyncio.wait({first}, timeout=1.5 * TIMEOUT_S)
     assert bus.reconnects == 0
     await bus.publish([trade(1)])
     assert await asyncio.wait_for(first, patience(5)) == [trade(1)]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import patience
+
 ROOT = Path(__file__).resolve().parents[3]
 SECRET = "Zq'9 LongSecret"
 PROGRAM = f"""
@@ -38,7 +40,11 @@ def test_an_uncaught_error_is_printed_without_its_secrets(tmp_path: Path, statem
     program.write_text(PROGRAM + statement.replace("del Refuses().x", "refuses = Refuses(); del refuses"))
 
     end = subprocess.run(
-        [sys.executable, str(program)], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+        [sys.executable, str(program)],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=patience(60),
     )
 
     messages = [line for line in end.stderr.splitlines() if "Error: " in line]

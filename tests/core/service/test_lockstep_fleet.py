@@ -32,9 +32,9 @@ def test_lock_step_processes_write_the_ledgers_of_the_embedded_fleet(tmp_path: P
         for name in DAEMONS:
             fleet.start(name, "--lockstep")
         fleet.start("md_ingest", "--feed", feed, "--lockstep")
-        assert fleet.wait("md_ingest", 150) == 0, fleet.stderr("md_ingest")
+        assert fleet.exit_code("md_ingest", 150) == 0, fleet.stderr("md_ingest")
         for name in DAEMONS:
-            assert fleet.wait(name, 20) == 0, fleet.stderr(name)
+            assert fleet.exit_code(name, 20) == 0, fleet.stderr(name)
     one, many = tmp_path / "one", tmp_path / "many"
     for kind in ("ledgers", "journals"):
         expected = {path.name: path.read_bytes() for path in (one / kind).glob("*.ndjson*")}

@@ -19,6 +19,7 @@ from core.service.metrics import ServiceMetrics
 from core.service.reload import Reloader
 from risk.engine import RiskEngine
 from tests.conftest import ROOT
+from tests.support.waiting import patience
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 GAUGES = {"njord_journal_trouble", "njord_kill_switch_tripped", "njord_loop_lag_seconds"}
@@ -45,7 +46,7 @@ class Pages:
 
     def ask(self, accept: str) -> tuple[str, str]:
         request = urllib.request.Request(f"{self.server.url}/metrics", headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=patience(10)) as answer:
             return answer.headers["Content-Type"], answer.read().decode()
 
 

@@ -16,7 +16,9 @@ from core.errors import ConfigError
 from core.service.reload import ACKS, REQUESTS, Reloader, Reloading
 from tests.conftest import ROOT
 from tests.support.processes import Processes
-from tests.support.waiting import wait_until
+from tests.support.waiting import interval, wait_until, within
+
+BETWEEN_REQUESTS_S = 0.05
 
 MALFORMED: list[dict[str, Any]] = [
     {},
@@ -86,10 +88,10 @@ async def acks_of(bus: RedisBus, count: int, requests: list[dict[str, Any]], rea
             answers.put_nowait(ack)
 
     listening = asyncio.create_task(listen())
-    async with asyncio.timeout(60):
+    async with within(60):
         while answers.empty():
             await bus.publish_json(REQUESTS, {"service": ready, "request_id": "ready?"})
-            await asyncio.sleep(0.05)
+            await interval(BETWEEN_REQUESTS_S)
         for request in requests:
             await bus.publish_json(REQUESTS, request)
         acks: list[dict[str, Any]] = []

@@ -146,7 +146,7 @@ def test_why_a_daemon_ended_stands_in_the_log_too(tmp_path: Path) -> None:
     path.write_bytes(b'{"seq":1}\n')
     with Processes("redis://127.0.0.1:1/0", tmp_path) as processes:
         processes.start("risk_engine")
-        assert processes.wait("risk_engine") == 1
+        assert processes.exit_code("risk_engine") == 1
         said = processes.stderr("risk_engine")
     last = codec.decode_plain((tmp_path / "app.ndjson").read_bytes().splitlines()[-1])
     assert (last["level"], last["service"]) == ("critical", "risk_engine")

@@ -17,7 +17,7 @@ from core.service.daemon import Service
 from core.service.host import ComponentHost, JournalSet
 from core.service.kill_watch import KillSwitchWatch
 from core.service.settings import ServiceSettings
-from tests.support.waiting import until, within
+from tests.support.waiting import GLANCE_S, interval, until, within
 
 
 class Quiet:
@@ -41,8 +41,8 @@ def intent(n: int) -> OrderIntent:
 
 
 async def both_sent(bus: Bus) -> None:
-    while await bus.last_entry("strategy_runner") != (1, 1):  # noqa: ASYNC110 — another process's view of the server
-        await asyncio.sleep(0.01)
+    while await bus.last_entry("strategy_runner") != (1, 1):
+        await interval(GLANCE_S)
 
 
 def daemon(url: str, folder: Path) -> Service:

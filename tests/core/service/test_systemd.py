@@ -18,7 +18,7 @@ from core.service.settings import ServiceSettings
 from core.service.supervisor import Supervisor
 from core.service.systemd import Notifier
 from tests.support.processes import Processes
-from tests.support.waiting import wait_until
+from tests.support.waiting import patience, wait_until
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -84,7 +84,7 @@ def test_a_daemon_without_redis_is_ready_for_systemd_and_its_status_says_what_it
         assert "STOPPING=1" not in systemd.received()
         assert "WATCHDOG=1" in systemd.received()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(patience(30)) == 0
     assert systemd.received().count("READY=1") == 1
     assert systemd.received().count("STOPPING=1") == 1
 
