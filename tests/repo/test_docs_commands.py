@@ -272,7 +272,7 @@ def collect_some_tests(typed: TypedCommands, command: str) -> None:
 
 def work_on_the_code(typed: TypedCommands, command: str) -> None:
     """All four at once; only one file has its types checked, and only one file of tests is run."""
-    untidy = typed.folder / "core" / "untidy.py"
+    untidy = typed.folder / "scripts" / "untidy.py"
     untidy.write_text('"""Not formatted yet."""\nX   =  (1,)\n')
     types = typed.folder / "mypy.ini"
     types.write_text(re.sub(r"(?m)^packages = .*$", "files = core/errors.py", types.read_text()))
