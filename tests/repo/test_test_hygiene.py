@@ -50,7 +50,7 @@ def fixed_limits(tree: ast.AST) -> list[int]:
         for name, call in calls(tree)
         if name.endswith(LIMITED)
         for limit in [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "timeout")]
-        if isinstance(limit, ast.Constant) and type(limit.value) in (int, float) and limit.value >= SHORTEST_S
+        if isinstance(limit, ast.Constant) and isinstance(limit.value, int | float) and limit.value >= SHORTEST_S
     ]
 
 

@@ -214,7 +214,7 @@ def test_a_feed_daemon_that_ends_in_the_middle_and_starts_again_journals_all_of_
         again = Processes(server.url, tmp_path / "at_once", tmp_path / "root")
         with again:
             again.start("md_ingest", *options[:2], *options[4:])
-            assert again.wait("md_ingest") == 0, again.stderr("md_ingest")
+            assert again.exit_code("md_ingest") == 0, again.stderr("md_ingest")
 
     assert "goes on behind" in fleet.stderr("md_ingest")
     for path in again.journals.glob("md.[tb]*.ndjson"):
