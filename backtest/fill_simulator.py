@@ -15,16 +15,15 @@ from backtest.data.price_grid import PriceGrid
 from core import ids
 from core.contracts import Contract, DenialCode, FillEvent, OrderCancel, OrderEvent, OrderUpdate
 from core.contracts.fast_init import trusted
+from core.costs import FeeSchedule, Slippage
 from core.errors import ContractError, RejectedError
 from core.instruments import Instrument
 from core.position_ledger import fee_of_units
 from execution.bar_fills import BarFills
 from execution.decision_check import refusal
-from execution.fees import FeeSchedule
 from execution.fill_models import WorkingOrder
 from execution.matching import Execution, MatchingCore
 from execution.order_registry import OpenOrder, OrderRegistry, order_update
-from execution.slippage import Slippage
 
 _NS_FAR: Final = 2**63 - 1
 _fill_event: Final = trusted(FillEvent)

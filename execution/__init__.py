@@ -3,9 +3,9 @@
 May import core only.
 """
 
+from core.costs import FeeSchedule
 from execution.account import AccountSummary, summarize
 from execution.decision_check import refusal
-from execution.fees import FeeSchedule
 from execution.fill_models import DEFAULT_FILL_MODEL, FILL_MODELS, FillModel, WorkingOrder, fill_model
 from execution.matching import Execution, MatchingCore
 from execution.paper_venue import PaperVenue

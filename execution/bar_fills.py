@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from core.contracts import Liquidity
-from execution.fill_models import BarRange, Match, Print, Queues, WorkingOrder, crosses_bar
-from execution.slippage import Slippage
+from core.costs import BarRange, Slippage
+from execution.fill_models import Match, Print, Queues, WorkingOrder, crosses_bar
 
 _UNKNOWN: Final = BarRange(0, 0, 0)
 

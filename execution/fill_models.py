@@ -11,11 +11,9 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from core.contracts import Liquidity, Side
+from core.costs import PPM, PPM_PER_BPS, BarRange, slipped
 from core.errors import ConfigError
 from core.exact import integer_sum
-
-PPM: Final = 1_000_000  # shares and slippage are counted in millionths, so that all arithmetic is exact
-PPM_PER_BPS: Final = 100
 
 
 @dataclass(slots=True, eq=False)
@@ -55,16 +53,6 @@ class Print(NamedTuple):
     taker: Side
 
 
-class BarRange(NamedTuple):
-    """Where a bar's prices reached, in ticks, and what traded, in lots; 0 for open and volume where nobody asks."""
-
-    low: int
-    high: int
-    close: int
-    open: int = 0
-    volume: int = 0
-
-
 class Match(NamedTuple):
     """A model's verdict: so many lots of this order, at this price."""
 
@@ -93,13 +81,6 @@ class FillModel(Protocol):
     def on_bar(self, queues: Queues, bar: BarRange) -> list[Match]:
         """What fills from a bar; every order given was accepted before it opened."""
         ...
-
-
-def slipped(ticks: int, side: Side, slippage_ppm: int) -> int:
-    """The price after slippage, always against the order: up for a buy, down for a sell, to the next whole tick."""
-    if side == "buy":
-        return -(-ticks * (PPM + slippage_ppm) // PPM)
-    return max(1, ticks * (PPM - slippage_ppm) // PPM)
 
 
 def crosses_bar(order: WorkingOrder, bar: BarRange) -> bool:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from core.contracts import Liquidity, Side
 from core.contracts.fast_init import quickly_built
+from core.costs import BarRange
 from core.errors import ContractError
-from execution.fill_models import BarRange, FillModel, Match, Print, WorkingOrder
+from execution.fill_models import FillModel, Match, Print, WorkingOrder
 
 
 @quickly_built

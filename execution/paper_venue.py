@@ -22,12 +22,12 @@ from core.contracts import (
     PositionSnapshot,
     TradeEvent,
 )
+from core.costs import FeeSchedule
 from core.errors import ContractError, RejectedError
 from core.instruments import Instrument, Instruments
 from core.position_ledger import Method, Position, PositionLedger
 from execution.account import AccountSummary, summarize
 from execution.decision_check import refusal
-from execution.fees import FeeSchedule
 from execution.fill_models import DEFAULT_FILL_MODEL, WorkingOrder, fill_model
 from execution.matching import Execution, MatchingCore
 from execution.order_registry import OpenOrder, OrderRegistry, identity, order_update

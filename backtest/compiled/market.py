@@ -16,12 +16,10 @@ from backtest.data.series import BarSeries
 from backtest.fill_simulator import with_fees
 from backtest.metrics import Measured
 from backtest.metrics.returns import Floats, Ints, daily_closes
+from core.costs import PPM, FeeSchedule, Slippage
 from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
 from core.position_ledger import FEE_UNIT
-from execution.fees import FeeSchedule
-from execution.fill_models import PPM
-from execution.slippage import Slippage
 
 SLIPPAGE_MODELS: Final = ("fixed", "range", "volume")  # in the order of the loop's numbers
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.data.series import BarSeries, Floats, Ints
+from core.costs import BarRange
 from core.errors import ConfigError, ContractError
 from core.instruments import Instrument
-from execution.fill_models import BarRange
 
 _SLACK: Final = 1e-6  # of one step, as core.instruments allows
 _MOST_DECIMALS: Final = 10  # of prices from 1 on; smaller ones have as many behind their leading zeros

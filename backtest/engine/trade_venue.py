@@ -14,9 +14,9 @@ from typing import Any
 from backtest.contracts import BacktestConfig
 from backtest.fill_simulator import Booked
 from core.contracts import ClockTick, Contract, FillEvent, OrderCancel, OrderEvent, TradeEvent
+from core.costs import FeeSchedule
 from core.errors import ConfigError, ContractError
 from core.instruments import Instruments
-from execution.fees import FeeSchedule
 from execution.order_registry import OpenOrder
 from execution.paper_venue import PaperVenue
 

@@ -1,6 +1,6 @@
 """Lint rules on a search: is its best set more than the luck of having tried so many.
 
-The tests come from ``research.overfitting.sharpe``; the thresholds are those of the papers, or the usual levels of
+The tests come from ``research.overfitting``; the thresholds are those of the papers, or the usual levels of
 significance. Chance is drawn with a fixed seed: the same search is always told the same.
 """
 

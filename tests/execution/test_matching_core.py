@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.contracts import Side
+from core.costs import BarRange
 from core.errors import ContractError
-from execution.fill_models import BarRange, Match, Print, Queues, WorkingOrder, fill_model
+from execution.fill_models import Match, Print, Queues, WorkingOrder, fill_model
 from execution.matching import Execution, MatchingCore
 
 sides = st.sampled_from(["buy", "sell"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations, pairwise
-from math import inf, sqrt
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,10 @@ from research.overfitting import (
     deflated_sharpe_ratio,
     effective_trials,
     expected_maximum_sharpe,
-    minimum_track_record_length,
     most_trials,
     probabilistic_sharpe_ratio,
     probability_of_backtest_overfitting,
     reality_check,
-    sharpe_standard_error,
     spa_test,
 )
 from research.overfitting.snooping import _long_run_variance
@@ -37,20 +35,6 @@ def noise(periods: int, trials: int, seed: int) -> Floats:
 
 
 # -- Sharpe ratios --------------------------------------------------------------------------------------------
-
-
-def test_the_published_two_years_of_a_hedge_fund_have_their_published_confidence() -> None:
-    # Bailey and López de Prado (2012): 24 months at 0.458, normal: 0.982; with skew -2.448 and kurtosis 10.164: 0.913
-    assert probabilistic_sharpe_ratio(TrackRecord(0.458, 24)) == pytest.approx(0.982, abs=5e-4)
-    assert probabilistic_sharpe_ratio(TrackRecord(0.458, 24, -2.448, 10.164)) == pytest.approx(0.913, abs=5e-4)
-
-
-@pytest.mark.parametrize(("per_year", "years"), [(252, 2.73), (52, 2.83), (12, 3.24)])
-def test_the_published_track_record_lengths_come_out(per_year: int, years: float) -> None:
-    # the same paper: a Sharpe ratio of 2 a year to be above 1 with 95 %, by days, weeks and months
-    record = TrackRecord(2 / sqrt(per_year), 100)
-    length = minimum_track_record_length(record, 1 / sqrt(per_year))
-    assert length / per_year == pytest.approx(years, abs=5e-3)
 
 
 @pytest.mark.parametrize(
@@ -80,29 +64,6 @@ def test_one_trial_is_not_deflated() -> None:
     assert expected_maximum_sharpe(1, 1.0) == 0.0
 
 
-def test_the_standard_error_is_the_spread_of_estimates() -> None:
-    draws = np.random.default_rng(5).normal(0.05, 1.0, (4_000, 250))
-    estimates = draws.mean(axis=1) / draws.std(axis=1, ddof=1)
-    assert sharpe_standard_error(TrackRecord(0.05, 250)) == pytest.approx(estimates.std(), rel=0.05)
-
-
-def test_the_track_record_is_long_enough_exactly_where_the_confidence_is_reached() -> None:
-    record = TrackRecord(0.1, 1_000, -1.0, 6.0)
-    length = minimum_track_record_length(record, 0.02, 0.95)
-    there = TrackRecord(0.1, round(length), -1.0, 6.0)
-    assert probabilistic_sharpe_ratio(there, 0.02) == pytest.approx(0.95, abs=1e-3)
-    assert minimum_track_record_length(record, 0.1) == inf
-
-
-@given(st.floats(-0.5, 0.5), st.integers(3, 3_000), st.floats(-0.5, 0.5))
-def test_confidence_above_and_below_add_up_where_returns_are_symmetric(
-    sharpe: float, periods: int, benchmark: float
-) -> None:
-    above = probabilistic_sharpe_ratio(TrackRecord(sharpe, periods), benchmark)
-    mirrored = probabilistic_sharpe_ratio(TrackRecord(-sharpe, periods), -benchmark)
-    assert above + mirrored == pytest.approx(1.0)
-
-
 @given(st.floats(0.0, 0.4), st.integers(10, 2_000), st.integers(1, 10_000))
 def test_more_trials_never_make_a_result_more_credible(sharpe: float, periods: int, trials: int) -> None:
     record = TrackRecord(sharpe, periods)
@@ -117,26 +78,9 @@ def test_the_most_trials_are_those_at_which_the_confidence_ends() -> None:
     assert most_trials(TrackRecord(1.0, 10_000)) == 1e9
 
 
-def test_moments_of_returns_are_those_of_the_textbook() -> None:
-    returns = np.random.default_rng(8).standard_t(5, 5_000) * 0.01 + 0.001
-    stats = pytest.importorskip("scipy.stats")
-    record = TrackRecord.of(returns)
-    assert record.sharpe == pytest.approx(returns.mean() / returns.std(ddof=1))
-    assert record.skew == pytest.approx(stats.skew(returns))
-    assert record.kurtosis == pytest.approx(stats.kurtosis(returns, fisher=False))
-    assert TrackRecord.of([0.1, 0.1, 0.1]) == TrackRecord(0.0, 3)
-
-
 def test_what_cannot_be_judged_is_refused_with_a_reason() -> None:
-    for returns in ([0.1], [], [0.1, float("nan")], [[0.1, 0.2]]):
-        with pytest.raises(ContractError, match="returns: expected"):
-            TrackRecord.of(returns)
-    with pytest.raises(ContractError, match="periods"):
-        TrackRecord(0.1, 1)
     with pytest.raises(ContractError, match="at least 1 trial"):
         expected_maximum_sharpe(0, 1.0)
-    with pytest.raises(ContractError, match="confidence"):
-        minimum_track_record_length(TrackRecord(0.1, 10), confidence=1.0)
 
 
 def test_the_best_of_worthless_trials_is_seldom_significant() -> None:
