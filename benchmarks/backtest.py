@@ -59,7 +59,7 @@ _SHOWN: Final = 300  # characters of why a peer is absent
 class Timed:
     """An engine under measurement."""
 
-    what: str
+    label: str
     process: EngineProcess
     filled: str = ""
     best: dict[str, float] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Timed:
             near = [name for name, final in equity.items() if abs(answer["final"] - final) < TOLERANCE]
             if answer["trips"] != trips or not near:
                 raise VerificationError(
-                    f"{self.what}, filled at the {timing}: expected {trips} round trips and an equity of "
+                    f"{self.label}, filled at the {timing}: expected {trips} round trips and an equity of "
                     f"{' or '.join(f'{final:,.3f}' for final in equity.values())}, "
                     f"got {answer['trips']} and {answer['final']:,.3f}"
                 )
@@ -95,12 +95,12 @@ class Timed:
 
     def note(self) -> str:
         """For people."""
-        told, version = self.details(), self.process.ready["version"]
+        figures, version = self.details(), self.process.ready["version"]
         parts = [
             version,
-            f"wall {told['wall_s'] * _MS:,.3g} ms, CPU {told['cpu_s'] * _MS:,.3g} ms",
-            f"start {told['import_s']:.2f} + {told['first_extra_s']:.2f} s",
-            f"{told['peak_mib']:,.0f} MiB",
+            f"wall {figures['wall_s'] * _MS:,.3g} ms, CPU {figures['cpu_s'] * _MS:,.3g} ms",
+            f"start {figures['import_s']:.2f} + {figures['first_extra_s']:.2f} s",
+            f"{figures['peak_mib']:,.0f} MiB",
             self.filled,
         ]
         return "; ".join(part for part in parts if part)
@@ -114,28 +114,28 @@ def run(work: Workload) -> Result:
     with ExitStack() as open_until_end:
         folder = work.folder
         timed, absent = {}, []
-        for what, engine in (FLOORS | OURS).items():
+        for label, engine in (FLOORS | OURS).items():
             process = open_until_end.enter_context(own(path, folder, engine))
-            timed[engine] = Timed(what, process)
+            timed[engine] = Timed(label, process)
         expected = timed["bare"].process.ready
         if is_month:
             verify("round trips", TRIPS, expected["trips"])
         equity = {t: timed["event"].process.ask(timing=t, repeats=1)["final"] for t in EQUITY}
         verify("equity", EQUITY if is_month else equity, equity)
-        for each in timed.values():
-            if "final" in each.process.ready:
-                each.verify(expected["trips"], equity)
+        for candidate in timed.values():
+            if "final" in candidate.process.ready:
+                candidate.verify(expected["trips"], equity)
         for peer in () if work.tiny else PEERS:
             try:
-                found = Timed(peer, open_until_end.enter_context(other(peer, path, folder)))
-                found.verify(expected["trips"], equity)
-                timed[peer] = found
+                timed_peer = Timed(peer, open_until_end.enter_context(other(peer, path, folder)))
+                timed_peer.verify(expected["trips"], equity)
+                timed[peer] = timed_peer
             except (PeerMissingError, ProcessError, VerificationError) as reason:
                 absent.append(f"{peer}: {' '.join(str(reason).split())[-_SHOWN:]}")
         cold = () if work.tiny else (_cold(path, folder),)
         for _ in range(work.size(9, 3, 1)):
-            for each in timed.values():
-                each.turn()
+            for candidate in timed.values():
+                candidate.turn()
         figures = [
             *_figures(timed, len(bars)),
             *_breakdown(timed, len(bars), work),
@@ -194,7 +194,7 @@ def other(peer: str, bars: Path, folder: Path, *, watch: bool = False, **more: A
 
 def _figures(timed: Mapping[str, Timed], bars: int) -> Iterator[Figure]:
     peers = [timed[name] for name in EVENT_ENGINES if name in timed]
-    fastest = min(peers, key=lambda each: each.best["wall_s"], default=None)
+    fastest = min(peers, key=lambda candidate: candidate.best["wall_s"], default=None)
     for engine in ("event", "risk", "kernel"):
         yield _figure(timed[engine], bars, fastest, EVENT if fastest and engine == "event" else None)
     yield _figure(timed["compiled"], bars, timed["step"], KERNEL)
@@ -206,14 +206,14 @@ def _figures(timed: Mapping[str, Timed], bars: int) -> Iterator[Figure]:
             yield _figure(timed[name], bars)
 
 
-def _figure(each: Timed, bars: int, floor: Timed | None = None, budget: Budget | None = None) -> Figure:
-    rate, details, note = bars / each.best["wall_s"], each.details(), each.note()
+def _figure(candidate: Timed, bars: int, floor: Timed | None = None, budget: Budget | None = None) -> Figure:
+    rate, details, note = bars / candidate.best["wall_s"], candidate.details(), candidate.note()
     if floor is None:
-        return Figure(each.what, rate, "bars/s", note=note, details=details)
-    ratio = floor.best["cpu_s"] / each.best["cpu_s"]
-    note = f"floor: {floor.what}; by processor time {ratio:.2f}; {note}"
+        return Figure(candidate.label, rate, "bars/s", note=note, details=details)
+    ratio = floor.best["cpu_s"] / candidate.best["cpu_s"]
+    note = f"floor: {floor.label}; by processor time {ratio:.2f}; {note}"
     details["cpu_ratio"] = ratio
-    return Figure(each.what, rate, "bars/s", bars / floor.best["wall_s"], budget, note, details)
+    return Figure(candidate.label, rate, "bars/s", bars / floor.best["wall_s"], budget, note, details)
 
 
 def _breakdown(timed: Mapping[str, Timed], bars: int, work: Workload) -> Iterator[Figure]:
@@ -222,23 +222,23 @@ def _breakdown(timed: Mapping[str, Timed], bars: int, work: Workload) -> Iterato
     alone = timed["strategy"].best["cpu_s"] / bars * _NS
     empty = timed["call"].best["cpu_s"] / bars * _NS
     for engine in ("event", "risk"):
-        each = timed[engine]
+        candidate = timed[engine]
         rows, taken = [], []
         for fast, slow in PERIODS:
             for part in (bars, bars // 2):
-                answer = each.process.ask(fast=fast, slow=slow, bars=part, repeats=work.size(7, 3, 1))
+                answer = candidate.process.ask(fast=fast, slow=slow, bars=part, repeats=work.size(7, 3, 1))
                 rows.append((1.0, part, answer["orders"]))
                 taken.append(answer["cpu_s"])
         fixed, per_bar, per_order = np.linalg.lstsq(np.array(rows), np.array(taken), rcond=None)[0].tolist()
         off = max(abs(np.array(rows) @ (fixed, per_bar, per_order) - taken)) * _MS
-        whole = f"{each.what}, processor time"
+        label = f"{candidate.label}, processor time"
         orders = ", ".join(f"{row[2]:,.0f}" for row in rows[::2])
         yield Figure(
-            f"{whole} per bar", per_bar * _NS, "ns", bare, None,
+            f"{label} per bar", per_bar * _NS, "ns", bare, None,
             f"floor: the bare method; our strategy object alone {alone:,.0f}, an empty method {empty:,.0f}",
         )  # fmt: skip
-        yield Figure(f"{whole} per order", per_order * _US, "µs", note=f"{orders} orders with {_named(PERIODS)}")
-        yield Figure(f"{whole} per run", fixed * _US, "µs", note=f"the fit is off by {off:.1f} ms at most")
+        yield Figure(f"{label} per order", per_order * _US, "µs", note=f"{orders} orders with {_named(PERIODS)}")
+        yield Figure(f"{label} per run", fixed * _US, "µs", note=f"the fit is off by {off:.1f} ms at most")
 
 
 def _compiled(timed: Mapping[str, Timed], bars: int, work: Workload) -> Iterator[Figure]:
@@ -246,15 +246,15 @@ def _compiled(timed: Mapping[str, Timed], bars: int, work: Workload) -> Iterator
     split = {}
     for engine in ("compiled", "step", "numba", "numba_kept"):
         ask, repeats = timed[engine].process.ask, work.size(200, 50, 5)
-        whole, half = (ask(bars=part, repeats=repeats)["cpu_s"] for part in (bars, bars // 2))
-        per_bar = (whole - half) / (bars - bars // 2)
-        split[engine] = per_bar * _NS, (whole - per_bar * bars) * _US
+        full, half = (ask(bars=part, repeats=repeats)["cpu_s"] for part in (bars, bars // 2))
+        per_bar = (full - half) / (bars - bars // 2)
+        split[engine] = per_bar * _NS, (full - per_bar * bars) * _US
     (per_bar, fixed), (step, _), (bare, _), (kept, _) = split.values()
-    what = timed["compiled"].what
+    label = timed["compiled"].label
     note = f"floor: the step alone; a bare numba loop {bare:.1f}, with fills and equity {kept:.1f}"
     details = {"per_bar_ns": per_bar, "step_per_bar_ns": step, "bare_per_bar_ns": bare, "kept_per_bar_ns": kept}
-    yield Figure(f"{what}, processor time per bar", per_bar, "ns", step, None, note, details)
-    yield Figure(f"{what}, processor time per run", fixed, "µs", None, None, "however few the bars")
+    yield Figure(f"{label}, processor time per bar", per_bar, "ns", step, None, note, details)
+    yield Figure(f"{label}, processor time per run", fixed, "µs", None, None, "however few the bars")
 
 
 def _cold(bars: Path, folder: Path) -> Figure:

@@ -73,8 +73,8 @@ def _bare(path: Path) -> tuple[Mapping[float, float], Mapping[float, float]]:
     return bids, asks
 
 
-def _apply(bids: dict[float, float], asks: dict[float, float], diff: dict[str, object], after: int) -> None:
-    if diff["u"] > after:  # type: ignore[operator]  # plain JSON
+def _apply(bids: dict[float, float], asks: dict[float, float], diff: dict[str, object], last_id: int) -> None:
+    if diff["u"] > last_id:  # type: ignore[operator]  # plain JSON
         _change(bids, diff["b"])
         _change(asks, diff["a"])
 

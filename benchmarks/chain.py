@@ -79,12 +79,12 @@ def _chains(folder: Path, url: str, turns: int) -> _Outcome:
             turn(*chain, _TURN, GAP_US, strict=False)
         latencies: tuple[list[int], list[int]] = ([], [])
         syncs: list[float] = []
-        before = processes.cpu_us()
+        cpu_at_start = processes.cpu_us()
         for _ in range(turns):
             for chain, taken in zip((ours, bare), latencies, strict=True):
                 taken += latencies_of(*turn(*chain, _TURN, GAP_US))
             syncs.append(fdatasync_us(folder / "fdatasync", 5))
-        cpu = {name: (taken - before[name]) / turns / _TURN for name, taken in processes.cpu_us().items()}
+        cpu = {name: (taken - cpu_at_start[name]) / turns / _TURN for name, taken in processes.cpu_us().items()}
     for name in ("strategy_runner", "risk_engine"):
         report = ledger.verify(folder / "ledgers" / f"{name}.ndjson")
         verify(f"transactions in the ledger of {name}, at least", True, report.transactions >= turns * _TURN)

@@ -85,11 +85,11 @@ def measure(
         console.print(str(hardware), highlight=False)
         for name in names:
             bench: Callable[[Workload], Result] = import_module(f"benchmarks.{MODULES[name]}").run
-            where = Path(folder) / name
-            where.mkdir()
+            target = Path(folder) / name
+            target.mkdir()
             started = time.monotonic()
             try:
-                result = bench(Workload(where, redis.url, redis.unix_url, quick=quick))
+                result = bench(Workload(target, redis.url, redis.unix_url, quick=quick))
             except SkippedError as reason:
                 skipped[name] = str(reason)
                 continue
@@ -101,7 +101,7 @@ def measure(
 def print_result(result: Result, console: Console, took_s: float) -> None:
     """One benchmark's table."""
     table = Table(title=f"{result.name}  ({took_s:.0f} s: {result.work})", title_justify="left", title_style="bold")
-    table.add_column("what")
+    table.add_column("figure")
     for heading in ("ours", "floor", "ours/floor", "budget"):
         table.add_column(heading, justify="right")
     table.add_column("note", overflow="fold")
@@ -113,7 +113,7 @@ def print_result(result: Result, console: Console, took_s: float) -> None:
 def _cells(figure: Figure) -> tuple[str, ...]:
     met = {True: "[green]met[/]", False: "[red]missed[/]", None: ""}[figure.met]
     return (
-        figure.what,
+        figure.label,
         f"{figure.value:,.0f} {figure.unit}",
         "" if figure.floor is None else f"{figure.floor:,.0f}",
         "" if figure.ratio is None else f"{figure.ratio:.2f}",
@@ -128,15 +128,15 @@ def as_json(results: Sequence[Result], skipped: dict[str, str], hardware: Hardwa
         "hardware": dataclasses.asdict(hardware),
         "skipped": skipped,
         "benchmarks": {
-            result.name: {"work": result.work, "figures": [_plain(figure) for figure in result.figures]}
+            result.name: {"work": result.work, "figures": [_as_row(figure) for figure in result.figures]}
             for result in results
         },
     }
 
 
-def _plain(figure: Figure) -> dict[str, Any]:
-    plain = dataclasses.asdict(figure)
-    return {**plain, "budget": figure.budget and str(figure.budget), "ratio": figure.ratio, "met": figure.met}
+def _as_row(figure: Figure) -> dict[str, Any]:
+    row = dataclasses.asdict(figure)
+    return {**row, "budget": figure.budget and str(figure.budget), "ratio": figure.ratio, "met": figure.met}
 
 
 def main() -> int:

@@ -34,5 +34,5 @@ def _hop(work: Workload, url: str, count: int) -> tuple[Spread, Spread]:
             verify("bare messages that arrived", number, len(came["bare"]))
             verify("the sum over the trades", sent["sum"], came["sum"])
     latencies = ([b - a for a, b in zip(sent[lane], came[lane], strict=True)] for lane in ("ours", "bare"))
-    ours, bare = (spread(each) for each in latencies)
+    ours, bare = (spread(sample) for sample in latencies)
     return ours, bare

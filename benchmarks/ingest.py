@@ -79,12 +79,12 @@ def run(work: Workload) -> Result:
                f"{capture.lines - capture.trades:,} of {capture.lines:,} lines come twice"),
     ]  # fmt: skip
     done = f"{capture.trades:,} {capture.origin} trades journaled byte for byte and published, {rounds} rounds"
-    if (whole := unpacked_capture(work, config)) is not None:
-        case = _case(config, whole[0], ("trades", "book"))
-        lines = whole[0].read_bytes().splitlines()
+    if (full_capture := unpacked_capture(work, config)) is not None:
+        case = _case(config, full_capture[0], ("trades", "book"))
+        lines = full_capture[0].read_bytes().splitlines()
         ours, bare = asyncio.run(_both(work, case, lines, msgspec.json.Decoder(), rounds))
-        what = f"{case.trades:,} trades and {len(case.sent) - case.trades:,} books and ticks out of it"
-        figures.append(Figure("whole capture", len(lines) / ours, "messages/s", len(lines) / bare, None, what))
+        contents = f"{case.trades:,} trades and {len(case.sent) - case.trades:,} books and ticks out of it"
+        figures.append(Figure("whole capture", len(lines) / ours, "messages/s", len(lines) / bare, None, contents))
     return Result("ingest", figures, done)
 
 

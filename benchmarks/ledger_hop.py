@@ -55,14 +55,15 @@ def run(work: Workload) -> Result:
         verify(f"transactions in the ledger of {name}", sent, report.transactions)
     floor = spreads[_FLOOR]
     figures = []
-    for name, what in _LANES.items():
+    for name, label in _LANES.items():
         note = sync if name == "ledger" else "floor: bare XADD and XREAD" if name == "bus" else ""
         figures += [
-            Figure(f"{what} p50", spreads[name].p50, "µs", floor.p50, note=note),
-            Figure(f"{what} p99", spreads[name].p99, "µs", floor.p99),
+            Figure(f"{label} p50", spreads[name].p50, "µs", floor.p50, note=note),
+            Figure(f"{label} p99", spreads[name].p99, "µs", floor.p99),
         ]
     figures += [
-        Figure(f"{what}, as fast as it goes", rates[name], "intents/s", rates[_FLOOR]) for name, what in _LANES.items()
+        Figure(f"{label}, as fast as it goes", rates[name], "intents/s", rates[_FLOOR])
+        for name, label in _LANES.items()
     ]
     done = f"{sent:,} intents each way, {_TURN * turns:,} of them timed at {1_000_000 // GAP_US}/s or less"
     return Result("ledger", figures, done)
@@ -71,8 +72,8 @@ def run(work: Workload) -> Result:
 @contextmanager
 def _in_memory(work: Workload) -> Iterator[Path]:
     """A folder for ledgers that no disk is waited for, where the machine has one."""
-    where = _MEMORY if _MEMORY.is_dir() else work.folder
-    with tempfile.TemporaryDirectory(prefix="njord-bench-", dir=where) as folder:
+    directory = _MEMORY if _MEMORY.is_dir() else work.folder
+    with tempfile.TemporaryDirectory(prefix="njord-bench-", dir=directory) as folder:
         yield Path(folder)
 
 
@@ -92,7 +93,7 @@ def _latencies(lanes: Lanes, turns: int, work: Workload) -> tuple[dict[str, Spre
             taken[name] += latencies_of(*turn(*lane, _TURN, GAP_US))
         syncs.append(fdatasync_us(work.folder / "fdatasync", 5))
     note = f"one fdatasync took {median(syncs):,.0f} µs meanwhile; one is on the way"
-    return {name: spread(each) for name, each in taken.items()}, note
+    return {name: spread(sample) for name, sample in taken.items()}, note
 
 
 def _rates(lanes: Lanes, burst: int, rounds: int) -> dict[str, float]:
@@ -102,4 +103,4 @@ def _rates(lanes: Lanes, burst: int, rounds: int) -> dict[str, float]:
         for name, lane in lanes.items():
             sent, came = turn(*lane, burst, 0)
             rates[name].append(burst * NS_PER_S / (came[-1] - sent[0]))
-    return {name: median(each) for name, each in rates.items()}
+    return {name: median(samples) for name, samples in rates.items()}

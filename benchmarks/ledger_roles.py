@@ -99,15 +99,15 @@ async def ledger_source(url: str, folder: str, prefix: str) -> None:
 
     async def events() -> AsyncIterator[Contract]:
         answer("ready")
-        given = 0
+        created = 0
         async for words in orders():
             sent: list[int] = []
             total = 0
             async for size in batches(int(words[1]), int(words[2])):
                 for _ in range(size):
-                    given += 1
-                    event = trade(given)
-                    total = crc32(f"i-{given}".encode(), total)
+                    created += 1
+                    event = trade(created)
+                    total = crc32(f"i-{created}".encode(), total)
                     sent.append(now())
                     yield event
             answer((sent, total))
@@ -156,9 +156,9 @@ async def bus_sink(url: str) -> None:
     async def receive() -> None:
         async for batch in bus.consume(Subscription(streams={PRODUCER: (0, 0)})):
             at = now()
-            for each in batch:
-                assert isinstance(each.event, OrderIntent)
-                arrivals.note(at, each.event.intent_id.encode())
+            for message in batch:
+                assert isinstance(message.event, OrderIntent)
+                arrivals.note(at, message.event.intent_id.encode())
 
     await bus.ping()
     answer("ready")
@@ -187,9 +187,9 @@ async def stream_sink(url: str) -> None:
     async def receive() -> None:
         last = b"0-0"
         while True:
-            found: Any = await client.xread({_BARE_STREAM: last}, count=_READ, block=1_000)
+            replies: Any = await client.xread({_BARE_STREAM: last}, count=_READ, block=1_000)
             at = now()
-            for _, entries in found or ():
+            for _, entries in replies or ():
                 for place, _ in entries:
                     last = place
                     arrivals.note(at, b"i-" + place.partition(b"-")[0])
@@ -221,20 +221,20 @@ async def publish_sink(url: str) -> None:
 
 
 def _named(payload: bytes) -> bytes:
-    found: str = codec.decode_plain(payload)["intent_id"]
-    return found.encode()
+    intent_id: str = codec.decode_plain(payload)["intent_id"]
+    return intent_id.encode()
 
 
 async def _serve_source(prepare: Callable[[int], T], send: Callable[[list[T]], Awaitable[None]]) -> None:
     """``go COUNT GAP_US``, a batch at a time, each prepared before its clock starts."""
     answer("ready")
-    given = 0
+    prepared_count = 0
     async for words in orders():
         sent: list[int] = []
         total = 0
         async for size in batches(int(words[1]), int(words[2])):
-            numbers = range(given + 1, given + size + 1)
-            given += size
+            numbers = range(prepared_count + 1, prepared_count + size + 1)
+            prepared_count += size
             prepared = [prepare(number) for number in numbers]
             sent += [now()] * size
             await send(prepared)

@@ -115,8 +115,8 @@ class Role:
         readable, _, _ = select.select([self._process.stdout], [], [], ANSWER_TIMEOUT_S)
         line = self._process.stdout.readline() if readable else b""
         if not line:
-            said = self._log.read_text(errors="replace")[-2_000:]
-            raise ProcessError(f"{self._name} gave no answer within {ANSWER_TIMEOUT_S:g} s; it said:\n{said}")
+            log_tail = self._log.read_text(errors="replace")[-2_000:]
+            raise ProcessError(f"{self._name} gave no answer within {ANSWER_TIMEOUT_S:g} s; it said:\n{log_tail}")
         return json.loads(line)
 
     def ask(self, *words: object) -> Any:
@@ -131,11 +131,11 @@ def turn(source: Role, sink: Role, count: int, gap_us: int, *, strict: bool = Tr
     Raises:
         VerificationError: not all came, or not what was sent; not looked at unless ``strict``.
     """
-    sent, given = source.ask("go", count, gap_us)
+    sent, handed_over = source.ask("go", count, gap_us)
     came, got = sink.ask("take", count)
     if strict:
         verify("messages that came through", count, len(came))
-        verify("the sum over what came through", given, got)
+        verify("the sum over what came through", handed_over, got)
     return sent, came
 
 

@@ -45,7 +45,7 @@ class Day(NamedTuple):
     """A day that was traded: its configuration, and what every daemon knew in the end."""
 
     config: Config
-    known: Mapping[str, Mapping[str, Any]]
+    snapshots: Mapping[str, Mapping[str, Any]]
     transactions: Mapping[str, int]
 
 
@@ -56,16 +56,16 @@ def run(work: Workload) -> Result:
     root = write_config(work.folder / "installation", "EveryFourthTrade")
     day = _trade(load_config(root, environ=variables), intents)
     ledgered = [spec for spec in BEHIND_THE_FEED if spec.ledgered]
-    before = {spec.name: ledger.verify(_path(day.config, spec)) for spec in ledgered}
-    verify("decisions and orders", 2 * intents, before["risk_engine"].events)
-    open_orders = len(day.known["paper_trader"]["orders"]["open"])
+    recorded = {spec.name: ledger.verify(_path(day.config, spec)) for spec in ledgered}
+    verify("decisions and orders", 2 * intents, recorded["risk_engine"].events)
+    open_orders = len(day.snapshots["paper_trader"]["orders"]["open"])
     verify("orders that did not fill by the end of the day, at most", True, open_orders <= 1)
     figures = [figure for spec in ledgered for figure in _folds(spec, day, work.size(2, 2, 1))]
     figures += [_resume(day.config, work.size(5, 3, 1))]
     figures += _ready(work, variables, root, day.config)
     for spec in ledgered:
-        verify(f"the ledger of {spec.name} afterwards", before[spec.name], ledger.verify(_path(day.config, spec)))
-    transactions = sum(report.transactions for report in before.values())
+        verify(f"the ledger of {spec.name} afterwards", recorded[spec.name], ledger.verify(_path(day.config, spec)))
+    transactions = sum(report.transactions for report in recorded.values())
     done = f"{intents:,} intents, {transactions:,} transactions; every fold knows what the day's end knew"
     return Result("recovery", figures, done)
 
@@ -81,12 +81,12 @@ def _trade(config: Config, intents: int) -> Day:
             ts = START_NS + number * (NS_PER_DAY - 1) // (count + 1)
             side: Side = "buy" if number % 2 else "sell"  # orders of both sides fill
             fleet.feed(TradeEvent(SYMBOL, 60_000.0 + number % 7, 0.01, side, ts, str(number), "bench", ts))
-    known = {host.name: host.component.snapshot() for host in hosts if isinstance(host.component, Durable)}
+    snapshots = {host.name: host.component.snapshot() for host in hosts if isinstance(host.component, Durable)}
     transactions = {host.name: host.ledger.seq for host in hosts if host.ledger is not None}
     fleet.source.commit()
     for host in (fleet.source, *hosts):  # killed: an orderly end would leave a snapshot behind the last transaction
         host.abandon()
-    return Day(config, known, transactions)
+    return Day(config, snapshots, transactions)
 
 
 def _folds(spec: DaemonSpec, day: Day, rounds: int) -> list[Figure]:
@@ -100,21 +100,21 @@ def _folds(spec: DaemonSpec, day: Day, rounds: int) -> list[Figure]:
         from_snapshot, bare = alternating(rounds, lambda: _recover(spec, day), lambda: _decode(path))
         figures.append(Figure(f"{spec.name} from its snapshot", from_snapshot * _MS, "ms", bare * _MS, note=tail))
     with _without_snapshots(day.config):
-        whole, bare = alternating(rounds, lambda: _recover(spec, day), lambda: _decode(path))
-    figures.append(Figure(f"{spec.name} whole ledger", whole * _MS, "ms", bare * _MS, note=f"{size}; floor: msgspec"))
+        full, bare = alternating(rounds, lambda: _recover(spec, day), lambda: _decode(path))
+    figures.append(Figure(f"{spec.name} whole ledger", full * _MS, "ms", bare * _MS, note=f"{size}; floor: msgspec"))
     return figures
 
 
 @contextmanager
 def _without_snapshots(config: Config) -> Iterator[None]:
     """Put every snapshot aside, and back in place of what was written meanwhile."""
-    found = sorted(config.ledger_dir.glob("*.snapshot"))
-    for path in found:
+    snapshots = sorted(config.ledger_dir.glob("*.snapshot"))
+    for path in snapshots:
         path.rename(path.with_suffix(".aside"))
     try:
         yield
     finally:
-        for path in found:
+        for path in snapshots:
             path.with_suffix(".aside").rename(path)
 
 
@@ -124,7 +124,7 @@ def _recover(spec: DaemonSpec, day: Day) -> None:
     host.recover()
     host.abandon()
     assert isinstance(host.component, Durable)
-    verify(f"what {spec.name} knows", day.known[spec.name], host.component.snapshot())
+    verify(f"what {spec.name} knows", day.snapshots[spec.name], host.component.snapshot())
 
 
 def _decode(path: Path) -> None:
@@ -154,11 +154,11 @@ def _ready(work: Workload, variables: Mapping[str, str], root: Path, config: Con
     with Redis.from_url(work.server_url) as client:
         client.flushall()
 
-    def start(said: str) -> None:
+    def start(condition: str) -> None:
         for spec in specs:
             with Processes(work.folder / "processes", variables) as processes:
                 taken = processes.daemon(spec.name, "--config-root", str(root)) * _MS
-            figures.append(Figure(f"{spec.name} ready, {said}", taken, "ms", floor))
+            figures.append(Figure(f"{spec.name} ready, {condition}", taken, "ms", floor))
 
     with _without_snapshots(config):
         start("no snapshot, Redis emptied")

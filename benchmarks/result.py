@@ -40,7 +40,7 @@ class Figure:
     """One measured number. ``floor`` is what the bare libraries took for the same work in the same run, ``details``
     what else was measured on the way, for scripts."""
 
-    what: str
+    label: str
     value: float
     unit: str
     floor: float | None = None
@@ -71,7 +71,7 @@ class Result:
     work: str
 
 
-def verify(what: str, expected: object, got: object) -> None:
+def verify(subject: str, expected: object, got: object) -> None:
     """Raise VerificationError unless both are equal."""
     if expected != got:
-        raise VerificationError(f"{what}: expected {expected!r}, got {got!r}; the figures would mean nothing")
+        raise VerificationError(f"{subject}: expected {expected!r}, got {got!r}; the figures would mean nothing")

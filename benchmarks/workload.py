@@ -49,9 +49,9 @@ class TradeCapture:
 def bench_config(folder: Path, **overrides: Any) -> Config:
     """The project's configuration with everything written below ``folder``."""
     folders = {"data_dir": folder, "log_dir": folder / "journals", "ledger_dir": folder / "ledgers"}
-    plain = {key: str(path) for key, path in folders.items()}
+    values = {key: str(path) for key, path in folders.items()}
     mine: dict[str, Any] = {
-        "app": plain,
+        "app": values,
         "logging": {"json_dir": str(folder)},
         "risk": {"kill_switch_file": str(folder / "killswitch")},
     }
@@ -94,9 +94,9 @@ def unpacked_capture(work: Workload, config: Config) -> tuple[Path, str] | None:
     if source is None:
         return None
     path = work.folder / "capture.raw"
-    with gzip.open(source, "rb") as packed, path.open("wb") as plain:
+    with gzip.open(source, "rb") as packed, path.open("wb") as unpacked:
         for number, line in enumerate(packed, 1):
-            plain.write(line)
+            unpacked.write(line)
             if number == work.size(10**9, 10**9, 6_000):
                 break
     return path, "recorded"

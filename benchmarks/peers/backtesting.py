@@ -38,8 +38,8 @@ def make(bars: Bars, job: Job) -> Backtesting:
             above = quick > calm
             if above == self.above or quick == calm:
                 return
-            before, self.above = self.above, above
-            if before is None:
+            was_above, self.above = self.above, above
+            if was_above is None:
                 return
             if above:
                 self.buy(size=1)

@@ -50,7 +50,7 @@ def make(bars: Bars, job: Job) -> Nautilus:
     rows = zip(*(getattr(bars, name).tolist() for name in ("open", "high", "low", "close", "ts_close")), strict=True)
     volume = Quantity(1_000_000, 4)
     engine.add_data(
-        [Bar(bar_type, *(Price(each, PRECISION) for each in prices), volume, ts, ts) for *prices, ts in rows]
+        [Bar(bar_type, *(Price(price, PRECISION) for price in prices), volume, ts, ts) for *prices, ts in rows]
     )
     return Nautilus(engine, instrument_id, bar_type)
 
@@ -82,8 +82,8 @@ def _strategy() -> Any:
             above = quick > calm
             if above == self.above or quick == calm:
                 return
-            before, self.above = self.above, above
-            if before is None:
+            was_above, self.above = self.above, above
+            if was_above is None:
                 return
             if above:
                 self.submit_order(self.order_factory.market(self.instrument_id, OrderSide.BUY, self.size))

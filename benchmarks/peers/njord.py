@@ -217,8 +217,8 @@ class BareCross:
         above = quick > calm
         if above is self._above or quick == calm:
             return
-        before, self._above = self._above, above
-        if before is None or (not above and not self.held):
+        was_above, self._above = self._above, above
+        if was_above is None or (not above and not self.held):
             return
         side = 1 if above else -1
         if self._late:
@@ -244,14 +244,14 @@ class Step:
         step = SmaCross.step
 
         def alone(columns: Any, state: Any, params: Any) -> int:
-            changes, before = 0, 0.0
+            changes, last_exposure = 0, 0.0
             ts_ns, first, high, low, close, volume = columns
             for at in range(len(close)):
                 exposure = step(
                     state, KernelBar(ts_ns[at], first[at], high[at], low[at], close[at], volume[at]), params
                 )
-                changes += exposure == -before
-                before = exposure
+                changes += exposure == -last_exposure
+                last_exposure = exposure
             return changes
 
         self._columns = bars.ts_close, bars.open, bars.high, bars.low, bars.close, bars.volume
@@ -317,10 +317,10 @@ def _cross(
     opens: Any, closes: Any, fast: int, slow: int, late: bool, cash: float, commission: float
 ) -> tuple[int, float]:
     """What numba compiles."""
-    quick, calm, side, held, trips, due = 0.0, 0.0, 0, 0, 0, 0
+    quick, calm, side, position, trips, due = 0.0, 0.0, 0, 0, 0, 0
     for at in range(len(closes)):
         if due != 0:
-            held, cash, trips = held + due, cash - due * opens[at] - commission * opens[at], trips + (due < 0)
+            position, cash, trips = position + due, cash - due * opens[at] - commission * opens[at], trips + (due < 0)
             due = 0
         quick += closes[at] - (closes[at - fast] if at >= fast else 0.0)
         calm += closes[at] - (closes[at - slow] if at >= slow else 0.0)
@@ -329,21 +329,21 @@ def _cross(
         now = 1 if quick * slow > calm * fast else -1
         if now == side:
             continue
-        before, side = side, now
-        if before == 0 or (now < 0 and held == 0):
+        last_side, side = side, now
+        if last_side == 0 or (now < 0 and position == 0):
             continue
         if late:
             due = now
         else:
-            held, cash, trips = held + now, cash - now * closes[at] - commission * closes[at], trips + (now < 0)
-    return trips, cash + held * closes[-1]
+            position, cash, trips = position + now, cash - now * closes[at] - commission * closes[at], trips + (now < 0)
+    return trips, cash + position * closes[-1]
 
 
 def _kept(
     opens: Any, closes: Any, fast: int, slow: int, late: bool, cash: float, commission: float
 ) -> tuple[int, Any, Any, float]:
     """What numba compiles where more is kept."""
-    quick, calm, side, held, trips, due, filled = 0.0, 0.0, 0, 0, 0, 0, 0
+    quick, calm, side, position, trips, due, filled = 0.0, 0.0, 0, 0, 0, 0, 0
     equity, fills, peak, deepest = np.empty(len(closes)), np.empty((len(closes), 3)), cash, 0.0
     for at in range(len(closes)):
         price, trade = opens[at], due
@@ -354,17 +354,17 @@ def _kept(
         if at >= slow - 1 and quick * slow != calm * fast:
             now = 1 if quick * slow > calm * fast else -1
         if now != side:
-            if side != 0 and (now > 0 or held + trade > 0):
+            if side != 0 and (now > 0 or position + trade > 0):
                 if late:
                     due = now
                 else:
                     price, trade = closes[at], now
             side = now
         if trade != 0:
-            held, cash, trips = held + trade, cash - trade * price - commission * price, trips + (trade < 0)
+            position, cash, trips = position + trade, cash - trade * price - commission * price, trips + (trade < 0)
             fills[filled, 0], fills[filled, 1], fills[filled, 2] = at, trade, price
             filled += 1
-        equity[at] = cash + held * closes[at]
+        equity[at] = cash + position * closes[at]
         peak = max(peak, equity[at])
         deepest = max(deepest, 1.0 - equity[at] / peak)
     return trips, equity, fills[:filled], deepest

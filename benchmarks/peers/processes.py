@@ -98,8 +98,10 @@ class EngineProcess:
         if not line:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_TIMEOUT_S)
-            said = self._log.read_text(errors="replace")[-2_000:]
-            raise ProcessError(f"{self.name} gave no answer, exit status {self._process.returncode}; it said:\n{said}")
+            log_tail = self._log.read_text(errors="replace")[-2_000:]
+            raise ProcessError(
+                f"{self.name} gave no answer, exit status {self._process.returncode}; it said:\n{log_tail}"
+            )
         answer: dict[str, Any] = json.loads(line)
         self.peak_mib = max(self.peak_mib, answer["peak_mib"])
         return answer
@@ -110,18 +112,18 @@ def _tree_mib(pid: int) -> float:
     for such a process tells its own peak."""
     parents = _parents()
     tree = [pid]
-    for each in tree:  # grows on the way
-        tree += [child for child, parent in parents.items() if parent == each]
+    for parent_pid in tree:  # grows on the way
+        tree += [child for child, parent in parents.items() if parent == parent_pid]
     return sum(map(_proportional_kib, tree)) / _KIB_PER_MIB if len(tree) > 1 else 0.0
 
 
 def _parents() -> dict[int, int]:
     """Of every process that there is."""
-    found = {}
+    parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):
-            found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    return found
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return parents
 
 
 def _proportional_kib(pid: int) -> int:

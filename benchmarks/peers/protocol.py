@@ -45,8 +45,8 @@ class Bars:
     @classmethod
     def load(cls, path: Path) -> Self:
         """What ``save`` wrote."""
-        with np.load(path) as found:
-            return cls(*(found[name] for name in COLUMNS))
+        with np.load(path) as columns:
+            return cls(*(columns[name] for name in COLUMNS))
 
     def save(self, path: Path) -> None:
         """Uncompressed."""

@@ -38,7 +38,7 @@ def test_a_benchmark_verifies_what_it_did_and_gives_figures(name: str, server: S
         pytest.skip(str(reason))
     assert result.name == name
     assert result.figures
-    assert all(figure.value > 0 for figure in result.figures if "processor" not in figure.what)
+    assert all(figure.value > 0 for figure in result.figures if "processor" not in figure.label)
 
 
 def test_ingest_falls_back_to_a_synthetic_capture(
