@@ -1,4 +1,4 @@
 """Simulations of a whole fleet: ``rehearsal`` runs the real daemons through seeded faults, in ``world``.
 
-May import: the domain packages, ``core``.
+``session`` is one seed, ``command`` the command line of many. May import: the domain packages, ``core``.
 """

@@ -16,7 +16,7 @@ import typer
 from core.errors import ConfigError, NjordError
 
 if TYPE_CHECKING:
-    from backtest.simulation.world.session import Report
+    from backtest.simulation.session import Report
 
 PROGRAM: Final = "python -m backtest.simulation.rehearsal"
 EXIT_BROKEN: Final = 1
@@ -38,7 +38,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="One JSON object per seed")] = False,
     list_faults: Annotated[bool, typer.Option("--list-faults", help="Say what can be done to the fleet")] = False,
 ) -> None:
-    """Run the seeds, say what came of them; exit status 1 when an invariant broke."""
+    """Run the seeds and print their outcome; exit status 1 when an invariant broke."""
     from backtest.simulation.world.faults import KINDS, named
 
     if list_faults:
@@ -46,17 +46,17 @@ def command(
             typer.echo(f"{kind.name:14} {kind.summary}")
         return
     named(faults)  # a wrong name is told before anything starts
-    wanted = [seed] if seed is not None else list(range(first, first + seeds))
+    numbers = [seed] if seed is not None else list(range(first, first + seeds))
     began = time.perf_counter()
     reports: list[Report] = []
-    with _progress(len(wanted), shown=not json and sys.stderr.isatty()) as show:
-        for report in run_all(wanted, minutes, faults, jobs, keep):
+    with _progress(len(numbers), shown=not json and sys.stderr.isatty()) as show:
+        for report in run_all(numbers, minutes, faults, jobs, keep):
             reports.append(report)
             show(reports)
             if json:
                 typer.echo(json_lines.dumps(as_json(report)))
             elif report.violations:
-                typer.echo(broken_in_words(report))
+                typer.echo(violations_text(report))
     if not json:
         typer.echo(summary(reports, time.perf_counter() - began))
         if seed is not None:
@@ -79,10 +79,10 @@ def run_all(seeds: Sequence[int], minutes: float, faults: str, jobs: int, keep: 
 
 
 def _run_one(seed: int, *, minutes: float, faults: str, keep: Path | None, several: bool) -> Report:
-    from backtest.simulation.rehearsal import rehearse
+    from backtest.simulation.session import run
 
     folder = keep if keep is None or not several else keep / f"seed-{seed}"
-    return rehearse(seed, minutes=minutes, faults=faults, keep=folder)
+    return run(seed, minutes, faults, folder)
 
 
 def as_json(report: Report) -> dict[str, object]:
@@ -92,8 +92,8 @@ def as_json(report: Report) -> dict[str, object]:
     return {**asdict(report), "command": report.command}
 
 
-def broken_in_words(report: Report) -> str:
-    """What broke, what happened before it, and how to see it again."""
+def violations_text(report: Report) -> str:
+    """The violations of a seed, the last events ahead of them, and the command that repeats it."""
     lines = [f"seed {report.seed} broke at virtual second {report.virtual_s:.3f}:"]
     lines += [f"  {text}" for text in report.violations[:LAST_EVENTS]]
     lines += ["the last events before it:", *(f"  {text}" for text in report.recent[-LAST_EVENTS:])]
@@ -103,7 +103,7 @@ def broken_in_words(report: Report) -> str:
 
 def summary(reports: Sequence[Report], wall_s: float) -> str:
     """All runs together."""
-    from backtest.simulation.world.session import total
+    from backtest.simulation.session import total
 
     virtual_s = sum(report.virtual_s for report in reports)
     counts = _sum(report.counts for report in reports)
@@ -116,6 +116,7 @@ def summary(reports: Sequence[Report], wall_s: float) -> str:
         ("the fleet", ", ".join(f"{count:,} {name}" for name, count in counts.items())),
         ("transactions", f"{sum(report.transactions for report in reports):,}"),
         ("crashes", f"{sum(report.crashes for report in reports):,}"),
+        ("reloads", f"{sum(report.reloads for report in reports):,}"),
         ("faults", ", ".join(f"{name} {count:,}" for name, count in sorted(total(reports).items())) or "none"),
         ("at rest", f"within {slowest.settled_s:.1f} virtual seconds after the last fault (seed {slowest.seed})"),
         ("violations", f"seeds {', '.join(map(str, broken))}" if broken else "none"),
@@ -125,8 +126,8 @@ def summary(reports: Sequence[Report], wall_s: float) -> str:
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     out: dict[str, int] = {}
-    for each in counts:
-        for name, count in each.items():
+    for part in counts:
+        for name, count in part.items():
             out[name] = out.get(name, 0) + count
     return out
 

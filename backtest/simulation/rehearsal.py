@@ -1,4 +1,4 @@
-"""Rehearse the fleet: the real daemons, a virtual day, seeded faults; then everything must add up.
+"""The rehearsal of the fleet: the real daemons, a virtual day, seeded faults; then everything must add up.
 
 ``python -m backtest.simulation.rehearsal --seed 17`` runs one seed, ``--seeds 200`` many. The same seed does the same
 to the last byte; one that fails is printed with the command that repeats it.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from backtest.simulation.world.session import Report
+    from backtest.simulation.session import Report
 
 ALL = "all"
 
@@ -29,11 +29,9 @@ def rehearse(seed: int, *, minutes: float = 1.0, faults: str | Sequence[str] = A
     Raises:
         ConfigError: an unknown kind of fault, or ``keep`` is not empty.
     """
-    from backtest.simulation.world.faults import named
-    from backtest.simulation.world.session import run
+    from backtest.simulation.session import run
 
-    names = named(faults) if isinstance(faults, str) else named(",".join(faults) or "none")
-    return run(seed, minutes, names, keep)
+    return run(seed, minutes, faults, keep)
 
 
 if __name__ == "__main__":

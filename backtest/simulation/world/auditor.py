@@ -1,4 +1,4 @@
-"""Watches the fleet while it runs: reads what becomes durable in the ledgers, and everything the server takes.
+"""The auditor of a running fleet: it reads what becomes durable in the ledgers, and everything the server takes.
 
 A line counts from when it is synced. What reaches the server must be such a line, in the order of its ledger.
 """
@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from backtest.simulation.world.disk import Machine
-from backtest.simulation.world.fleet import Record
+from backtest.simulation.world.fleet import Record, reload_target
 from backtest.simulation.world.rules import Chain, FleetRules, Plain, parsed
 from core.bus.link import Entry
 from core.daemons import LEDGERED
+from core.service.reload import ACKS
 
 
 class BrokenError(Exception):
@@ -36,19 +37,26 @@ class _Ledger:
             data = os.pread(fd, synced - self.offset, self.offset)
         finally:
             os.close(fd)
-        whole = data.rfind(b"\n") + 1
-        self.offset += whole
-        found = list(self.chain.read(data[:whole].split(b"\n")[:-1]))
-        self.transactions += found
-        return found
+        end = data.rfind(b"\n") + 1
+        self.offset += end
+        transactions = list(self.chain.read(data[:end].split(b"\n")[:-1]))
+        self.transactions += transactions
+        return transactions
 
 
 class Auditor:
-    """Judges one fleet. ``look`` is cheap where nothing was synced since the last time."""
+    """Judges one fleet. ``look`` is cheap where nothing was synced since the last time.
+
+    Attributes:
+        rules: the rules and what broke them.
+        transactions: the number of durable ones.
+        reloads: the number of configurations that were put in force.
+    """
 
     def __init__(self, folder: Path, machine: Machine, record: Record) -> None:
         self.rules = FleetRules()
         self.transactions = 0
+        self.reloads = 0
         self._machine = machine
         self._record = record
         self._ledgers = {name: _Ledger(folder / f"{name}.ndjson", self.rules) for name in LEDGERED}
@@ -87,24 +95,34 @@ class Auditor:
         with suppress(BrokenError):
             self.look()
         producer, place = incoming.key.rpartition(":")[2], incoming.entry
-        said = self.rules.said[producer].get(place)
-        if said is None:
+        recorded = self.rules.entries[producer].get(place)
+        if recorded is None:
             self.rules.fault(f"{producer} sent {place} before it was durable")
         else:
             event = parsed(incoming.payload)
             event.pop("_producer", None)
             event.pop("_seq", None)
-            if (incoming.topic, event) != said:
+            if (incoming.topic, event) != recorded:
                 self.rules.fault(f"{producer} sent another {place} than its ledger has")
-            if incoming.prev != self.rules.before[producer].get(place, (0, 0)):
+            if incoming.prev != self.rules.preceding[producer].get(place, (0, 0)):
                 self.rules.fault(f"{producer} sent {place} as if it came behind {incoming.prev}")
 
+    def published(self, topic: str, payload: bytes) -> None:
+        """Somebody published a message: an answer to a reload must come from the service that was asked."""
+        if topic != ACKS:
+            return
+        ack = parsed(payload)
+        service, asked = ack["service"], reload_target(ack["request_id"])
+        if service != asked:
+            self.rules.fault(f"{service} answered a reload that {asked or 'nobody'} was asked for")
+        self.reloads += ack["ok"]
+
     def _stop_if_broken(self) -> None:
-        if self.rules.found:
-            raise BrokenError(self.rules.found[0])
+        if self.rules.violations:
+            raise BrokenError(self.rules.violations[0])
 
     def _note(self, name: str, transaction: Plain) -> None:
-        topics = ", ".join(said["topic"] for said in transaction["events"]) or "nothing"
+        topics = ", ".join(message["topic"] for message in transaction["events"]) or "nothing"
         cause = transaction["cause"]
         self._record.note(
             f"{name} durable {transaction['seq']}: {cause.get('topic') or cause['stream']} {cause['id']} -> {topics}"

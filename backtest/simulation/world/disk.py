@@ -75,10 +75,10 @@ class FaultyDisk(Disk):
         self._owner.touch("open")
         if self._daemon in self._machine.open_fails:
             raise self._failure("open refused", errno.EACCES, path)
-        known = path.exists()
+        exists = path.exists()
         fd = super().open(path, flags)
         self._paths[fd] = path
-        if not known or flags & os.O_TRUNC:
+        if not exists or flags & os.O_TRUNC:
             self._machine.synced[path] = 0
         else:
             self._machine.synced.setdefault(path, os.fstat(fd).st_size)

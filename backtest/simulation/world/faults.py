@@ -1,4 +1,4 @@
-"""What is done to the fleet: kinds of faults, and a seeded plan of when which of them strikes.
+"""The faults: kinds of what is done to the fleet, and a seeded plan of when which of them strikes.
 
 Every seed draws its own mixture: some kinds often, others not at all. A fleet that survives everything a little may
 still fall to two things at once, or to one that does not stop.
@@ -24,6 +24,7 @@ _LONGEST_CRASH: Final = 60  # effects until an armed crash strikes
 _HOUR_S: Final = 3600
 _SHORTEST_S: Final = 0.05
 _SWARM_SHARE: Final = 0.45  # of all kinds, in one seed
+RELOADABLE: Final = ("strategy_runner", "risk_engine", "paper_trader")  # the last one refuses, and says so
 _JUNK: Final = (b"", b"{", b"null", b'{"symbol":"BTC/USDT"}', b"\xff\xfe", b'{"ts":1e999}')
 
 
@@ -190,6 +191,16 @@ def _garbage(fleet: Fleet, strike: Strike) -> str:
     return f"somebody publishes {junk!r} on {topic}"
 
 
+def _reload(fleet: Fleet, strike: Strike) -> str:
+    """One daemon is to reload; in half of the cases another one has just been told to crash."""
+    daemon, other = _pick(strike, RELOADABLE), _pick(strike)
+    fleet.request_reload(daemon)
+    if _rest(strike) < 0.5 and other != daemon:
+        fleet.crash(other, 0)
+        return f"{daemon} is asked to reload while {other} crashes"
+    return f"{daemon} is asked to reload"
+
+
 def _fail(fleet: Fleet, strike: Strike) -> str:
     """The component takes an event in, changes what it knows, and raises."""
     daemon = _pick(strike, LEDGERED)
@@ -230,6 +241,7 @@ KINDS: Final = {
         Kind("power", "the machine loses its power", _power, _power_back, 4.0),
         Kind("clock", "the machine's clock jumps", _clock),
         Kind("garbage", "somebody publishes what is no message", _garbage),
+        Kind("reload", "one daemon is asked to reload its configuration", _reload),
         Kind("fail", "a component raises in the middle of an event", _fail),
     )
 }

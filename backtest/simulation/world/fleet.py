@@ -17,6 +17,7 @@ from backtest.simulation.world.loop import VirtualLoop
 from backtest.simulation.world.market import Tape, feed, journaled_ids
 from backtest.simulation.world.network import Network
 from backtest.simulation.world.server import ServerState, SimulatedServer
+from core import codec
 from core.bus import MemoryBus, RedisBus
 from core.clock import NS_PER_S
 from core.component import Component
@@ -31,6 +32,7 @@ from core.service.daemon import Service
 from core.service.feed_source import Source
 from core.service.host import ComponentHost
 from core.service.kill_watch import KillSwitchWatch
+from core.service.reload import REQUESTS, Reloading
 from core.service.settings import ServiceSettings
 from core.service.spec import DaemonSpec, assemble, open_journals, specs_behind_the_feed
 from core.service.supervisor import Supervisor
@@ -66,7 +68,7 @@ class VirtualClock:
 
 @dataclass
 class Record:
-    """What happened, for a report."""
+    """The events of a run, for its report."""
 
     loop: VirtualLoop
     recent: deque[str] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
@@ -112,6 +114,8 @@ class Fleet:
         self._market_end_s = market_end_s
         self.has_power = asyncio.Event()
         self.has_power.set()
+        self._reload_requests = 0
+        self._caps = (config.risk.orders_per_min_cap, config.risk.orders_per_min_cap - 10)
         self._uncut = False  # the power failed, and files still hold what that took
         self._server_past: deque[tuple[float, ServerState]] = deque(maxlen=SERVER_PAST)
         self._keepers: list[asyncio.Task[None]] = []
@@ -154,6 +158,25 @@ class Fleet:
         for life in self.lives.values():
             life.fuse = None
 
+    def request_reload(self, daemon: str) -> None:
+        """Ask a daemon on the bus to reload, as a controller does; nobody hears it while the server is down."""
+        self._reload_requests += 1
+        if not self.network.down:
+            request = {"service": daemon, "request_id": f"{daemon}/{self._reload_requests}"}
+            self.server.publish(REQUESTS, codec.encode_plain(request))
+
+    def _reloading(self, spec: DaemonSpec, host: ComponentHost) -> Reloading:
+        """The configuration of a daemon: each reload gives the risk engine another cap on its order rate."""
+
+        def apply() -> None:
+            self._caps = self._caps[1:] + self._caps[:1]
+            risk = self.config.risk.model_copy(update={"orders_per_min_cap": self._caps[0]})
+            self.config = self.config.model_copy(update={"risk": risk})
+            if spec.reload is not None:
+                spec.reload(host.component, self.config)
+
+        return Reloading(lambda: str(self._caps[0]), None if spec.reload is None else apply)
+
     def lose_power(self) -> None:
         """Everything ends now; what was not synced may be gone. ``has_power`` says when it comes back."""
         self.has_power.clear()
@@ -174,7 +197,7 @@ class Fleet:
             self._server_past.append((self.loop.time(), self.server.state()))
 
     def server_forgets(self, seconds: float) -> float:
-        """The server is as it was at least so long ago, as far as that is known; how long in fact."""
+        """The server is as it was at least so long ago, as far as that is journaled; how long in fact."""
         now = self.loop.time()
         for at, state in reversed(self._server_past):
             if now - at >= seconds:
@@ -202,7 +225,7 @@ class Fleet:
 
     def _cut_files(self) -> None:
         """Once after a power loss, when the last one is gone: files lose what was not synced."""
-        if self._uncut and all(each.gone.is_set() for each in self.lives.values()):
+        if self._uncut and all(life.gone.is_set() for life in self.lives.values()):
             self._uncut = False
             self.machine.lose_power()
 
@@ -234,7 +257,13 @@ class Fleet:
     def _begin(self, life: Incarnation, spec: DaemonSpec, trouble: JournalWriteError | None) -> Service:
         config = self.config
         host = assemble(
-            spec, config, trouble=trouble, disk=life.disk, reserve_bytes=RESERVE_BYTES, snapshot_every=SNAPSHOT_EVERY
+            spec,
+            config,
+            trouble=trouble,
+            disk=life.disk,
+            current=lambda: self.config,
+            reserve_bytes=RESERVE_BYTES,
+            snapshot_every=SNAPSHOT_EVERY,
         )
         bus = self._bus(life)
         service = Service(
@@ -245,6 +274,7 @@ class Fleet:
             kill_switch=KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key),
             guarded=spec.row.guarded,
             startup_events=host.catch_up(),
+            reloading=self._reloading(spec, host),
             reach=life.touch,
         )
         self.services[life.daemon] = service
@@ -253,10 +283,10 @@ class Fleet:
     def _feed_service(self, life: Incarnation) -> Service:
         config, symbols = self.config, self._tape.symbols
         journals = open_journals(config, life.disk)
-        known = journaled_ids(journals, symbols)
-        last = {symbol: number for (symbol, contract), number in known.items() if contract is TradeEvent}
+        journaled = journaled_ids(journals, symbols)
+        last = {symbol: number for (symbol, contract), number in journaled.items() if contract is TradeEvent}
         ingest = MarketDataIngest(config.instruments_table(), symbols, backfill=False, last_ids=last)
-        source = Source(feed(self._tape, known, self._market_end_s))
+        source = Source(feed(self._tape, journaled, self._market_end_s))
         host = ComponentHost(ingest, journals)
         service = Service(host, self._bus(life), SETTINGS, clock=self.clock, source=source, reach=life.touch)
         self.services[life.daemon] = service
@@ -268,8 +298,8 @@ class Fleet:
 
     # ---- looking at them
 
-    def unsettled(self, said: dict[str, dict[EntryId, tuple[str, Any]]]) -> str:
-        """What is not at rest yet, in words; empty when all that was said has been processed and is in the server."""
+    def unsettled(self, entries: dict[str, dict[EntryId, tuple[str, Any]]]) -> str:
+        """The reason why the fleet is not at rest; empty when all entries have been processed and are in the server."""
         for daemon in FLEET:
             if not self.lives[daemon].alive:
                 return f"{daemon} is down"
@@ -283,11 +313,12 @@ class Fleet:
                 return f"{daemon} cannot write: {service.host.trouble}"
             for producer, place in service.host.streams.items():
                 last = max(
-                    (p for p, (topic, _) in said[producer].items() if daemon in row_of(topic).consumers), default=(0, 0)
+                    (p for p, (topic, _) in entries[producer].items() if daemon in row_of(topic).consumers),
+                    default=(0, 0),
                 )
                 if place < last:
                     return f"{daemon} has processed {producer} up to {place}, which is at {last}"
-            if daemon in said:
+            if daemon in entries:
                 newest, _ = self.server.newest(service.bus.stream_key(daemon))
                 if newest != service.host.newest_entry:
                     return f"the server has {daemon} up to {newest}, its ledger is at {service.host.newest_entry}"
@@ -295,7 +326,7 @@ class Fleet:
 
     def progress(self) -> int:
         """Grows while anybody writes to a ledger."""
-        return sum(each.host.ledger.seq for each in self.services.values() if each.host.ledger is not None)
+        return sum(service.host.ledger.seq for service in self.services.values() if service.host.ledger is not None)
 
     def component(self, daemon: str) -> Component:
         """The daemon's live component."""
@@ -317,3 +348,8 @@ def _strategies() -> Callable[[Config], StrategyManager]:
         return manager
 
     return build
+
+
+def reload_target(request_id: str) -> str:
+    """The daemon that was asked by the request of this id."""
+    return request_id.partition("/")[0]

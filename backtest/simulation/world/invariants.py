@@ -1,4 +1,4 @@
-"""What must hold of everything a fleet wrote, whatever was killed on the way, read from its files.
+"""The invariants of everything a fleet wrote, whatever was killed on the way, read from its files.
 
 ``violations(folder)`` lists every breach in words. ``settled`` says that the fleet came to rest, so that nothing
 may still be under way; without it only what must hold at every instant is looked at.
@@ -30,8 +30,8 @@ def journal_files(folder: Path, stream: str) -> list[Path]:
 
 
 def _rotated(folder: Path) -> list[tuple[Path, re.Match[str]]]:
-    found = [(path, _ROTATED.fullmatch(path.name)) for path in folder.glob("*.ndjson")]
-    return [(path, match) for path, match in found if match is not None]
+    names = [(path, _ROTATED.fullmatch(path.name)) for path in folder.glob("*.ndjson")]
+    return [(path, match) for path, match in names if match is not None]
 
 
 def journal(folder: Path, stream: str) -> list[Plain]:
@@ -54,14 +54,14 @@ def violations(folder: Path, *, settled: bool = True) -> list[str]:
     if settled:
         rules.finish()
     check_journals(folder / "journals", rules, ledgers)
-    return rules.found
+    return rules.violations
 
 
 def assert_hold(folder: Path, *, settled: bool = True) -> None:
     """Raise AssertionError with the breaches, the first ones in words."""
-    found = violations(folder, settled=settled)
-    if found:
-        raise AssertionError(f"{len(found)} invariants broken in {folder}:\n" + "\n".join(found[:20]))
+    breaches = violations(folder, settled=settled)
+    if breaches:
+        raise AssertionError(f"{len(breaches)} invariants broken in {folder}:\n" + "\n".join(breaches[:20]))
 
 
 def waiting(folder: Path) -> list[str]:
@@ -95,13 +95,13 @@ def _check_projections(journals: Path, rules: FleetRules, ledgers: dict[str, lis
     expected: defaultdict[str, list[Plain]] = defaultdict(list)
     for producer, transactions in ledgers.items():
         for transaction in transactions:
-            for said in transaction["events"]:
-                row = rows.get(said["topic"])
+            for message in transaction["events"]:
+                row = rows.get(message["topic"])
                 if row is not None and row.journal is not None:
-                    symbol = said["event"].get("symbol", "").replace("/", "")
+                    symbol = message["event"].get("symbol", "").replace("/", "")
                     stream = row.journal.format(symbol=symbol)
                     stream = stream if producer == row.producers[0] else f"{stream}.{producer}"
-                    expected[stream].append(said["event"])
+                    expected[stream].append(message["event"])
     prefixes = sorted({str(row.journal).partition("{")[0].rstrip(".") for row in rows.values()})
     present = {stream for prefix in prefixes for stream in streams_of(journals, prefix)}
     for stream in sorted(present | set(expected)):
@@ -126,5 +126,5 @@ def _check_market_data(journals: Path, rules: FleetRules) -> None:
                 rules.fault(f"{stream}: crossed at update {last}")
     for stream in streams_of(journals, "ohlcv."):
         bars = journal(journals, stream)
-        if any(before["ts_close"] != after["ts_open"] for before, after in pairwise(bars)):
+        if any(bar["ts_close"] != following["ts_open"] for bar, following in pairwise(bars)):
             rules.fault(f"{stream}: bars overlap or have holes")

@@ -168,12 +168,12 @@ class SimulatedLink:
         if self._closed:
             raise BusUnavailableError("the link is closed")
 
-    def _earlier(self, after: Mapping[str, EntryId]) -> dict[str, EntryId]:
-        places = dict(after)
+    def _earlier(self, offsets: Mapping[str, EntryId]) -> dict[str, EntryId]:
+        places = dict(offsets)
         key = self.network.random.choice(sorted(places))
-        before = [each.entry for each in self.server.stream(key) if each.entry < places[key]][-REDELIVERED:]
-        if before:
-            places[key] = self.network.random.choice(before)
+        earlier = [entry.entry for entry in self.server.stream(key) if entry.entry < places[key]][-REDELIVERED:]
+        if earlier:
+            places[key] = self.network.random.choice(earlier)
         return places
 
 

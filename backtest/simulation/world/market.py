@@ -61,17 +61,17 @@ def due_s(event: MarketEvent) -> float:
 
 def journaled_ids(journals: JournalSet, symbols: Sequence[str]) -> dict[tuple[str, type[Contract]], int]:
     """The ids of the last trade and book of each symbol that an earlier incarnation journaled."""
-    found: dict[tuple[str, type[Contract]], int] = {}
+    newest: dict[tuple[str, type[Contract]], int] = {}
     for symbol in symbols:
         for contract, stream in _STREAMS.items():
             last = journals.open(f"{stream}.{file_symbol(symbol)}").last_line
             if last is None:
                 continue
             try:
-                found[symbol, contract] = _number(codec.decode(contract, last))
+                newest[symbol, contract] = _number(codec.decode(contract, last))
             except RejectedError:
                 continue
-    return found
+    return newest
 
 
 async def feed(

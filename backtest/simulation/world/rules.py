@@ -31,8 +31,8 @@ Report = Callable[[str], None]
 
 def parsed(line: bytes | str) -> Plain:
     """One line; numbers with a fraction are exact decimals."""
-    plain: Plain = _decoder.decode(line)
-    return plain
+    values: Plain = _decoder.decode(line)
+    return values
 
 
 class Chain:
@@ -50,28 +50,28 @@ class Chain:
             self.number += 1
             body, mark, tail = line.rpartition(_HASH)
             digest = hashlib.sha256(body + b"}").hexdigest()
-            plain = parsed(line)
+            transaction = parsed(line)
             if not mark or tail != digest.encode() + b'"}':
                 self._fault(f"{self._name}:{self.number}: does not match its hash")
-            if plain["prev"] != self._prev or plain["seq"] != self.number:
+            if transaction["prev"] != self._prev or transaction["seq"] != self.number:
                 self._fault(f"{self._name}:{self.number}: breaks the chain")
             self._prev = digest
-            yield plain
+            yield transaction
 
 
 class FleetRules:
     """All rules over all ledgers.
 
     Attributes:
-        said: what every daemon said on ledger topics, by place, with the topic.
-        before: by daemon and place, the place before it.
-        found: the breaches.
+        entries: by daemon and entry id, the topic and event of every ledger message.
+        preceding: by daemon and entry id, the entry ahead of it.
+        violations: the breaches.
     """
 
     def __init__(self) -> None:
-        self.found: list[str] = []
-        self.said: dict[str, dict[Entry, tuple[str, Plain]]] = {name: {} for name in LEDGERED}
-        self.before: dict[str, dict[Entry, Entry]] = {name: {} for name in LEDGERED}
+        self.violations: list[str] = []
+        self.entries: dict[str, dict[Entry, tuple[str, Plain]]] = {name: {} for name in LEDGERED}
+        self.preceding: dict[str, dict[Entry, Entry]] = {name: {} for name in LEDGERED}
         self._newest: dict[str, Entry] = {}
         self._ledger_topics = {row.template: row for row in TABLE if row.delivery is Delivery.LEDGER}
         self._to_come: dict[tuple[str, str], deque[Entry]] = defaultdict(deque)  # by producer and consumer
@@ -84,18 +84,18 @@ class FleetRules:
         self._updates: dict[str, Plain] = {}
         self._fills: dict[str, Entry] = {}
         self._filled: defaultdict[str, Decimal] = defaultdict(Decimal)
-        self._held: defaultdict[str, Decimal] = defaultdict(Decimal)
+        self._positions: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._fees: defaultdict[str, Decimal] = defaultdict(Decimal)
         self._halted: dict[str, bool] = {}
 
     def fault(self, text: str) -> None:
         """Note a breach."""
-        self.found.append(text)
+        self.violations.append(text)
 
     @property
     def positions(self) -> dict[str, Decimal]:
         """By symbol, the sum of all fills."""
-        return dict(self._held)
+        return dict(self._positions)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -105,7 +105,7 @@ class FleetRules:
             "decisions": len(self._decisions),
             "orders": len(self._orders),
             "fills": len(self._fills),
-            "cancels": sum(1 for topic, _ in self.said["strategy_runner"].values() if topic == "orders.cancel"),
+            "cancels": sum(1 for topic, _ in self.entries["strategy_runner"].values() if topic == "orders.cancel"),
         }
 
     def take(self, batch: Sequence[tuple[str, Plain]]) -> None:
@@ -126,9 +126,9 @@ class FleetRules:
         for (producer, consumer), places in self._to_come.items():
             for place in places:
                 self.fault(f"{consumer} never processed {producer} {place}")
-        for each in self._intents:
-            if each not in self._decisions:
-                self.fault(f"no decision on intent {each}")
+        for intent_id in self._intents:
+            if intent_id not in self._decisions:
+                self.fault(f"no decision on intent {intent_id}")
         for order_id in self._orders_by_id:
             if order_id not in self._updates:
                 self.fault(f"order {order_id} never reached the venue")
@@ -147,17 +147,17 @@ class FleetRules:
     # ---- what is said
 
     def _index(self, daemon: str, transaction: Plain) -> None:
-        for index, said in enumerate(transaction["events"]):
-            topic, event = said["topic"], said["event"]
+        for index, message in enumerate(transaction["events"]):
+            topic, event = message["topic"], message["event"]
             row = self._ledger_topics.get(topic)
             if row is None:
                 continue
             place = (transaction["seq"], index)
-            self.said[daemon][place] = (topic, event)
-            self.before[daemon][place] = self._newest.get(daemon, (0, 0))
+            self.entries[daemon][place] = (topic, event)
+            self.preceding[daemon][place] = self._newest.get(daemon, (0, 0))
             self._newest[daemon] = place
             for consumer in row.consumers:
-                if consumer in self.said:
+                if consumer in self.entries:
                     self._to_come[daemon, consumer].append(place)
             if topic == "strat.intent":
                 self._once(self._intents, "intent_id", event, place)
@@ -170,10 +170,10 @@ class FleetRules:
                 self._once(self._orders, "intent_id", event, place)
                 self._orders_by_id[event["order_id"]] = event
 
-    def _once(self, known: dict[str, Plain], name: str, event: Plain, place: Entry) -> None:
-        if event[name] in known:
+    def _once(self, seen: dict[str, Plain], name: str, event: Plain, place: Entry) -> None:
+        if event[name] in seen:
             self.fault(f"{name} {event[name]} again at {place}")
-        known[event[name]] = event
+        seen[event[name]] = event
 
     # ---- what is processed
 
@@ -181,7 +181,7 @@ class FleetRules:
         """Each ledger message is processed once, in order, as it was said, by every daemon that consumes its topic."""
         cause = transaction["cause"]
         producer = cause["stream"]
-        if producer not in self.said or "event" not in cause:
+        if producer not in self.entries or "event" not in cause:
             return
         transaction_, _, index = cause["id"].partition("-")
         place = int(transaction_), int(index)
@@ -189,9 +189,9 @@ class FleetRules:
             self.fault(f"{consumer} processed {producer} {cause['id']} twice or out of order")
             return
         self._last[producer, consumer] = place
-        if place not in self.said[producer]:
+        if place not in self.entries[producer]:
             self.fault(f"{consumer} processed {producer} {place}, which that ledger does not have")
-        elif self.said[producer][place][1] != cause["event"]:
+        elif self.entries[producer][place][1] != cause["event"]:
             self.fault(f"{consumer} processed another {producer} {place} than was said")
         to_come = self._to_come[producer, consumer]
         while to_come and to_come[0] <= place:
@@ -203,15 +203,17 @@ class FleetRules:
 
     def _check_decisions(self, transaction: Plain) -> None:
         """Allowed if and only if there is one order, which is what was asked for and carries its decision."""
-        for said in transaction["events"]:
-            event = said["event"]
-            if said["topic"] == "risk.decisions":
-                each = event["intent_id"]
-                if each not in self._intents:
-                    self.fault(f"a decision on intent {each}, which nobody had")
-                if event["allowed"] != (each in self._orders):
-                    self.fault(f"intent {each}: allowed is {event['allowed']}, orders {int(each in self._orders)}")
-            elif said["topic"] == "orders.accepted":
+        for message in transaction["events"]:
+            event = message["event"]
+            if message["topic"] == "risk.decisions":
+                intent_id = event["intent_id"]
+                if intent_id not in self._intents:
+                    self.fault(f"a decision on intent {intent_id}, which nobody had")
+                if event["allowed"] != (intent_id in self._orders):
+                    self.fault(
+                        f"intent {intent_id}: allowed is {event['allowed']}, orders {int(intent_id in self._orders)}"
+                    )
+            elif message["topic"] == "orders.accepted":
                 self._check_order(event)
 
     def _check_order(self, order: Plain) -> None:
@@ -229,21 +231,21 @@ class FleetRules:
     def _check_fills(self, transaction: Plain) -> None:
         """Each fill belongs to an order, is counted once, and an order is never filled beyond its quantity."""
         touched: dict[str, None] = {}
-        for index, said in enumerate(transaction["events"]):
-            event = said["event"]
-            if said["topic"] == "orders.updates":
+        for index, message in enumerate(transaction["events"]):
+            event = message["event"]
+            if message["topic"] == "orders.updates":
                 touched[event["order_id"]] = None
                 self._check_update(event)
-            elif said["topic"] == "fills.new":
+            elif message["topic"] == "fills.new":
                 touched[event["order_id"]] = None
                 self._check_fill(event, (transaction["seq"], index))
         for order_id in touched:
             self._check_sum(order_id)
 
     def _check_update(self, update: Plain) -> None:
-        before = self._updates.get(update["order_id"])
-        if before is not None and before["status"] in _DONE:
-            self.fault(f"order {update['order_id']} changed after it was {before['status']}")
+        previous = self._updates.get(update["order_id"])
+        if previous is not None and previous["status"] in _DONE:
+            self.fault(f"order {update['order_id']} changed after it was {previous['status']}")
         self._updates[update["order_id"]] = update
 
     def _check_fill(self, fill: Plain, place: Entry) -> None:
@@ -277,18 +279,18 @@ class FleetRules:
     def _check_positions(self, transaction: Plain) -> None:
         """After every fill the position snapshot is the sum of the fills so far, fees too."""
         fresh = 0
-        for said in transaction["events"]:
-            event = said["event"]
-            if said["topic"] == "fills.new":
-                self._held[event["symbol"]] += event["qty"] if event["side"] == "buy" else -event["qty"]
+        for message in transaction["events"]:
+            event = message["event"]
+            if message["topic"] == "fills.new":
+                self._positions[event["symbol"]] += event["qty"] if event["side"] == "buy" else -event["qty"]
                 self._fees[event["symbol"]] += event["fee"]
                 fresh += 1
-            elif said["topic"] == "positions.snapshot":
+            elif message["topic"] == "positions.snapshot":
                 fresh -= 1
-                held, fees = self._held[event["symbol"]], self._fees[event["symbol"]]
-                if (event["qty"], event["fees_paid"]) != (held, fees):
+                qty, fees = self._positions[event["symbol"]], self._fees[event["symbol"]]
+                if (event["qty"], event["fees_paid"]) != (qty, fees):
                     self.fault(
-                        f"position in {event['symbol']} at transaction {transaction['seq']}: expected {held} with fees "
+                        f"position in {event['symbol']} at transaction {transaction['seq']}: expected {qty} with fees "
                         f"{fees}, got {event['qty']} with {event['fees_paid']}"
                     )
         if fresh:
@@ -304,8 +306,8 @@ class FleetRules:
         if cause["id"] == GUARD:
             self._halted[daemon] = cause["event"]["tripped"]
         halted = self._halted.get(daemon, False)
-        for said in transaction["events"]:
-            topic, event = said["topic"], said["event"]
+        for message in transaction["events"]:
+            topic, event = message["topic"], message["event"]
             if topic == "risk.decisions":
                 if halted and event["reason"] != "halted":
                     self.fault(f"{daemon} transaction {transaction['seq']}: {topic} while halted")

@@ -43,13 +43,15 @@ class SimulatedServer:
     """One server.
 
     Attributes:
-        on_added: told of every entry that a stream takes.
-        on_trimmed: told of every stream that loses its oldest entries, with the first one it keeps.
-        published: how many messages went to subscribers' topics.
+        on_added: called with every entry that a stream takes.
+        on_trimmed: called for every stream that loses its oldest entries, with the first one it keeps.
+        on_published: called with topic and payload of every message to subscribers.
+        published: the number of messages that went to subscribers' topics.
     """
 
     on_added: Callable[[Entry], None] = field(default=lambda _: None)
     on_trimmed: Callable[[str, EntryId], None] = field(default=lambda _key, _first: None)
+    on_published: Callable[[str, bytes], None] = field(default=lambda _topic, _payload: None)
     published: int = 0
     _streams: dict[str, list[Entry]] = field(default_factory=dict)
     _values: dict[str, bytes] = field(default_factory=dict)
@@ -182,13 +184,13 @@ class SimulatedServer:
 
     def read(self, after: Mapping[str, EntryId], watch: str | None, count: int) -> Reading:
         """What the streams have behind the given entries now."""
-        found: list[Entry] = []
+        entries_read: list[Entry] = []
         for key, place in after.items():
             entries = self._streams.get(key)
             if entries and entries[-1].entry > place:
                 start = bisect_right(entries, place, key=_PLACE)
-                found += entries[start : start + count]
-        return Reading(found, self._values.get(watch) if watch is not None else None)
+                entries_read += entries[start : start + count]
+        return Reading(entries_read, self._values.get(watch) if watch is not None else None)
 
     def wait(self, waiting: Waiting) -> None:
         """Wake a read once one of its streams has something behind its places."""
@@ -204,10 +206,10 @@ class SimulatedServer:
         if not entries:
             return
         last = entries[-1].entry
-        ready = [each for each in self._waiting if key in each.after and each.after[key] < last]
-        for each in ready:
-            self._waiting.remove(each)
-            each.wake()
+        ready = [reader for reader in self._waiting if key in reader.after and reader.after[key] < last]
+        for reader in ready:
+            self._waiting.remove(reader)
+            reader.wake()
 
     # ---- publishing
 
@@ -226,6 +228,7 @@ class SimulatedServer:
     def publish(self, topic: str, payload: bytes) -> None:
         """Hand a payload to everybody who listens."""
         self.published += 1
+        self.on_published(topic, payload)
         sinks = self._routes.get(topic)
         if sinks is None:
             sinks = self._routes[topic] = tuple(

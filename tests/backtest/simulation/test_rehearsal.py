@@ -32,7 +32,7 @@ FOUND = [
 
 def must_be_sound(seed: int, minutes: float, faults: str = "all") -> None:
     report = rehearse(seed, minutes=minutes, faults=faults)
-    assert not report.violations, command.broken_in_words(report)
+    assert not report.violations, command.violations_text(report)
 
 
 @pytest.mark.parametrize(

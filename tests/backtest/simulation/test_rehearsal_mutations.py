@@ -6,7 +6,7 @@ A rehearsal that finds nothing proves nothing until it has been seen to find wha
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -26,6 +26,7 @@ from core.service.host import ComponentHost
 from core.service.processing import Processor
 from core.service.recovery import recover_transaction
 from core.service.relay import Relay
+from core.service.reload import Reloader
 from execution.paper_venue import PaperVenue
 
 Plant = Callable[[], AbstractContextManager[Any]]
@@ -165,6 +166,17 @@ def snapshot_one_transaction_late() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def reloads_whoever_is_asked() -> Iterator[None]:
+    """Every daemon obeys every request for a reload."""
+
+    def take(self: Reloader, request: Mapping[str, Any]) -> None:
+        self.reload(request["request_id"])
+
+    with patch.object(Reloader, "take", take):
+        yield
+
+
 PLANTED: tuple[tuple[Plant, str, str], ...] = (
     (acknowledge_before_sync, "all", "before it was durable"),
     (relay_before_journal, "all", "before it was durable"),
@@ -176,6 +188,7 @@ PLANTED: tuple[tuple[Plant, str, str], ...] = (
     (trims_past_a_consumer, "crash,disconnect", "not at rest"),
     (trusts_what_only_looks_synced, "lost-sync,crash", "before it was durable"),
     (snapshot_one_transaction_late, "crash", "in memory is"),
+    (reloads_whoever_is_asked, "reload,crash", "answered a reload that"),
 )
 FOUND_QUICKLY = (acknowledge_before_sync, state_beside_the_ledger)
 

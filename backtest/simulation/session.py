@@ -20,7 +20,7 @@ from typing import Any, Final, cast
 
 from backtest.simulation.world.auditor import Auditor, BrokenError
 from backtest.simulation.world.disk import Machine
-from backtest.simulation.world.faults import ALL, KINDS, Strike, calm, plan
+from backtest.simulation.world.faults import ALL, KINDS, Strike, calm, named, plan
 from backtest.simulation.world.fleet import Fleet
 from backtest.simulation.world.installation import INSTRUMENTS, installation
 from backtest.simulation.world.invariants import check_journals
@@ -41,7 +41,7 @@ _COLLECT_S: Final = 60.0  # between two collections of garbage, at virtual times
 
 @dataclass(frozen=True)
 class Report:
-    """What came of one seed.
+    """The report of one seed.
 
     ``faults`` are the kinds that could strike, ``injected`` those that did. ``settled_s`` is how long after the last
     fault everything was at rest. ``recent`` is what happened last; ``violations`` say what broke, in words.
@@ -57,6 +57,7 @@ class Report:
     counts: dict[str, int]
     injected: dict[str, int]
     crashes: int
+    reloads: int
     settled_s: float
     violations: tuple[str, ...]
     recent: tuple[str, ...]
@@ -64,15 +65,16 @@ class Report:
 
     @property
     def command(self) -> str:
-        """What repeats this run."""
+        """The command that repeats this run."""
         faults = "all" if self.faults == ALL else ",".join(self.faults) or "none"
         return (
             f"python -m backtest.simulation.rehearsal --seed {self.seed} --minutes {self.minutes:g} --faults {faults}"
         )
 
 
-def run(seed: int, minutes: float, faults: Sequence[str], keep: Path | None) -> Report:
-    """Run one seed. Raises ConfigError when ``keep`` is not empty."""
+def run(seed: int, minutes: float, faults: str | Sequence[str], keep: Path | None) -> Report:
+    """Run one seed. Raises ConfigError for an unknown kind of fault, or when ``keep`` is not empty."""
+    names = named(faults if isinstance(faults, str) else ",".join(faults) or "none")
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         if any(keep.iterdir()):
@@ -81,7 +83,7 @@ def run(seed: int, minutes: float, faults: Sequence[str], keep: Path | None) -> 
     folder = keep or Path(tempfile.mkdtemp(prefix="njord-rehearsal-", dir=_memory_folder()))
     try:
         with _quiet(), chdir(folder):
-            session = Session(seed, minutes, faults)
+            session = Session(seed, minutes, names)
             session.run()
             return session.report(time.perf_counter() - began)
     finally:
@@ -128,6 +130,7 @@ class Session:
         self.fleet = Fleet(self.loop, config, seed, self.network, self.machine, self.storm_s + MARKET_AFTER_S)
         self.auditor = Auditor(config.ledger_dir, self.machine, self.fleet.record)
         self.fleet.server.on_added = self.auditor.added
+        self.fleet.server.on_published = self.auditor.published
         self.loop.after_step = self._after_step
         self._sides: list[asyncio.Task[None]] = []
 
@@ -144,15 +147,16 @@ class Session:
         finally:
             self.loop.after_step = None
             self.fleet.server.on_added = lambda _: None
+            self.fleet.server.on_published = lambda _topic, _payload: None
             leaving = self.loop.create_task(self._leave())
             with suppress(RuntimeError):  # a stop that was asked for when the run broke
                 self.loop.run_until_complete(leaving)
             self.loop.run_until_complete(leaving)
             self.loop.close()
-        self.broken += self.auditor.rules.found
+        self.broken += self.auditor.rules.violations
 
     def report(self, wall_s: float) -> Report:
-        """What came of it."""
+        """The report, once it has run."""
         record = self.fleet.record
         injected = record.faults + self.network.counts + self.machine.counts
         return Report(
@@ -166,6 +170,7 @@ class Session:
             counts=self.auditor.rules.counts,
             injected=dict(sorted(injected.items())),
             crashes=record.crashes,
+            reloads=self.auditor.reloads,
             settled_s=self.settled_s,
             violations=tuple(dict.fromkeys(self.broken)),
             recent=tuple(record.recent),
@@ -239,7 +244,7 @@ class Session:
         why = ""
         while self.loop.time() - began < SETTLE_S:
             progress, now = self.fleet.progress(), self.loop.time()
-            why = self.fleet.unsettled(self.auditor.rules.said)
+            why = self.fleet.unsettled(self.auditor.rules.entries)
             if why or progress != seen:
                 seen, since = progress, now
             elif now - since >= _QUIET_S:
@@ -265,7 +270,7 @@ class Session:
         self._judge_positions()
 
     def _judge_state(self, name: str, live: dict[str, Any]) -> None:
-        """What a daemon has in memory is the fold of its ledger."""
+        """A daemon's memory is the fold of its ledger."""
         fresh = self.fleet.rebuilt(name)
         for transaction in ledger.read(self.auditor.path(name)):
             if not transaction.note:
@@ -273,27 +278,31 @@ class Session:
         folded = cast(Durable, fresh).snapshot()
         for part in sorted(folded.keys() | live.keys()):
             if folded.get(part) != live.get(part):
-                here, there = _shown(live.get(part)), _shown(folded.get(part))
-                self.auditor.rules.fault(f"{name}: {part} in memory is {here}, its ledger says {there}")
+                in_memory, in_ledger = _shown(live.get(part)), _shown(folded.get(part))
+                self.auditor.rules.fault(f"{name}: {part} in memory is {in_memory}, its ledger says {in_ledger}")
 
     def _judge_stream(self, name: str) -> None:
         """The server has the end of the ledger, without a hole."""
         rules = self.auditor.rules
         stream = self.fleet.server.stream(f"{self.fleet.config.redis.key_prefix}:ledger:{name}")
-        said = list(rules.said[name])
-        places = [each.entry for each in stream]
-        if places != said[len(said) - len(places) :] or (said and not places):
-            rules.fault(f"the server's stream of {name} is not the end of its ledger: {places[-3:]} for {said[-3:]}")
+        recorded = list(rules.entries[name])
+        places = [entry.entry for entry in stream]
+        if places != recorded[len(recorded) - len(places) :] or (recorded and not places):
+            rules.fault(
+                f"the server's stream of {name} is not the end of its ledger: {places[-3:]} for {recorded[-3:]}"
+            )
 
     def _judge_positions(self) -> None:
         """Risk engine and venue hold what the fills add up to."""
-        held = self.auditor.rules.positions
+        positions = self.auditor.rules.positions
         for name in ("risk_engine", "paper_trader"):
             component = cast(Any, self.fleet.component(name))
             for symbol in INSTRUMENTS:
                 qty = Decimal(repr(component.position(symbol).qty))
-                if qty != held.get(symbol, Decimal(0)):
-                    self.auditor.rules.fault(f"{name} holds {qty} of {symbol}, the fills add up to {held.get(symbol)}")
+                if qty != positions.get(symbol, Decimal(0)):
+                    self.auditor.rules.fault(
+                        f"{name} holds {qty} of {symbol}, the fills add up to {positions.get(symbol)}"
+                    )
 
 
 def _shown(value: object) -> str:
@@ -303,13 +312,13 @@ def _shown(value: object) -> str:
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the names and contents of all journals and ledgers."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.ndjson*")):
-        whole.update(f"{path.relative_to(folder)}\0".encode())
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()
+        digest.update(f"{path.relative_to(folder)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def total(reports: Sequence[Report]) -> Counter[str]:
-    """What was injected over all runs."""
+    """The counts of everything injected over all runs."""
     return sum((Counter(report.injected) for report in reports), Counter())
