@@ -116,6 +116,12 @@ class BacktestConfig:
         """As plain JSON values."""
         return {**asdict(self), "fill_timing": self.fill_timing.value, "params": dict(self.params)}
 
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Back from plain JSON values."""
+        sequences = {name: tuple(plain.get(name, ())) for name in ("timeframes", "symbols") if name in plain}
+        return cls(**{**plain, **sequences, "fill_timing": FillTiming(plain.get("fill_timing", "bar_close"))})
+
 
 @quickly_built
 @dataclass(frozen=True, slots=True)
@@ -259,16 +265,12 @@ class BacktestResult:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """Back from plain JSON values."""
-        given = dict(plain)
-        given["equity_curve"] = [(int(ts), float(capital)) for ts, capital in given["equity_curve"]]
-        config = given.get("config")
-        if config is not None:
-            sequences = {name: tuple(config[name]) for name in ("timeframes", "symbols")}
-            given["config"] = BacktestConfig(
-                **{**config, **sequences, "fill_timing": FillTiming(config["fill_timing"])}
-            )
-        given["round_trips"] = tuple(RoundTrip(**trip) for trip in given.get("round_trips", ()))
+        values = dict(plain)
+        values["equity_curve"] = [(int(ts), float(capital)) for ts, capital in values["equity_curve"]]
+        config = values.get("config")
+        values["config"] = None if config is None else BacktestConfig.from_dict(config)
+        values["round_trips"] = tuple(RoundTrip(**trip) for trip in values.get("round_trips", ()))
         for name in ("fills", "orders", "warnings"):
-            given[name] = tuple(given.get(name, ()))
-        given["fingerprints"] = Fingerprints(**given.get("fingerprints", {}))
-        return cls(**given)
+            values[name] = tuple(values.get(name, ()))
+        values["fingerprints"] = Fingerprints(**values.get("fingerprints", {}))
+        return cls(**values)

@@ -12,6 +12,7 @@ from typing import Any
 
 from backtest.contracts import BacktestConfig, FillTiming
 from backtest.data.price_grid import derived_instrument
+from backtest.data.run_bars import stamps_of
 from backtest.data.series import BarSeries, from_file, from_journals
 from backtest.data.trade_tape import TradeTape, from_trade_journals
 from backtest.engine.slots import CLOCK, EVERYTHING, Entrant, entry_of
@@ -156,13 +157,6 @@ def _data(arguments: argparse.Namespace, config: BacktestConfig, installation: C
         for name in config.timeframes
         if name == config.timeframes[0] or _journaled(folder, symbol, name)
     ]
-
-
-def stamps_of(stamps: Sequence[str], files: int) -> list[str]:
-    """The ``--stamp`` of each file: one for all of them, or as many as there are. Raises ConfigError."""
-    if len(stamps) > 1 and len(stamps) != files:
-        raise ConfigError(f"--stamp: expected one for all files, or one for each of {files}, got {len(stamps)}")
-    return list(stamps) if len(stamps) == files else [stamps[0] if stamps else "auto"] * files
 
 
 def _journaled(folder: Path, symbol: str, timeframe: str) -> bool:

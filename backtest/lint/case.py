@@ -14,6 +14,7 @@ from backtest.data.series import BarSeries
 from backtest.metrics import Measured, columns_of, measured_of
 from backtest.metrics.formatting import money, quote_of
 from backtest.metrics.returns import Floats, Ints, daily_closes
+from core.exact import ordered_sum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,9 +77,9 @@ class Case:
         """Bought and sold, in quote currency."""
         fills = self.result.fills
         if fills:
-            return float(sum(fill["qty"] * fill["price"] for fill in fills))
+            return ordered_sum(fill["qty"] * fill["price"] for fill in fills)
         trips = self.result.round_trips
-        return sum(t.qty * (t.price_open + (0.0 if t.is_open else t.price_close)) for t in trips)
+        return ordered_sum(t.qty * (t.price_open + (0.0 if t.is_open else t.price_close)) for t in trips)
 
     @cached_property
     def main(self) -> BarSeries | None:

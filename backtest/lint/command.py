@@ -9,10 +9,10 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from backtest.command_line import EXIT_BAD, EXIT_OK, ended_by
 from backtest.lint.finding import Finding, Severity
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from backtest.contracts import BacktestResult
+    from backtest.data.run_bars import RecordedData
     from backtest.data.series import BarSeries
     from backtest.lint.case import Rerun
     from backtest.lint.search import Search
@@ -133,6 +134,13 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("result", type=Path, metavar="RESULT.json", help="of a backtest, or a sweep's sweep_results.json")
     p.add_argument("--bars", type=Path, action="append", default=[], metavar="FILE", help="the bars, one file a symbol")
+    p.add_argument(
+        "--stamp",
+        action="append",
+        default=[],
+        choices=("auto", "open", "close"),
+        help="the end of the bars that times in --bars are, as in the run (default: as the data's checksum tells)",
+    )
     p.add_argument("--journals", type=Path, metavar="DIR", help="or the journals that they are in")
     p.add_argument(
         "--sweep",
@@ -150,7 +158,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(chosen: argparse.Namespace) -> list[Finding]:
-    from backtest.lint.search_file import is_search, read_search, search_of
+    from backtest.data.run_bars import RecordedData
+    from backtest.lint.search_file import is_search, read_search, recorded_data_of, search_of
     from backtest.result_file import EXPECTED, read_json, result_of
 
     plain = read_json(chosen.result, f"{EXPECTED}, or a sweep's sweep_results.json")
@@ -159,9 +168,9 @@ def _run(chosen: argparse.Namespace) -> list[Finding]:
             raise ConfigError(
                 f"--sweep, --trials: expected with the result of a backtest, got {chosen.result}, a sweep"
             )
-        return lint_search(search_of(plain, chosen.result, _series(chosen, plain["summary"]["config"])))
+        return lint_search(search_of(plain, chosen.result, _series(chosen, recorded_data_of(plain, chosen.result))))
     result = result_of(plain, chosen.result)
-    series = _series(chosen, plain.get("config") or {"symbol": result.symbol})
+    series = _series(chosen, RecordedData.of(result))
     names = list(result.config.params) if result.config else []
     return lint(
         result,
@@ -172,18 +181,15 @@ def _run(chosen: argparse.Namespace) -> list[Finding]:
     )
 
 
-def _series(chosen: argparse.Namespace, config: Mapping[str, Any]) -> list[BarSeries]:
-    """The bars of a run with that configuration, as plain JSON values."""
-    from backtest.data.series import from_file, from_journals
-
-    symbols = config.get("symbols") or (config["symbol"],)
-    timeframe = config["timeframes"][0] if config.get("timeframes") else "1m"
-    files, start, end = chosen.bars, config.get("start_ts", 0), config.get("end_ts", 0)
-    if chosen.journals is not None:
-        if files:
-            raise ConfigError(f"--bars, --journals: expected one of them, got {files[0]} and {chosen.journals}")
-        return [from_journals(chosen.journals, symbol, timeframe, start, end) for symbol in symbols]
-    if len(files) > len(symbols):
-        raise ConfigError(f"--bars: expected at most one file for each of {', '.join(symbols)}, got {len(files)}")
-    found = [from_file(file, symbol, timeframe) for file, symbol in zip(files, symbols, strict=False)]
-    return [each.between(start, end) if start or end else each for each in found]
+def _series(chosen: argparse.Namespace, recorded: RecordedData) -> list[BarSeries]:
+    """The bars of a run, as far as the options name them."""
+    if chosen.journals is None:
+        if chosen.stamp and not chosen.bars:
+            raise ConfigError(
+                f"--stamp {chosen.stamp[0]}: expected --bars with it; journals say when bars begin and end"
+            )
+        return recorded.read_files(chosen.bars, chosen.stamp) if chosen.bars else []
+    if chosen.bars or chosen.stamp:
+        other = f"--bars {chosen.bars[0]}" if chosen.bars else f"--stamp {chosen.stamp[0]}"
+        raise ConfigError(f"--bars, --journals: expected one of them, got --journals {chosen.journals} and {other}")
+    return recorded.read_journals(chosen.journals)

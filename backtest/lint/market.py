@@ -10,8 +10,9 @@ import numpy as np
 from backtest.data.series import BarSeries
 from backtest.lint.case import Case
 from backtest.lint.finding import Finding, Severity
-from backtest.metrics.formatting import duration, minute, number, percent
+from backtest.metrics.formatting import counted, duration, minute, number, percent
 from backtest.metrics.returns import Floats
+from core.exact import ordered_sum
 
 _ALWAYS_PCT: Final = 90.0
 _MOSTLY_MARKET: Final = 0.5  # of the variance of daily results
@@ -22,6 +23,7 @@ _FAR: Final = 12.0  # robust deviations that make a spike
 _SPIKE: Final = 0.01  # and the least it must be
 _AROUND: Final = 10  # bars before and after it that it is compared with
 _BACK: Final = 0.6  # part of the spike that the next bar takes back
+_JUMP: Final = float(np.log(1.95))  # between two closes
 _LONG_WARM_UP: Final = 0.2
 _PERIOD_NAMES: Final = ("period", "window", "lookback", "slow", "span")
 
@@ -33,7 +35,7 @@ def always_in(case: Case) -> Iterator[Finding]:
         return
     rose = float(series.close[-1] / series.close[0]) - 1.0
     span = int(series.ts_close[-1] - series.ts_open[0])
-    held = sum(
+    held = ordered_sum(
         (1 if trip.side == "buy" else -1) * trip.qty * trip.price_open * (trip.ts_close - trip.ts_open)
         for trip in case.result.round_trips
         if trip.symbol == series.symbol
@@ -75,13 +77,12 @@ def gaps(case: Case) -> Iterator[Finding]:
         if not series.gaps:
             continue
         missing = series.ts_open[1:] - series.ts_close[:-1]
-        length = float(np.median(series.ts_close - series.ts_open))
-        share = float(missing.sum()) / (length * len(series))
+        share = float(missing.sum()) / float(series.ts_close[-1] - series.ts_open[0])
         at = int(missing.argmax())
         yield Finding(
             "gaps",
             Severity.WARNING if share > 0.001 else Severity.INFO,
-            f"{_of(series)}: {series.gaps:,} gaps, the longest of {duration(float(missing[at]) / 1e9)} at "
+            f"{_of(series)}: {counted(series.gaps, 'gap')}, the longest of {duration(float(missing[at]) / 1e9)} at "
             f"{minute(int(series.ts_close[at]))}, {percent(100 * share)} of the time.",
             "Fetch what is missing; averages run across gaps as if nothing were amiss.",
             series.gaps,
@@ -144,6 +145,32 @@ def spikes(case: Case) -> Iterator[Finding]:
                 f"{percent(100 * float(np.expm1(moves[at - 1])), signed=True)} at {minute(int(series.ts_close[at]))}.",
                 "Check them against another source; trades on wrong prints are no trades.",
                 len(wrong),
+            )
+
+
+def jumps(case: Case) -> Iterator[Finding]:
+    """Prices that double, halve or more from one bar to the next and stay there: a split or a new denomination."""
+    for series in case.series:
+        moves = np.diff(np.log(series.close))
+        moving = np.abs(moves[moves != 0])
+        if not len(moving):
+            continue
+        usual = 1.4826 * float(np.median(moving)) if len(moving) > 1 else 0.0
+        far = np.abs(moves) > max(_JUMP, _FAR * usual)
+        far[:-1] &= -moves[1:] * np.sign(moves[:-1]) < _BACK * np.abs(moves[:-1])  # what comes back is a spike
+        far[1:] &= -moves[:-1] * np.sign(moves[1:]) < _BACK * np.abs(moves[1:])
+        bars = np.flatnonzero(far) + 1
+        if len(bars):
+            at = int(bars[0])
+            factor = float(series.close[at] / series.close[at - 1])
+            times = f"{number(factor, 1)} times" if factor > 1 else f"1/{number(1 / factor, 1)} of"
+            yield Finding(
+                "jumps",
+                Severity.WARNING,
+                f"{_of(series)}: {counted(len(bars), 'jump')} from one bar to the next, the first one to bar {at:,} at "
+                f"{minute(int(series.ts_open[at]))}: its close is {times} the close before it.",
+                "Look for a split, a new denomination or two series in one file, and adjust the prices before it.",
+                factor,
             )
 
 

@@ -44,6 +44,7 @@ RULES: Final[tuple[Rule, ...]] = (
     lint_market.dead_bars,
     lint_market.repeated_bars,
     lint_market.spikes,
+    lint_market.jumps,
     lint_market.early_bars,
     lint_market.warm_up,
 )

@@ -16,6 +16,7 @@ from core.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from backtest.data.run_bars import RecordedData
     from backtest.data.series import BarSeries
 
 _KEPT: Final = ".f32"
@@ -36,12 +37,29 @@ def read_search(path: Path, names: Sequence[str], series: Sequence[BarSeries] = 
         names: the parameters, which a bare table does not tell.
         series: the bars that the sweep ran on.
     """
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         return Search.of_table(_table(path), names)
     plain = read_json(path, _EXPECTED)
     if not is_search(plain):
         raise ConfigError(f"{path}: expected {_EXPECTED}, got {shape_of(plain)}; name a sweep's file")
     return search_of(plain, path, series)
+
+
+def recorded_data_of(plain: Mapping[str, Any], path: Path) -> RecordedData:
+    """The data of a sweep, of the content of its ``sweep_results.json``; files of earlier versions know no checksum.
+
+    Raises ConfigError.
+    """
+    from backtest.contracts import BacktestConfig
+    from backtest.data.run_bars import RecordedData
+
+    summary = plain["summary"]
+    try:
+        return RecordedData(BacktestConfig.from_dict(summary["config"]), **summary.get("data", {}))
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"{path}: expected {_EXPECTED}, got {type(error).__name__}: {error}; run the sweep again"
+        ) from None
 
 
 def search_of(plain: Mapping[str, Any], path: Path, series: Sequence[BarSeries] = ()) -> Search:
@@ -93,8 +111,8 @@ def _ends(told: Sequence[int] | None, series: Sequence[BarSeries], periods: int)
 
 
 def _table(path: Path) -> pd.DataFrame:
-    import pandas as pd
+    from backtest.data.table_file import read_table
 
     if not path.is_file():
         raise ConfigError(f"{path}: expected a sweep's results: JSON, or a CSV or Parquet table with a row per set")
-    return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    return read_table(path, "a table with a row per set")

@@ -13,6 +13,7 @@ from backtest.lint.case import Case
 from backtest.lint.finding import Finding, Severity
 from backtest.metrics.formatting import minute, moment, number, percent
 from backtest.metrics.returns import DAY_NS, Floats
+from core.exact import ordered_sum
 
 _SURE: Final = 1.96  # standard errors that make 95 %
 _WIDE: Final = 0.2  # an interval of a win rate wider than this says little
@@ -176,15 +177,15 @@ def short_history(case: Case) -> Iterator[Finding]:
 
 def open_position(case: Case) -> Iterator[Finding]:
     """Whether the profit is in a position that nobody has closed."""
-    held = sum(trip.pnl for trip in case.result.round_trips if trip.is_open)
-    if held > 0 and 0 < case.net <= held * _EXACT:
+    open_pnl = ordered_sum(trip.pnl for trip in case.result.round_trips if trip.is_open)
+    if open_pnl > 0 and 0 < case.net <= open_pnl * _EXACT:
         yield Finding(
             "open_position",
             Severity.SERIOUS,
-            f"The position open at the end stands at {case.money(held, signed=True)}; all that was closed made "
-            f"{case.money(case.net - held, signed=True)}.",
+            f"The position open at the end stands at {case.money(open_pnl, signed=True)}; all that was closed made "
+            f"{case.money(case.net - open_pnl, signed=True)}.",
             "Judge what was closed, or run on until it is closed.",
-            held,
+            open_pnl,
         )
 
 

@@ -185,7 +185,16 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m backtest.report", description="Write a backtest's HTML report.")
     p.add_argument("result", type=Path, metavar="RESULT.json", help="a result that the runner saved")
     p.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: the result's name with .html")
-    p.add_argument("--bars", type=Path, metavar="FILE", help="CSV, Feather or Parquet: adds prices and buy-and-hold")
+    p.add_argument(
+        "--bars", type=Path, metavar="FILE", help="CSV, TSV, Feather or Parquet: adds prices and buy-and-hold"
+    )
+    p.add_argument(
+        "--stamp",
+        action="append",
+        default=[],
+        choices=("auto", "open", "close"),
+        help="the end of the bars that times in --bars are (default: as the data's checksum tells)",
+    )
     p.add_argument("--title", default="", help="instead of strategy and symbol")
     return p
 
@@ -193,15 +202,15 @@ def parser() -> argparse.ArgumentParser:
 def _answer(chosen: argparse.Namespace) -> int:
     result = read_result(chosen.result)
     path = chosen.output or chosen.result.with_suffix(".html")
-    generate_report(result, path, series=_bars_of(result, chosen.bars), title=chosen.title)
+    generate_report(result, path, series=_bars_of(result, chosen.bars, chosen.stamp), title=chosen.title)
     print(f"Report: {path}")
     return EXIT_OK
 
 
-def _bars_of(result: BacktestResult, path: Path | None) -> BarSeries | None:
+def _bars_of(result: BacktestResult, path: Path | None, stamps: Sequence[str]) -> BarSeries | None:
     if path is None:
         return None
-    from backtest.data.series import from_file
+    from backtest.data.run_bars import RecordedData
 
-    timeframe = result.config.timeframes[0] if result.config else "1m"
-    return from_file(path, result.symbol, timeframe).between(result.start_ts, result.end_ts)
+    (bars,) = RecordedData.of(result).read_files([path], stamps)
+    return bars

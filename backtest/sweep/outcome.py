@@ -27,6 +27,8 @@ class SweepOutcome:
         overfitting: of the kept returns, where they were kept.
         notes: how it began and in which engine.
         files: what was written, by kind; ``returns`` only where they were kept.
+        data: SHA-256 of the data in hex.
+        span: where the data began and ended, UTC epoch ns.
         ends_ns: where the kept returns end, each where the next one begins; None where none were kept.
     """
 
@@ -40,6 +42,8 @@ class SweepOutcome:
     overfitting: OverfittingProbability | None
     notes: tuple[str, ...]
     files: dict[str, Path]
+    data: str = ""
+    span: tuple[int, int] = (0, 0)
     ends_ns: Ints | None = None
 
     @property

@@ -243,6 +243,7 @@ class ParameterSweep:
         """The table of all sets and what it is worth, also as files. Raises ConfigError when every set failed."""
         from backtest.sweep.overfitting import deflated_sharpes, overfitting
         from backtest.sweep.results import ranked
+        from backtest.sweep.setup import span_of
         from backtest.sweep.summary import write_json
 
         results, trial_log, ends_ns = work.results, work.trial_log, work.job.block_ends
@@ -268,6 +269,8 @@ class ParameterSweep:
             overfitting=None if ends_ns is None else overfitting(checkpoint.returns(len(results.sets))),
             notes=notes,
             files=files,
+            data=work.fingerprint.data,
+            span=span_of(work.job),
             ends_ns=ends_ns,
         )
         _write(files["csv"], lambda part: outcome.table.to_csv(part, index=False, chunksize=_ROWS))

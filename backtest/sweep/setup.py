@@ -103,6 +103,15 @@ def bars_of(job: SweepJob) -> int:
     return sum(len(each) if isinstance(each, BarSeries) else len(each.trades) for each in job.data)
 
 
+def span_of(job: SweepJob) -> tuple[int, int]:
+    """The start of the first bar and the end of the last one, UTC epoch ns; of trades, their times."""
+    series = [source for source in job.data if isinstance(source, BarSeries)]
+    tapes = [source.trades for source in job.data if isinstance(source, TradeTape)]
+    starts = [*(int(bars.ts_open[0]) for bars in series), *(trades[0].ts for trades in tapes)]
+    ends = [*(int(bars.ts_close[-1]) for bars in series), *(trades[-1].ts for trades in tapes)]
+    return min(starts), max(ends)
+
+
 def marks_of(job: SweepJob) -> int:
     """At how many bars the curve of a set is read, at most."""
     blocks = 0 if job.block_ends is None else len(job.block_ends)

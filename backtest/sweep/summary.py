@@ -50,6 +50,7 @@ def plain_of(outcome: SweepOutcome, count: int) -> dict[str, Any]:
         "direction": "maximize" if outcome.maximize else "minimize",
         "engine": "compiled" if outcome.compiled else "event",
         "config": outcome.config.to_dict(),
+        "data": {"checksum": outcome.data, "start_ts": outcome.span[0], "end_ts": outcome.span[1]},
         "parameters": outcome.space.to_dict()["axes"],
         "sets": len(outcome.table),
         "failed": failed(outcome),

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming, Fingerprints, RoundTrip
+from backtest.data.fingerprints import of_data
 from backtest.data.series import BarSeries
 from backtest.metrics import calculate_metrics
 from core.contracts import Side
@@ -109,7 +110,7 @@ def result_of(
         "round_trips": tuple(trips),
         "fees_paid": costs,
         "bars": len(series),
-        "fingerprints": Fingerprints(data=series.checksum, config="c0" * 32, code="de" * 32, orders="0a" * 32),
+        "fingerprints": Fingerprints(data=of_data([series]), config="c0" * 32, code="de" * 32, orders="0a" * 32),
     }
     return BacktestResult(**{**plain, **changed})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
@@ -19,6 +20,7 @@ from backtest.data.series import BarSeries
 from backtest.lint.command import Finding, Severity, lint, lint_lines, main
 from backtest.lint.rules import RULES
 from backtest.metrics import calculate_metrics
+from backtest.metrics.formatting import minute
 
 Floats = npt.NDArray[np.float64]
 HOUR: Final = 3_600_000_000_000
@@ -567,3 +569,32 @@ def test_the_plain_cross_of_the_recorded_month_is_told_the_truth_and_no_more(rec
     assert {finding.rule for finding in findings} == {
         "same_close", "no_slippage", "loses_before_fees", "short_history",
     }  # fmt: skip
+
+
+def test_gaps_are_a_share_of_the_whole_time_however_long_they_are() -> None:
+    far = without(BARS, 10, len(BARS) - 10)
+
+    text = one("gaps", series=far).text
+
+    assert 99.0 < float(re.search(r"([\d.]+)% of the time", text)[1]) < 100.0  # type: ignore[index]
+
+
+def tenfold(factor: float, *, back: bool = False) -> BarSeries:
+    """Bars whose prices are ``factor`` times as high from the 700th on, or in the 700th only."""
+    changed = np.arange(len(BARS)) == 700 if back else np.arange(len(BARS)) >= 700
+    scale = np.where(changed, factor, 1.0)
+    return replace(BARS, **{name: getattr(BARS, name) * scale for name in ("open", "high", "low", "close")})
+
+
+@pytest.mark.parametrize(("factor", "words"), [(10.0, "10.0 times"), (0.1, "1/10.0 of"), (2.0, "2.0 times")])
+def test_a_price_that_jumps_and_stays_is_named_with_bar_time_and_factor(factor: float, words: str) -> None:
+    finding = one("jumps", series=tenfold(factor))
+
+    assert "1 jump from one bar to the next, the first one to bar 700 at " in finding.text
+    assert minute(int(BARS.ts_open[700])) in finding.text
+    assert f"its close is {words} the close before it" in finding.text
+
+
+def test_a_jump_that_comes_back_is_a_spike_and_no_jump() -> None:
+    assert not found("jumps", series=tenfold(10.0, back=True))
+    assert not found("jumps", series=BARS)
