@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +131,9 @@ def _synthetic_messages(config: Config, count: int) -> Iterator[dict[str, Any]]:
 class Materialised:
     """A feed whose events are all there before the clock starts."""
 
-    rejected = 0
-
     def __init__(self, events: list[Contract], symbols: tuple[str, ...]) -> None:
+        self.rejected = 0
+        self.left_out: Counter[str] = Counter()
         self.name = f"{len(events)} prepared events"
         self.symbols = symbols
         self._events = events

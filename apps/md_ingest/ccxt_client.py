@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S: Final = 10.0  # until an opening socket is given up
 REQUEST_TIMEOUT_S: Final = 10.0  # until a REST request is given up
 MAX_RETRY_AFTER_S: Final = 300.0  # the longest pause that a venue may ask of us
 
-BaseError: Final = ccxt_errors.BaseError
+VenueErrors: Final = (ccxt_errors.BaseError, OSError)  # ccxt raises ConnectionError when a new socket is closed at once
 ChecksumError: Final = ccxt_errors.ChecksumError
 AuthenticationError: Final = ccxt_errors.AuthenticationError
 RequestTimeout: Final = ccxt_errors.RequestTimeout
@@ -235,7 +235,7 @@ async def check_symbols(exchange: ExchangeClient, symbols: tuple[str, ...]) -> N
     Raises:
         ConfigError: a symbol the venue does not have; names the nearest ones that it has.
         FeedError: the venue answered without any symbol.
-        ccxt.BaseError: the venue could not be asked.
+        ccxt.BaseError, OSError: the venue could not be asked.
     """
     markets = await exchange.load_markets()
     if not markets:

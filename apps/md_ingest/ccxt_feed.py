@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from apps.md_ingest.ccxt_client import (
-    BaseError,
     ChecksumError,
     ExchangeClient,
     RequestTimeout,
+    VenueErrors,
     check_symbols,
     explained,
     is_permanent,
@@ -80,7 +81,7 @@ class CcxtFeed:
         known = resume_from or {}
         self.name = venue
         self.symbols = tuple(dict.fromkeys(symbols))
-        self.counters = FeedCounters()
+        self.counts = FeedCounters()
         self.history = TradeHistory(exchange, venue=venue, clock=clock, backoff=policy, random=random)
         self.exchange = exchange
         self._clock = clock
@@ -93,7 +94,7 @@ class CcxtFeed:
             self.history,
             self._queue,
             clock=clock,
-            counters=self.counters,
+            counts=self.counts,
             spawn=self._spawn,
             hand_on=self._hand_on,
             caught_up=self._settle,
@@ -110,6 +111,18 @@ class CcxtFeed:
     def waits(self) -> int:
         """How often trades had to wait because the reader was too slow."""
         return self._queue.waits
+
+    def counters(self) -> Mapping[str, int]:
+        """What the feed went through since the start, by name; see ``FeedCounters`` and ``RestCounters``."""
+        rest = self.history.counts
+        return {
+            **asdict(self.counts),
+            "shed_books": self._queue.shed,
+            "queue_waits": self._queue.waits,
+            "rest_pages": rest.pages,
+            "rest_failures": rest.failures,
+            "unreadable_trades": rest.unreadable,
+        }
 
     async def stream(self) -> AsyncGenerator[Contract, None]:
         """Raw ``TradeEvent``, ``BookEvent``, ``FeedStatus``, ``BackfillDone`` and, while nothing happens on a
@@ -177,10 +190,10 @@ class CcxtFeed:
             try:
                 await check_symbols(self.exchange, self.symbols)
                 break
-            except BaseError as error:
+            except VenueErrors as error:
                 if is_permanent(error):
                     raise explained(error, self.name, ", ".join(self.symbols), "the list of symbols") from error
-                self.counters.failures += 1
+                self.counts.failures += 1
                 for lane in self._lanes.values():
                     self._tell(lane, "reconnecting", shown(error))
                 await asyncio.sleep(max(self._opening.failed(), retry_after_s(self.exchange, error)))
@@ -200,12 +213,12 @@ class CcxtFeed:
                 checksum_errors = 0
                 continue
             except ChecksumError as error:
-                self.counters.checksum_errors += 1
+                self.counts.checksum_errors += 1
                 checksum_errors += 1
                 if checksum_errors <= self._limits.checksum_errors:
                     continue  # the next call takes a new snapshot
                 failure: Exception = error
-            except BaseError as error:
+            except VenueErrors as error:
                 if is_permanent(error):
                     raise explained(error, self.name, lane.symbol, f"the {channel.kind} stream") from error
                 failure = error
@@ -218,7 +231,7 @@ class CcxtFeed:
     async def _lost(self, lane: Lane, channel: Channel, error: Exception) -> None:
         up_for = self._now() - channel.up_since if channel.up else 0.0
         channel.up = False
-        self.counters.failures += 1
+        self.counts.failures += 1
         self._tell(lane, "reconnecting", f"{channel.kind}: {shown(error)}")
         lane.heard_at = self._now()
         delay = max(channel.backoff.failed(up_for), retry_after_s(self.exchange, error))
@@ -268,7 +281,7 @@ class CcxtFeed:
         try:
             event = book_event(book, lane.symbol, self.name, self._clock.now_ns(), self._market_ts)
         except Unreadable as error:
-            self.counters.unreadable_books += 1
+            self.counts.unreadable_books += 1
             _log.warning("%s %s: unreadable book: %s", self.name, lane.symbol, error)
             return
         self._note_time(event.ts)
@@ -294,7 +307,7 @@ class CcxtFeed:
         channel.messages = 0
         channel.up, channel.up_since = True, self._now()
         if channel.sockets > 1:
-            self.counters.reconnects += 1
+            self.counts.reconnects += 1
             if lane.state == "live":
                 self._tell(lane, "reconnecting", f"{channel.kind}: the connection was lost unnoticed")
         if channel is lane.book:
@@ -352,7 +365,7 @@ class CcxtFeed:
         lane.heard_at = self._now()
         if not self._drop(lane, kinds, detail):
             return  # it is being dialled anew already
-        self.counters.stale += 1
+        self.counts.stale += 1
         lane.silent = True
         _log.warning("%s %s: stale: %s", self.name, lane.symbol, detail)
         self._tell(lane, "stale", detail)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from apps.md_ingest.ccxt_client import BaseError, shown
+from apps.md_ingest.ccxt_client import VenueErrors, shown
 from apps.md_ingest.ccxt_trades import TradeHistory
 from apps.md_ingest.feed_queue import FeedQueue
 from apps.md_ingest.feed_state import FeedCounters, Lane
@@ -39,7 +39,7 @@ class Recovery:
         queue: FeedQueue,
         *,
         clock: Clock,
-        counters: FeedCounters,
+        counts: FeedCounters,
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
         hand_on: Callable[[Lane, Sequence[TradeEvent]], Awaitable[bool]],
         caught_up: Callable[[Lane], None],
@@ -48,7 +48,7 @@ class Recovery:
         self._history = history
         self._queue = queue
         self._clock = clock
-        self._counters = counters
+        self._counts = counts
         self._spawn = spawn
         self._hand_on = hand_on
         self._caught_up = caught_up
@@ -80,14 +80,14 @@ class Recovery:
     async def _fetch_latest(self, lane: Lane) -> None:
         while True:
             lane.catch_up_again = False
-            self._counters.catch_ups += 1
+            self._counts.catch_ups += 1
             newest = await self._latest(lane)
             if lane.last_id is None:  # no trade since the start: from here on one would be missed
                 lane.last_id = max((numeric_id(t.trade_id) or 0 for t in newest), default=None)
             missed = [t for t in newest if (numeric_id(t.trade_id) or 0) > (lane.last_id or 0)]
             if missed:
                 lane.behind += 1
-                self._counters.recovered += len(missed)
+                self._counts.recovered += len(missed)
                 await self._hand_on(lane, missed)
             if not lane.catch_up_again:
                 break
@@ -98,8 +98,8 @@ class Recovery:
         """The venue's latest trades; nothing when REST fails: the next trade or quiet check shows what is missing."""
         try:
             return await self._history.latest(lane.symbol)
-        except BaseError as error:
-            self._counters.catch_up_failures += 1
+        except VenueErrors as error:
+            self._counts.catch_up_failures += 1
             _log.warning("%s: missed trades not fetched: %s", lane.symbol, shown(error))
             return []
 
@@ -108,6 +108,6 @@ class Recovery:
             trades, done = await self._history.fetch(lane.requests[0])
             await self._queue.put([*trades, done])
             lane.requests.popleft()
-            self._counters.backfills += 1
-            self._counters.backfilled += len(trades)
+            self._counts.backfills += 1
+            self._counts.backfilled += len(trades)
         lane.backfilling = False

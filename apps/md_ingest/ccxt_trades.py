@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from apps.md_ingest.ccxt_client import (
     AuthenticationError,
-    BaseError,
     ExchangeClient,
+    VenueErrors,
     is_permanent,
     retry_after_s,
     shown,
@@ -75,7 +75,7 @@ class TradeHistory:
         max_pages: int = MAX_PAGES,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> None:
-        self.counters = RestCounters()
+        self.counts = RestCounters()
         self._exchange = exchange
         self._venue = venue
         self._clock = clock
@@ -100,7 +100,7 @@ class TradeHistory:
             try:
                 out.append(trade_event(trade, symbol, self._venue, now_ns))
             except Unreadable as error:
-                self.counters.unreadable += 1
+                self.counts.unreadable += 1
                 _log.warning("%s %s: unreadable trade %s: %s", self._venue, symbol, trade.get("id"), error)
         return out
 
@@ -108,13 +108,13 @@ class TradeHistory:
         """The venue's latest trades in id order, at the last of ``max_attempts`` tries.
 
         Raises:
-            ccxt.BaseError: the venue could not be asked.
+            ccxt.BaseError, OSError: the venue could not be asked.
         """
         backoff = Backoff(self._policy, self._random)
         while True:
             try:
                 return sorted(await self._fetch(symbol, _LATEST), key=_id)
-            except BaseError as error:
+            except VenueErrors as error:
                 if is_permanent(error) or backoff.failures + 1 >= self._max_attempts:
                     raise
                 await asyncio.sleep(max(backoff.failed(), retry_after_s(self._exchange, error)))
@@ -137,7 +137,7 @@ class TradeHistory:
                 break
             try:
                 page = await self._page(request.symbol, next_id)
-            except BaseError as error:
+            except VenueErrors as error:
                 if is_permanent(error):
                     reason = shown(error)
                     break
@@ -194,10 +194,10 @@ class TradeHistory:
     async def _fetch(self, symbol: str, params: Mapping[str, Any]) -> list[TradeEvent]:
         try:
             raw = await self._exchange.fetch_trades(symbol, None, PAGE, params if self._numbered_by_binance else {})
-        except BaseError:
-            self.counters.failures += 1
+        except VenueErrors:
+            self.counts.failures += 1
             raise
-        self.counters.pages += 1
+        self.counts.pages += 1
         return self.events(symbol, raw)
 
 

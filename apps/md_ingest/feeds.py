@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -44,6 +44,10 @@ class Feed(Protocol):
         ``BackfillDone`` of the same range, whatever could be fetched. Must not block."""
         ...
 
+    def counters(self) -> Mapping[str, int]:
+        """What the feed went through since the start, by names in snake case; always the same names."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of connections and tasks. Safe to call twice."""
         ...
@@ -55,6 +59,7 @@ class OfflineFeed(Protocol):
     name: str
     symbols: tuple[str, ...]
     rejected: int
+    left_out: Counter[str]
 
     def events(self) -> Iterator[Contract]:
         """Raw events in the order of receipt; at the end one ``FeedStatus`` ``ended`` a symbol."""
@@ -109,8 +114,6 @@ class FileFeed:
 class SyntheticFeed:
     """So many minutes of the market that a seed gives."""
 
-    rejected = 0
-
     def __init__(
         self,
         seed: int,
@@ -120,6 +123,8 @@ class SyntheticFeed:
         minutes: int = DEFAULT_MINUTES,
     ) -> None:
         self.name = f"{SYNTHETIC}:{seed}:{minutes}"
+        self.rejected = 0
+        self.left_out: Counter[str] = Counter()
         self.symbols = tuple(symbols)
         self._market = SyntheticMarket(seed, instruments, symbols)
         self._grids = [(s, str(instruments[s].tick_size), str(instruments[s].lot_size)) for s in symbols]

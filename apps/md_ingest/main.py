@@ -22,7 +22,7 @@ import typer
 
 from apps.md_ingest.feeds import DEFAULT_CHANNELS
 from apps.md_ingest.replay import parse_speed
-from apps.md_ingest.resume import last_journaled, trade_ids
+from apps.md_ingest.resume import last_journaled
 from apps.md_ingest.source import MarketSource, open_live, open_offline
 from core.config import Config
 from core.config.record import config_hash
@@ -71,13 +71,13 @@ def command(
     settings = read_config(config_root, config)
     start_logging(NAME, settings)
     journals = open_journals(settings)
-    symbols = [name for each in symbol or () for name in each.split(",")]
-    known = last_journaled(journals, symbols or list(settings.instruments))
+    symbols = [name for option in symbol or () for name in option.split(",")]
+    journaled = last_journaled(journals, symbols or list(settings.instruments))
     if feed is not None:
-        wanted, pace = tuple((channels or _DEFAULT).split(",")), parse_speed(speed or "max")
-        source = open_offline(feed, settings, symbols, channels=wanted, speed=pace, journaled=known)
+        names, pace = tuple((channels or _DEFAULT).split(",")), parse_speed(speed or "max")
+        source = open_offline(feed, settings, symbols, channels=names, speed=pace, journaled=journaled)
     else:
-        source = open_live(venue or settings.exchange.name, settings, symbols, last_ids=trade_ids(known))
+        source = open_live(venue or settings.exchange.name, settings, symbols, journaled=journaled)
     asyncio.run(_serve(settings, source, journals, port, tuple(followers.split(",")) if lockstep else ()))
 
 
@@ -120,13 +120,8 @@ async def _serve(
     finally:
         notifier.stopping()
         await source.feed.aclose()
-    tally = source.ingest.tallies()
-    _log.info(
-        "%s ended: %d trades, %d duplicates dropped, %d came too late, %d events were journaled already, %d gaps with "
-        "%d trades missing, rejected %s",
-        source.feed.name, tally.accepted, tally.duplicates, tally.late,
-        source.journaled.count if source.journaled else 0, tally.gaps, tally.missing, dict(tally.rejected),
-    )  # fmt: skip
+    counts = ", ".join(f"{name} {count}" for name, count in source.counters().items() if count)
+    _log.info("%s ended: %s", source.feed.name, counts or "nothing came")
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from math import inf
 from typing import Final
 
@@ -116,6 +116,14 @@ class PacedFeed:
         """Answer that the recording does not have them."""
         reason = "missing in the recording"
         self._answers.append(BackfillDone(request.symbol, request.first_id, request.last_id, reason, request.ts))
+
+    def counters(self) -> Mapping[str, int]:
+        """Lines that could not be used, events of symbols that are not served, events that were journaled already."""
+        return {
+            "rejected_lines": self._feed.rejected,
+            "left_out": self._feed.left_out.total(),
+            "journaled_already": self._journaled.count if self._journaled is not None else 0,
+        }
 
     async def aclose(self) -> None:
         """Nothing is open between two events."""

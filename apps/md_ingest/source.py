@@ -10,7 +10,7 @@ from typing import Final
 
 from apps.md_ingest.feeds import DEFAULT_CHANNELS, Feed, OfflineFeed, open_feed
 from apps.md_ingest.replay import MAX_SPEED, PacedFeed
-from apps.md_ingest.resume import JournaledPart, LastJournaled, MarketEvent, trade_ids
+from apps.md_ingest.resume import JournaledPart, LastJournaled, MarketEvent, journaled_tails, trade_ids
 from core.clock import SystemClock
 from core.config import Config
 from core.contracts import BookEvent, Contract, TradeEvent
@@ -38,16 +38,7 @@ class MarketSource:
 
     def counters(self) -> Mapping[str, int]:
         """The counts of the feed and its component since the start, by names in snake case."""
-        tally = self.ingest.tallies()
-        return {
-            "trades": tally.accepted,
-            "duplicates": tally.duplicates,
-            "late": tally.late,
-            "gaps": tally.gaps,
-            "missing": tally.missing,
-            "backwards": tally.backwards,
-            "rejected": sum(tally.rejected.values()),
-        }
+        return {**self.feed.counters(), **self.ingest.counters()}
 
     def ask(self, request: Contract) -> None:
         """Hand the component's request for missing trades to the feed; the answer comes out of its stream."""
@@ -76,8 +67,9 @@ def open_offline(
             "%s goes on behind what is journaled already (%s); for a replay from the start name another folder with "
             "NJORD_APP__LOG_DIR", feed.name, ", ".join(_in_words(event) for event in last.values()),
         )  # fmt: skip
-    part = JournaledPart(last)
     contiguous = config.exchange.contiguous_ids
+    tails = {} if contiguous else journaled_tails(config.log_dir, last)
+    part = JournaledPart(last, tails, contiguous=contiguous)
     ingest = MarketDataIngest(
         instruments, feed.symbols, backfill=False, contiguous=contiguous, last_ids=trade_ids(last)
     )
@@ -92,9 +84,9 @@ def _in_words(event: MarketEvent) -> str:
 
 
 def open_live(
-    venue: str, config: Config, symbols: Sequence[str], *, last_ids: Mapping[str, int] | None = None
+    venue: str, config: Config, symbols: Sequence[str], *, journaled: LastJournaled | None = None
 ) -> MarketSource:
-    """A venue through ccxt.pro. Raises ConfigError, UnknownSymbolError."""
+    """A venue through ccxt.pro, behind what an earlier run ``journaled``. Raises ConfigError, UnknownSymbolError."""
     from apps.md_ingest.ccxt_client import make_exchange
     from apps.md_ingest.ccxt_feed import CcxtFeed
     from core.retry import BackoffPolicy
@@ -109,6 +101,8 @@ def open_live(
         )
     for symbol in symbols:
         instruments[symbol]
+    last = {place: event for place, event in (journaled or {}).items() if event.symbol in symbols}
+    last_ids = trade_ids(last)
     policy = BackoffPolicy(exchange.backoff_base_s, exchange.backoff_max_s, jitter=exchange.backoff_jitter)
     feed = CcxtFeed(
         client,
@@ -120,5 +114,8 @@ def open_live(
         backoff=policy,
         resume_from=last_ids,
     )
-    ingest = MarketDataIngest(instruments, symbols, contiguous=exchange.contiguous_ids, last_ids=last_ids)
+    ingest = MarketDataIngest(
+        instruments, symbols, contiguous=exchange.contiguous_ids, last_ids=last_ids,
+        tails=journaled_tails(config.log_dir, last),
+    )  # fmt: skip
     return MarketSource(feed, ingest)

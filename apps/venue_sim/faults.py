@@ -30,6 +30,7 @@ class StreamFaults:
     Attributes:
         stalled: sockets stay open and pings are answered, but no data comes and subscriptions are not answered.
         stalled_streams: the same for single streams, such as ``btcusdt@trade``; subscriptions are answered.
+        closed_dials: how many of the next sockets are closed as soon as they are open, before any subscription.
         drop: the fraction of frames that are lost.
         drop_trades: trade ids whose frame is lost.
         duplicate: the fraction of frames that are sent twice.
@@ -44,6 +45,7 @@ class StreamFaults:
             if not 0.0 <= value <= 1.0:
                 raise ConfigError(f"--{name}: expected a fraction from 0 to 1, got {value}")
         self.stalled = False
+        self.closed_dials = 0
         self.stalled_streams: set[str] = set()
         self.drop = drop
         self.drop_trades: set[int] = set()
@@ -61,9 +63,17 @@ class StreamFaults:
         """The frames of these trades will be lost."""
         self.drop_trades.update(trade_ids)
 
+    def closes_dial(self) -> bool:
+        """Whether a socket that was just opened is to be closed at once; used up by asking."""
+        if self.closed_dials == 0:
+            return False
+        self.closed_dials -= 1
+        return True
+
     def heal(self) -> None:
         """Everything arrives again, once and in order. What was lost stays lost."""
         self.stalled = False
+        self.closed_dials = 0
         self.stalled_streams.clear()
         self.drop_trades.clear()
         self.drop = self.duplicate = self.reorder = 0.0

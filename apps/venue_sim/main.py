@@ -93,6 +93,7 @@ def command(
     reorder: Annotated[float, typer.Option(help="Fraction of stream frames that come late")] = 0.0,
     cut_at: Annotated[int, typer.Option(help="Abort all sockets at this trade")] = 0,
     cut_every: Annotated[int, typer.Option(help="Abort all sockets every so many trades")] = 0,
+    close_dials: Annotated[int, typer.Option(help="Close so many new sockets before they can subscribe")] = 0,
     stall_at: Annotated[int, typer.Option(help="Go silent at this trade, sockets open")] = 0,
     stall_for_s: Annotated[float, typer.Option(help="How long it stays silent")] = 5.0,
     down_at: Annotated[int, typer.Option(help="Refuse connections from this trade on")] = 0,
@@ -115,6 +116,7 @@ def command(
         markets, clock=clock, port=port, key_required=key_required, seed=seed, drop=drop, duplicate=duplicate,
         reorder=reorder,
     )  # fmt: skip
+    server.stream_faults.closed_dials = close_dials
     server.rest_faults.delay_s = rest_delay_s
     server.rest_faults.history = history or None
     server.rest_faults.refusals = parse_refusals(rest_refuse or [])

@@ -88,6 +88,9 @@ class StreamHub:
         """Handle one client until it leaves."""
         response = web.WebSocketResponse(heartbeat=HEARTBEAT_S)
         await response.prepare(request)
+        if self.faults.closes_dial():
+            await response.close()
+            return response
         socket = StreamSocket(request, response)
         self._sockets[socket] = None
         self.connections += 1

@@ -7,8 +7,9 @@ promises that everything before it has been delivered, so none is given while a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from core.clock import NS_PER_MINUTE, NS_PER_S
@@ -21,6 +22,7 @@ from core.market.sequence import (
     MAX_HELD_OFFLINE,
     BackfillDone,
     BackfillRequest,
+    JournaledTail,
     TradeSequencer,
     numeric_id,
 )
@@ -30,19 +32,29 @@ MAX_OUTAGE_NS: Final = NS_PER_MINUTE  # market time for which the clock waits fo
 MAX_AHEAD_NS: Final = 5 * NS_PER_MINUTE  # of our clock at receipt: no venue is that far in the future
 
 
+REJECTIONS: Final = ("grid", "time_ahead", "time_backwards", "unknown_symbol", "no_market_data")  # reasons
+
+
 @dataclass(slots=True)
 class IngestCounters:
-    """What became of the raw events of all symbols since the start.
+    """The fates of the raw events of all symbols since the start.
 
-    ``accepted`` trades left in order; ``duplicates`` and ``late`` (given up before they came) trades were
-    dropped; ``rejected`` events by reason; ``gaps`` with ``missing`` trades in them; ``backwards`` trades
-    whose time lies more than five seconds before the trade with the id before; ``stale_books`` were not newer
-    than the book before; ``restarts`` of a venue's trade numbering.
+    Attributes:
+        accepted: trades that left in order.
+        duplicates, late, before_first: trades that were dropped: repeated, given up before they came, with an id below
+            the first one seen.
+        rejected: events by reason.
+        gaps, missing: gaps, and the trades missing in them.
+        backwards: trades whose time lies more than five seconds before that of the trade with the id before.
+        stale_books: order books that were not newer than the one before.
+        restarts: of a venue's trade numbering.
+        ticks: clock ticks that left.
     """
 
     accepted: int = 0
     duplicates: int = 0
     late: int = 0
+    before_first: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     gaps: int = 0
     missing: int = 0
@@ -60,6 +72,7 @@ class _Lane:
     sequencer: TradeSequencer
     last_trade_ts: int = 0
     last_book_id: int = 0
+    events: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("book", "ticker"), 0))
     down_since: int | None = None  # market time at which its trades stopped coming
 
 
@@ -72,6 +85,7 @@ class MarketDataIngest:
     order wait for at most ``MAX_HELD_OFFLINE`` others, then a hole is a gap.
 
     ``last_ids`` are the last trade ids that an earlier run journaled, by symbol: what was missed since is fetched.
+    ``tails`` are the newest journaled trades by symbol, for venues whose ids do not count.
     """
 
     name = "md_ingest"
@@ -84,9 +98,10 @@ class MarketDataIngest:
         backfill: bool = True,
         contiguous: bool = True,
         last_ids: Mapping[str, int] | None = None,
+        tails: Mapping[str, JournaledTail] | None = None,
     ) -> None:
-        known = last_ids or {}
-        self.counters = IngestCounters()
+        last_ids, tails = last_ids or {}, tails or {}
+        self._counts = IngestCounters()
         self._backfill = backfill
         self._lanes = {
             symbol: _Lane(
@@ -94,7 +109,8 @@ class MarketDataIngest:
                 TradeSequencer(
                     symbol,
                     contiguous=contiguous,
-                    last_id=known.get(symbol),
+                    last_id=last_ids.get(symbol),
+                    tail=tails.get(symbol),
                     max_held=MAX_HELD if backfill else MAX_HELD_OFFLINE,
                 ),
             )
@@ -117,14 +133,14 @@ class MarketDataIngest:
         Raises:
             UnknownSymbolError: the symbol is not among those of this ingest.
             RejectedError: off the instrument's grid, impossible time, a contract that is no market data.
-                The event is counted under ``counters.rejected``; nothing else is affected.
+                The event is counted under ``tallies().rejected``; nothing else is affected.
         """
         if type(event) is TradeEvent:
             return self._on_trade(event)
         if type(event) is BookEvent:
             return self._on_book(event)
         if type(event) is TickerEvent:
-            self._lane(event.symbol)
+            self._lane(event.symbol).events["ticker"] += 1
             return self._pass(event)
         if type(event) is ClockTick:
             return self._on_clock(event)
@@ -139,15 +155,39 @@ class MarketDataIngest:
 
     def tallies(self) -> IngestCounters:
         """The counters, those of the sequencers summed up."""
-        total = self.counters
+        total = self._counts
         parts = [lane.sequencer.counters for lane in self._lanes.values()]
         total.accepted = integer_sum(p.accepted for p in parts)
         total.duplicates = integer_sum(p.duplicates for p in parts)
         total.late = integer_sum(p.late for p in parts)
+        total.before_first = integer_sum(p.before_first for p in parts)
         total.gaps = integer_sum(p.gaps for p in parts)
         total.missing = integer_sum(p.missing for p in parts)
         total.restarts = integer_sum(p.restarts for p in parts)
         return total
+
+    def counters(self) -> Mapping[str, int]:
+        """The same counts by name, for health, metrics and the summary of a run; always the same names."""
+        tally = self.tallies()
+        return {
+            "trades": tally.accepted,
+            "duplicates": tally.duplicates,
+            "late": tally.late,
+            "before_first": tally.before_first,
+            "gaps": tally.gaps,
+            "missing": tally.missing,
+            "backwards": tally.backwards,
+            "stale_books": tally.stale_books,
+            "restarts": tally.restarts,
+            "rejected": tally.rejected.total(),
+            **{f"rejected_{reason}": tally.rejected[reason] for reason in REJECTIONS},
+        }
+
+    def events_by_channel(self) -> Mapping[str, Mapping[str, int]]:
+        """The events of each symbol that left for the fleet since the start, by channel; 0 for one that never came."""
+        return {
+            symbol: {"trades": lane.sequencer.counters.accepted, **lane.events} for symbol, lane in self._lanes.items()
+        }
 
     def _on_trade(self, trade: TradeEvent) -> Sequence[Contract]:
         lane = self._lane(trade.symbol)
@@ -170,7 +210,9 @@ class MarketDataIngest:
             lane.instrument.ticks(trade.price)
             lane.instrument.lots(trade.qty)
         except ContractError as error:
-            raise self._reject("grid", ContractError(f"trade {trade.trade_id or '?'} of {error}")) from None
+            raise self._off_grid(
+                f"trade {trade.trade_id or '?'}", lane.instrument, trade.price, trade.qty, error
+            ) from None
         if trade.ts_recv_ns and trade.ts - trade.ts_recv_ns > MAX_AHEAD_NS:
             raise self._reject(
                 "time_ahead",
@@ -192,7 +234,7 @@ class MarketDataIngest:
     def _on_book(self, book: BookEvent) -> Sequence[Contract]:
         lane = self._lane(book.symbol)
         if book.last_id and book.last_id <= lane.last_book_id:
-            self.counters.stale_books += 1
+            self._counts.stale_books += 1
             return ()
         try:
             for levels in (book.bids, book.asks):
@@ -200,8 +242,10 @@ class MarketDataIngest:
                     lane.instrument.ticks(levels[0][0])
                     lane.instrument.lots(levels[0][1])
         except ContractError as error:
-            raise self._reject("grid", ContractError(f"book {book.last_id} of {error}")) from None
+            price, qty = levels[0]
+            raise self._off_grid(f"book {book.last_id}", lane.instrument, price, qty, error) from None
         lane.last_book_id = book.last_id
+        lane.events["book"] += 1
         return self._pass(book)
 
     def _on_clock(self, tick: ClockTick) -> Sequence[Contract]:
@@ -263,7 +307,7 @@ class MarketDataIngest:
         for event in ready:
             if isinstance(event, TradeEvent):
                 if lane.last_trade_ts - event.ts > MAX_BACKWARDS_NS:
-                    self.counters.backwards += 1
+                    self._counts.backwards += 1
                 lane.last_trade_ts = event.ts
                 self._tell_time(event.ts, out)
             elif isinstance(event, BackfillRequest) and not self._backfill:
@@ -275,7 +319,7 @@ class MarketDataIngest:
         second = ts_ns // NS_PER_S
         if second > self._second_told and not self._waits():
             self._second_told = second
-            self.counters.ticks += 1
+            self._counts.ticks += 1
             out.append(ClockTick(second * NS_PER_S))
 
     def _lane(self, symbol: str) -> _Lane:
@@ -290,6 +334,34 @@ class MarketDataIngest:
             )
         return lane
 
+    def _off_grid(
+        self, name: str, instrument: Instrument, price: float, qty: float, error: ContractError
+    ) -> RejectedError:
+        """The rejection of an event off the grid, with the keys whose configured step is coarser than the venue's."""
+        finer = [
+            f"the venue's {key} is {step:f} or finer, configured is {configured:f}: "
+            f"change instruments.{instrument.symbol}.{key} in config/base.yaml"
+            for key, value, steps, configured in (
+                ("tick_size", price, instrument.ticks, instrument.tick_size),
+                ("lot_size", qty, instrument.lots, instrument.lot_size),
+            )
+            if (step := _step_of(value)) < configured and _is_refused(steps, value)
+        ]  # fmt: skip
+        return self._reject("grid", ContractError(". ".join([f"{name} of {error}", *finer])))
+
     def _reject(self, reason: str, error: RejectedError) -> RejectedError:
-        self.counters.rejected[reason] += 1
+        self._counts.rejected[reason] += 1
         return error
+
+
+def _is_refused(steps: Callable[[float], int], value: float) -> bool:
+    try:
+        steps(value)
+    except ContractError:
+        return True
+    return False
+
+
+def _step_of(value: float) -> Decimal:
+    """The decimal step that a value is written in: 0.001 for 100.005 and for 100.01 0.01."""
+    return Decimal(1).scaleb(int(Decimal(repr(value)).normalize().as_tuple().exponent))

@@ -102,12 +102,16 @@ class Deduplicator:
 
 @dataclass(slots=True)
 class SequenceCounters:
-    """What became of the trades of one symbol. ``late``: given up or forgotten before it came; ``restarts``: how
-    often the venue began to count anew."""
+    """The fates of the trades of one symbol.
+
+    ``late``: given up or forgotten before it came; ``before_first``: with an id below the first one seen;
+    ``restarts``: how often the venue began to count anew.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     late: int = 0
+    before_first: int = 0
     gaps: int = 0
     missing: int = 0
     restarts: int = 0
@@ -118,6 +122,23 @@ class _GivenUp:
     first_id: int
     last_id: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledTail:
+    """The newest trades of a symbol that an earlier run journaled: all since ``since_ns``, by their ids.
+
+    A trade is in it when it is older, or has one of the ids; one without an id when it is not newer than ``until_ns``.
+    """
+
+    since_ns: int
+    until_ns: int
+    ids: frozenset[str]
+
+    def __contains__(self, trade: TradeEvent) -> bool:
+        if trade.ts < self.since_ns:
+            return True
+        return trade.trade_id in self.ids if trade.trade_id else trade.ts <= self.until_ns
 
 
 def numeric_id(trade_id: str) -> int | None:
@@ -132,15 +153,16 @@ class TradeSequencer:
 
     Where ids count (``contiguous``), each id leaves exactly once and in order, as a trade or inside a
     ``FeedGap``; otherwise trades leave as they come and only the rolling window of ids removes
-    duplicates. ``last_id`` is the last id that an earlier run let through: what was missed since is a hole.
+    duplicates. ``last_id`` is the last id that an earlier run let through: what was missed since is a hole. ``tail``
+    are the newest trades that it let through, which tell repeats where ids do not count.
 
     A jump forward of more than ``MAX_HOLE`` ids is a gap at once, for nobody fetches that much; a jump back of as
     much is a venue that counts anew, which a ``FeedStatus`` tells.
     """
 
     __slots__ = (
-        "_contiguous", "_dedupe", "_given_up", "_held", "_held_ids", "_known_to", "_max_held", "_max_wait_ns",
-        "_next", "_waiting_since", "counters", "symbol",
+        "_contiguous", "_dedupe", "_first", "_given_up", "_held", "_held_ids", "_known_to", "_max_held", "_max_wait_ns",
+        "_next", "_tail", "_waiting_since", "counters", "symbol",
     )  # fmt: skip
 
     def __init__(
@@ -149,6 +171,7 @@ class TradeSequencer:
         *,
         contiguous: bool = True,
         last_id: int | None = None,
+        tail: JournaledTail | None = None,
         max_held: int = MAX_HELD,
         max_wait_ns: int = MAX_WAIT_NS,
         window: int = DEDUPE_WINDOW,
@@ -157,6 +180,8 @@ class TradeSequencer:
         self.counters = SequenceCounters()
         self._contiguous = contiguous
         self._dedupe = Deduplicator(window)
+        self._tail = tail
+        self._first = 0 if last_id is not None else -1  # the lowest id that may have left; -1 before the first trade
         self._next = -1 if last_id is None else last_id + 1
         self._known_to = self._next - 1  # every id up to here was let through, is held, or was asked for
         self._held: dict[int, TradeEvent] = {}
@@ -185,6 +210,8 @@ class TradeSequencer:
         if number == self._next or self._next < 0:
             self._dedupe.is_new(trade_id)
             self.counters.accepted += 1
+            if self._next < 0:
+                self._first = number
             self._next = number + 1
             if self._held_ids:
                 self._note_progress()
@@ -196,6 +223,8 @@ class TradeSequencer:
         if number < self._next:
             if trade_id in self._dedupe:
                 self.counters.duplicates += 1
+            elif number < self._first:
+                self.counters.before_first += 1
             else:
                 self.counters.late += 1
             return ()
@@ -223,7 +252,9 @@ class TradeSequencer:
         return self._release()
 
     def _unnumbered(self, trade: TradeEvent) -> Sequence[Contract]:
-        if trade.trade_id and not self._dedupe.is_new(trade.trade_id):
+        if (self._tail is not None and trade in self._tail) or (
+            trade.trade_id and not self._dedupe.is_new(trade.trade_id)
+        ):
             self.counters.duplicates += 1
             return ()
         self.counters.accepted += 1
@@ -251,6 +282,7 @@ class TradeSequencer:
         out: list[Contract] = list(self.flush(f"the ids jump to {number}"))
         expected, self._next = self._next, number + 1
         self._known_to = number
+        self._first = min(self._first, number)
         if number > expected:
             out.append(self._gap(expected, number - 1, trade, f"more than {MAX_HOLE} trades: not asked for"))
         else:

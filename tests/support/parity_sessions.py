@@ -84,6 +84,9 @@ class ListedFeed:
     def backfill(self, request: BackfillRequest) -> None:
         raise AssertionError(request)
 
+    def counters(self) -> dict[str, int]:
+        return {}
+
     async def aclose(self) -> None:
         return
 

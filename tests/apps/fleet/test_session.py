@@ -37,6 +37,9 @@ class WaitingFeed:
     def backfill(self, request: BackfillRequest) -> None:
         raise AssertionError(request)
 
+    def counters(self) -> dict[str, int]:
+        return {}
+
     async def aclose(self) -> None:
         if self._closing:
             return

@@ -50,7 +50,7 @@ async def test_trades_that_rest_does_not_have_yet_are_asked_for_again_with_a_lim
 
         assert [int(t.trade_id) for t in trades] == [last]
         assert "3 tries" in done.reason
-        assert history.counters.pages == 4
+        assert history.counts.pages == 4
 
 
 async def test_neighbouring_holes_cost_one_page() -> None:
@@ -61,7 +61,7 @@ async def test_neighbouring_holes_cost_one_page() -> None:
             trades, done = await history.fetch(asked(hole, hole + 1))
             assert (len(trades), done.reason) == (2, "")
 
-        assert history.counters.pages == 1
+        assert history.counts.pages == 1
 
 
 async def test_requests_beyond_the_limit_are_answered_at_once() -> None:

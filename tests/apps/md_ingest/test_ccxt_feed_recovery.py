@@ -5,6 +5,8 @@ Every test runs the real ccxt.pro client against the simulated venue on loopback
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from apps.md_ingest.feed_state import FeedLimits
@@ -54,7 +56,7 @@ async def test_a_socket_cut_while_it_is_awaited_leaves_no_hole() -> None:
         await run.live()
         venue.server.cut()
         venue.trade(30)  # nobody is connected
-        await run.until(lambda: run.feed.counters.reconnects >= 2)
+        await run.until(lambda: run.feed.counts.reconnects >= 2)
         await run.caught_up()
 
         run.assert_no_hole()
@@ -90,7 +92,7 @@ async def test_a_socket_cut_while_nothing_is_awaited_leaves_no_hole() -> None:
 
         run.assert_no_hole()
         assert run.gaps == []
-        assert run.feed.counters.reconnects >= 1
+        assert run.feed.counts.reconnects >= 1
 
 
 async def test_trades_that_came_while_the_reader_stood_still_need_no_newer_trade_to_arrive() -> None:
@@ -106,8 +108,8 @@ async def test_trades_that_came_while_the_reader_stood_still_need_no_newer_trade
         await run.caught_up()
 
         run.assert_no_hole()
-        assert run.feed.counters.reconnects == 0
-        assert run.feed.history.counters.pages == 0, "nothing was lost, so nothing had to be fetched"
+        assert run.feed.counts.reconnects == 0
+        assert run.feed.history.counts.pages == 0, "nothing was lost, so nothing had to be fetched"
 
 
 async def test_lost_frames_are_fetched_by_their_ids() -> None:
@@ -121,7 +123,7 @@ async def test_lost_frames_are_fetched_by_their_ids() -> None:
 
         run.assert_no_hole()
         assert run.gaps == []
-        assert run.feed.counters.backfilled == 3
+        assert run.feed.counts.backfilled == 3
 
 
 async def test_a_venue_that_loses_every_tenth_frame_costs_no_trade() -> None:
@@ -161,7 +163,7 @@ async def test_a_venue_that_is_down_is_dialled_until_it_is_back_and_nothing_is_m
         await run.live()
         await venue.server.down()
         venue.trade(25)
-        await run.until(lambda: run.feed.counters.failures >= 4)
+        await run.until(lambda: run.feed.counts.failures >= 4)
         await venue.server.up()
 
         await run.caught_up()
@@ -175,7 +177,7 @@ async def test_a_venue_that_is_down_at_the_start_is_waited_for() -> None:
     async with a_venue() as venue:
         await venue.server.down()
         async with a_feed(venue) as run:
-            await run.until(lambda: run.feed.counters.failures >= 2)
+            await run.until(lambda: run.feed.counts.failures >= 2)
             await venue.server.up()
             await run.live()
 
@@ -289,7 +291,7 @@ async def test_refused_requests_for_missing_trades_are_tried_again(refusal: Rest
 
         run.assert_no_hole()
         assert run.gaps == []
-        assert run.feed.history.counters.failures == 2
+        assert run.feed.history.counts.failures == 2
 
 
 async def test_missing_trades_that_rest_never_answers_for_become_a_gap_that_says_so() -> None:
@@ -314,7 +316,7 @@ async def test_a_book_whose_updates_jump_is_taken_anew() -> None:
         venue.trade(5)
         venue.server.stream_faults.heal()
         venue.trade(5)
-        await run.until(lambda: run.feed.counters.checksum_errors > 0)
+        await run.until(lambda: run.feed.counts.checksum_errors > 0)
         jumped_at = venue.market.last_update_id
         await run.moving(lambda: run.books[-1].last_id > jumped_at)
         await run.until(lambda: run.books[-1].last_id == venue.market.last_update_id)
@@ -322,4 +324,38 @@ async def test_a_book_whose_updates_jump_is_taken_anew() -> None:
         truth = venue.market.snapshot(20)
         assert run.books[-1].bids == tuple((float(p), float(q)) for p, q in truth.bids)
         run.assert_no_hole()
-        assert run.feed.counters.failures == 0
+        assert run.feed.counts.failures == 0
+
+
+async def test_a_socket_that_is_closed_between_dialling_and_subscribing_is_dialled_again() -> None:
+    async with a_venue() as venue:
+        venue.server.stream_faults.closed_dials = 3
+        async with a_feed(venue) as run:
+            await run.live()
+
+            assert run.failure is None
+            assert venue.server.stream_faults.closed_dials == 0
+            assert run.feed.counters()["failures"] >= 1
+
+
+async def test_a_builtin_connection_error_of_any_call_is_a_failure_of_the_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with a_venue() as venue, a_feed(venue) as run:
+        client = run.feed.exchange
+        refusals: list[str] = []
+        for name in ("load_markets", "watch_trades", "watch_order_book"):
+            call = getattr(client, name)
+
+            async def refused_once(*args: Any, name: str = name, call: Any = call, **options: Any) -> Any:
+                if name not in refusals:
+                    refusals.append(name)
+                    raise ConnectionError("Cannot Send Message: Connection closed before send")
+                return await call(*args, **options)
+
+            monkeypatch.setattr(client, name, refused_once)
+
+        await run.live()
+
+        assert sorted(refusals) == ["load_markets", "watch_order_book", "watch_trades"]
+        assert run.failure is None

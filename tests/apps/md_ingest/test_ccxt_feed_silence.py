@@ -27,7 +27,7 @@ async def test_a_stalled_venue_is_stale_within_the_limit_and_whole_again_once_it
 
         run.assert_no_hole()
         assert run.gaps == []
-        assert run.feed.counters.stale >= 1
+        assert run.feed.counts.stale >= 1
         assert LIMIT_S * 0.9 < noticed_after < LIMIT_S * 4
 
 
@@ -35,7 +35,7 @@ async def test_a_venue_that_stays_silent_is_not_called_live_again() -> None:
     async with a_venue() as venue, a_feed(venue, staleness_limit_s=LIMIT_S) as run:
         await run.live()
         venue.server.stream_faults.stalled_streams.update({TRADES, DEPTH})  # subscriptions are still answered
-        await run.until(lambda: run.feed.counters.stale >= 2)
+        await run.until(lambda: run.feed.counts.stale >= 2)
 
         assert "live" not in run.states[run.states.index("stale") :]
 
@@ -50,7 +50,7 @@ async def test_a_market_without_trades_is_not_stale_while_it_quotes() -> None:
             await run.changed()
 
         assert run.states == ["connecting", "live"]
-        assert run.feed.counters.stale == 0
+        assert run.feed.counts.stale == 0
 
 
 async def test_a_trade_stream_that_stopped_while_the_book_moves_is_found_over_rest() -> None:
@@ -99,7 +99,7 @@ async def test_a_reader_that_stands_still_does_not_make_the_feed_stale() -> None
         await run.caught_up()
 
         run.assert_no_hole()
-        assert run.feed.counters.stale == 0
+        assert run.feed.counts.stale == 0
 
 
 async def test_a_book_that_stands_still_while_trades_come_is_dialled_anew() -> None:

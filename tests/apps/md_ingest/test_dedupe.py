@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core.clock import NS_PER_S
 from core.contracts import Contract, FeedGap, FeedStatus, TradeEvent
 from core.errors import ContractError
-from core.market.sequence import MAX_HOLE, BackfillDone, BackfillRequest, Deduplicator, TradeSequencer
+from core.market.sequence import MAX_HOLE, BackfillDone, BackfillRequest, Deduplicator, JournaledTail, TradeSequencer
 
 BASE = 1_723_161_255 * NS_PER_S
 
@@ -129,6 +129,40 @@ def test_a_hole_that_stays_open_too_long_is_given_up() -> None:
 
     assert shown(sequencer.expire(BASE + 15 * NS_PER_S)) == []
     assert shown(sequencer.expire(BASE + 15 * NS_PER_S + 1)) == ["!2-2", "3"]
+
+
+def test_a_second_hole_has_its_own_patience_from_when_the_first_was_given_up() -> None:
+    sequencer = TradeSequencer("BTC/USDT", max_wait_ns=15 * NS_PER_S)
+    for number in (1, 3, 5):
+        sequencer.offer(trade(number, BASE))
+    given_up_at = BASE + 40 * NS_PER_S
+    assert shown(sequencer.expire(given_up_at)) == ["!2-2", "3"]
+
+    assert shown(sequencer.expire(given_up_at + 15 * NS_PER_S)) == []
+    assert shown(sequencer.expire(given_up_at + 15 * NS_PER_S + 1)) == ["!4-4", "5"]
+
+
+def test_trades_below_the_first_id_seen_are_dropped_and_counted_by_themselves() -> None:
+    sequencer = TradeSequencer("BTC/USDT", window=2)
+    for number in (5, 3, 4, 6, 7, 8, 5):
+        sequencer.offer(trade(number))
+
+    counters = sequencer.counters
+    assert (counters.accepted, counters.before_first, counters.late) == (4, 2, 1)
+
+
+def test_where_ids_do_not_count_a_trade_that_is_journaled_is_dropped_after_a_restart() -> None:
+    tail = JournaledTail(BASE, BASE + 5, frozenset({"a", "7"}))
+    sequencer = TradeSequencer("BTC/USDT", contiguous=False, tail=tail)
+
+    assert shown(sequencer.offer(trade("a", BASE + 3))) == []
+    assert shown(sequencer.offer(trade(7, BASE + 5))) == []
+    assert shown(sequencer.offer(trade("older", BASE - 1))) == []
+    assert shown(sequencer.offer(trade("", BASE + 5))) == []
+    assert sequencer.counters.duplicates == 4
+    assert shown(sequencer.offer(trade("b", BASE + 3))) == ["b"], "of the same time, and not journaled"
+    assert shown(sequencer.offer(trade(8, BASE + 5))) == ["8"]
+    assert shown(sequencer.offer(trade("", BASE + 6))) == [""]
 
 
 def test_the_end_of_the_feed_lets_everything_go() -> None:

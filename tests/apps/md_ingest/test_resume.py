@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from apps.md_ingest.replay import pace
-from apps.md_ingest.resume import JournaledPart, MarketEvent, last_journaled, trade_ids
+from apps.md_ingest.resume import JournaledPart, MarketEvent, journaled_tails, last_journaled, trade_ids
 from apps.md_ingest.source import open_offline
 from core import codec
 from core.clock import NS_PER_S
 from core.config import load_config
 from core.contracts import BookEvent, ClockTick, Contract, FeedStatus, TickerEvent, TradeEvent
-from core.market.sequence import MAX_HOLE
+from core.market.ingest import MarketDataIngest
+from core.market.sequence import MAX_HOLE, JournaledTail
 from core.service.host import ComponentHost, JournalSet
 from tests.support import captures
 from tests.support.fleet_config import busy_installation, config_in
@@ -75,6 +76,40 @@ def test_a_book_that_broke_in_the_part_that_is_journaled_stays_left_out() -> Non
     stale = FeedStatus(BTC, "v", "stale", T0, "a break", "book")
 
     assert left_of([book(5), stale, book(8), book(9)], book(8)) == [stale, book(9)]
+
+
+def test_where_ids_do_not_count_trades_of_the_journaled_tail_are_left_out_whatever_their_ids() -> None:
+    tail = JournaledTail(T0 + 1 * NS_PER_S, T0 + 2 * NS_PER_S, frozenset({"90", "4"}))
+    part = JournaledPart({(BTC, TradeEvent): trade(4, 2)}, {BTC: tail}, contiguous=False)
+
+    events = [trade(1, 0), trade(90, 1), trade(3, 2), trade(4, 2), trade(2, 3)]
+
+    assert [event.trade_id for event in events if not part.has(event)] == ["3", "2"]
+
+
+@pytest.mark.parametrize("ids", [["c", "a", "b"], ["900", "20", "100"]])
+def test_where_ids_do_not_count_a_second_start_accepts_no_journaled_trade_again(tmp_path: Path, ids: list[str]) -> None:
+    recording = tmp_path / "md.trades.BTCUSDT.ndjson"
+    trades = [trade(name, second) for name, second in zip(ids, (0, 1, 1), strict=True)]
+    recording.write_bytes(b"".join(codec.encode(event) + b"\n" for event in trades))
+    config = config_in(tmp_path / "run")
+    config = config.model_copy(update={"exchange": config.exchange.model_copy(update={"contiguous_ids": False})})
+    journals = JournalSet(config.log_dir)
+    host = ComponentHost(open_offline(str(recording), config).ingest, journals)
+    for event in trades:
+        host.handle_local(event)
+    host.commit()
+
+    source = open_offline(str(recording), config, journaled=last_journaled(journals, [BTC]))
+    again = asyncio.run(answers(source.feed, source.ingest.on_event))
+    live = MarketDataIngest(
+        config.instruments_table(), [BTC], contiguous=False,
+        tails=journaled_tails(config.log_dir, last_journaled(journals, [BTC])),
+    )  # fmt: skip
+
+    assert [event for event in again if isinstance(event, TradeEvent)] == []
+    assert [event for raw in trades for event in live.on_event(raw) if isinstance(event, TradeEvent)] == []
+    assert live.counters()["duplicates"] == 3
 
 
 async def test_what_is_left_out_takes_no_time_and_the_pace_begins_behind_it() -> None:

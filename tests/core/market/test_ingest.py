@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -123,7 +124,7 @@ def test_bad_input_is_refused_with_its_reason_and_counted_and_nothing_else_is_lo
     with pytest.raises(error, match=says.replace(".", r"\.")):
         component.on_event(event)
 
-    assert component.counters.rejected == {reason: 1}
+    assert component.tallies().rejected == {reason: 1}
     assert component.market_time_ns == 0
     assert fed(component, trade(1))[-1] == trade(1)
 
@@ -144,7 +145,7 @@ def test_an_unnumbered_trade_that_goes_back_in_time_is_refused() -> None:
 
     with pytest.raises(ContractError, match="no numbered id tells the order"):
         component.on_event(trade("b", 4.0))
-    assert component.counters.rejected == {"time_backwards": 1}
+    assert component.tallies().rejected == {"time_backwards": 1}
 
 
 def test_a_book_that_is_not_newer_is_dropped_until_the_book_starts_anew() -> None:
@@ -153,7 +154,7 @@ def test_a_book_that_is_not_newer_is_dropped_until_the_book_starts_anew() -> Non
     out = fed(component, book(7), book(7), book(6), FeedStatus("BTC/USDT", "", "stale", T0), book(6))
 
     assert [e.last_id for e in out if isinstance(e, BookEvent)] == [7, 6]
-    assert component.counters.stale_books == 2
+    assert component.tallies().stale_books == 2
 
 
 def test_a_live_feeds_heartbeat_moves_the_clock_when_nothing_trades() -> None:
@@ -190,3 +191,60 @@ def test_the_clock_waits_for_a_symbol_whose_trades_were_cut_off_but_not_for_ever
 
 def told(events: Sequence[Contract]) -> list[int]:
     return [event.ts for event in events if isinstance(event, ClockTick)]
+
+
+@pytest.mark.parametrize(
+    ("price", "qty", "text"),
+    [
+        (
+            100.005,
+            1.0,
+            "the venue's tick_size is 0.001 or finer, configured is 0.01: change instruments.BTC/USDT.tick_size",
+        ),
+        (
+            100.0,
+            1e-7,
+            "the venue's lot_size is 0.0000001 or finer, configured is 0.00001: change instruments.BTC/USDT.lot_",
+        ),
+    ],
+)
+def test_a_venue_whose_steps_are_finer_than_configured_is_reported_as_that(price: float, qty: float, text: str) -> None:
+    with pytest.raises(ContractError, match=re.escape(text)):
+        ingest().on_event(replace(trade(1), price=price, qty=qty))
+    with pytest.raises(ContractError, match=re.escape(text)):
+        ingest().on_event(replace(book(1), bids=((price, qty),), asks=()))
+
+
+def test_a_price_off_a_grid_that_is_no_power_of_ten_does_not_call_the_venue_finer() -> None:
+    halves = MarketDataIngest(Instruments([Instrument("BTC/USDT", Decimal("0.3"), Decimal("0.1"))]))
+
+    with pytest.raises(ContractError) as refusal:
+        halves.on_event(replace(trade(1), price=100.0, qty=0.5))
+
+    assert "finer" not in str(refusal.value)
+
+
+def test_counters_have_the_same_names_from_the_start_and_count_what_was_dropped() -> None:
+    component = ingest()
+    names = list(component.counters())
+    fed(component, trade(5), trade(5), trade(3), trade(7), BackfillDone("BTC/USDT", 6, 6, "gone"))
+    with pytest.raises(ContractError):
+        component.on_event(replace(trade(8), price=0.001))
+
+    counters = component.counters()
+
+    assert list(counters) == names
+    assert {name: count for name, count in counters.items() if count} == {
+        "trades": 2, "duplicates": 1, "before_first": 1, "gaps": 1, "missing": 1, "rejected": 1, "rejected_grid": 1,
+    }  # fmt: skip
+
+
+def test_a_channel_that_never_came_is_in_the_counts_of_each_symbol() -> None:
+    component = ingest()
+    fed(component, trade(1), trade(2), book(1), trade(1, symbol="ETH/USDT"))
+
+    by_channel = component.events_by_channel()
+
+    assert by_channel["BTC/USDT"]["trades"] == 2
+    assert by_channel["BTC/USDT"]["book"] == 1
+    assert by_channel["ETH/USDT"]["book"] == 0
