@@ -1,7 +1,7 @@
-"""Is a backtest honest: ``python -m backtest.lookahead`` runs a strategy on cut, changed and later-begun data.
+"""The honesty check of a backtest: ``python -m backtest.lookahead`` runs it on cut, changed and later-begun data.
 
-Binds the detectors of ``research.lookahead`` to the engine: what a strategy answers is written down as it answers
-it, kernels included, with the position that each answer leads to.
+It binds the detectors of ``research.lookahead`` to the engine. The answers of a strategy, kernels included, are
+recorded as they come, each with the position that it leads to.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PLACEHOLDER: Final = "strategies.samples.buy_hold.BuyHold"
 
 @dataclass(frozen=True)
 class FromData:
-    """A strategy that is made out of the data, such as one that computes its signals beforehand.
+    """A strategy that is built from the data, such as one that computes its signals beforehand.
 
     ``build`` takes the series and tapes of a run and gives a class, a function from context to strategy, or entrants.
     Only what is made this way can be seen to leak through it: a file that a strategy opens by itself is never cut.
@@ -47,7 +47,7 @@ class FromData:
 
 @dataclass(frozen=True)
 class HonestyReport:
-    """The answers of the detectors. ``clean``: no decision was seen to know the future; a short warm-up is no leak."""
+    """The reports of the detectors. ``clean``: no decision depended on the future; a short warm-up is no leak."""
 
     truncated: LookaheadReport
     disturbed: LookaheadReport
@@ -121,10 +121,10 @@ def check_honesty(
     from research.lookahead import outside as lookahead_outside
     from research.lookahead import warm_up as lookahead_warm_up
 
-    given = (data,) if isinstance(data, BarSeries | TradeTape) else tuple(data)
-    whole: Data = tuple(_within(each, config) for each in given if each.symbol in config.traded)
+    inputs = (data,) if isinstance(data, BarSeries | TradeTape) else tuple(data)
+    full: Data = tuple(_within(series, config) for series in inputs if series.symbol in config.traded)
     config = replace(config, start_ts=0, end_ts=0)
-    table = _with_grids(whole, instruments)
+    table = _with_grids(full, instruments)
     slicing = data_slicing(table)
     cuts = lookahead.MOST_CUTS if most_cuts is None else most_cuts
 
@@ -135,19 +135,19 @@ def check_honesty(
         return decisions_of(replace(config, risk=False), strategy, part, table, limits)
 
     return HonestyReport(
-        lookahead.find_lookahead(run, whole, slicing, most_cuts=cuts),
+        lookahead.find_lookahead(run, full, slicing, most_cuts=cuts),
         lookahead.find_future_dependence(
-            run, whole, slicing, np.random.default_rng(config.seed), most_cuts=max(cuts // 3, 1)
+            run, full, slicing, np.random.default_rng(config.seed), most_cuts=max(cuts // 3, 1)
         ),
         lookahead_warm_up.find_warm_up(
             run_freely,
-            whole,
+            full,
             slicing,
             declared=declared_warm_up(strategy, config.params) if warm_up is None else warm_up,
             most_starts=lookahead_warm_up.MOST_STARTS if most_starts is None else most_starts,
         ),
         lookahead_outside.find_outside_knowledge(
-            run_freely, whole, slicing, np.random.default_rng(config.seed), moved, _ANOTHER_YEAR_NS
+            run_freely, full, slicing, np.random.default_rng(config.seed), moved, _ANOTHER_YEAR_NS
         ),
     )
 
@@ -159,11 +159,11 @@ def decisions_of(
     instruments: Instruments | None = None,
     limits: RiskLimits | None = None,
 ) -> list[Decision]:
-    """What the strategies answered in one run, in order, whatever became of it. Raises as ``BacktestEngine`` does."""
+    """The decisions of the strategies in one run, in order, filled or not. Raises as ``BacktestEngine`` does."""
     from backtest.engine import BacktestEngine
 
     log: list[Decision] = []
-    watched = [replace(each, make=_watched(each.make, log)) for each in _entrants(config, strategy, data)]
+    watched = [replace(entrant, make=_watched(entrant.make, log)) for entrant in _entrants(config, strategy, data)]
     BacktestEngine(config, watched, data, instruments, limits).run()
     return log
 
@@ -189,12 +189,12 @@ def _entrants(
 ) -> Sequence[Entrant]:
     from backtest.engine.slots import Entrant
 
-    made = strategy.build(data) if isinstance(strategy, FromData) else strategy
-    return [Entrant(config.strategy_id, made, config.traded, config.params)] if callable(made) else made
+    maker = strategy.build(data) if isinstance(strategy, FromData) else strategy
+    return [Entrant(config.strategy_id, maker, config.traded, config.params)] if callable(maker) else maker
 
 
-def _within(one: BarSeries | TradeTape, config: BacktestConfig) -> BarSeries | TradeTape:
-    return one.between(config.start_ts, config.end_ts) if config.start_ts or config.end_ts else one
+def _within(data: BarSeries | TradeTape, config: BacktestConfig) -> BarSeries | TradeTape:
+    return data.between(config.start_ts, config.end_ts) if config.start_ts or config.end_ts else data
 
 
 def _with_grids(data: Data, instruments: Instruments | None) -> Instruments:
@@ -203,14 +203,14 @@ def _with_grids(data: Data, instruments: Instruments | None) -> Instruments:
     from backtest.data.series import BarSeries
     from core.instruments import Instrument, Instruments
 
-    known: dict[str, Instrument] = dict(instruments.items()) if instruments is not None else {}
-    for symbol in sorted({each.symbol for each in data} - set(known)):
+    table: dict[str, Instrument] = dict(instruments.items()) if instruments is not None else {}
+    for symbol in sorted({series.symbol for series in data} - set(table)):
         bars: list[BarSeries] = []
-        for each in data:
-            if each.symbol == symbol:
-                bars += [each] if isinstance(each, BarSeries) else each.bars(("1m",))
-        known[symbol] = derived_instrument(bars)
-    return Instruments(known[symbol] for symbol in sorted(known))
+        for source in data:
+            if source.symbol == symbol:
+                bars += [source] if isinstance(source, BarSeries) else source.bars(("1m",))
+        table[symbol] = derived_instrument(bars)
+    return Instruments(table[symbol] for symbol in sorted(table))
 
 
 def _watched(make: MakeStrategy, log: list[Decision]) -> MakeStrategy:
@@ -234,25 +234,25 @@ def _watched(make: MakeStrategy, log: list[Decision]) -> MakeStrategy:
             # an open may fall on the very time of a cut: what its fills lead to comes after the data up to there
             ts_ns = event.ts_ns + (0 if isinstance(event, OHLCVBar | TradeEvent) else 1)
             orders = self.context.orders
-            dropped = {each.order_id for each in answers if isinstance(each, OrderCancel)}
+            dropped = {answer.order_id for answer in answers if isinstance(answer, OrderCancel)}
             aims: dict[str, float] = {}
-            for each in answers:
-                if isinstance(each, OrderCancel):
-                    log.append(Decision(ts_ns, each.symbol, "cancel"))
-                elif isinstance(each, OrderIntent):
-                    lot = float(self.context.instruments[each.symbol].lot_size)
-                    if each.symbol not in aims:
-                        held = self.context.positions.get(each.symbol)
+            for answer in answers:
+                if isinstance(answer, OrderCancel):
+                    log.append(Decision(ts_ns, answer.symbol, "cancel"))
+                elif isinstance(answer, OrderIntent):
+                    lot = float(self.context.instruments[answer.symbol].lot_size)
+                    if answer.symbol not in aims:
+                        position = self.context.positions.get(answer.symbol)
                         under_way = sum(
                             order.signed_lots
                             for order in orders.values()
-                            if order.symbol == each.symbol and order.order_id not in dropped
+                            if order.symbol == answer.symbol and order.order_id not in dropped
                         )
-                        aims[each.symbol] = (0.0 if held is None else held.qty) + lot * under_way
-                    aims[each.symbol] += each.qty if each.side == "buy" else -each.qty
-                    target = lot * round(aims[each.symbol] / lot)
-                    amounts = (each.qty,) if each.limit_price is None else (each.qty, each.limit_price)
-                    log.append(Decision(ts_ns, each.symbol, f"{each.side} {each.type}", amounts, target))
+                        aims[answer.symbol] = (0.0 if position is None else position.qty) + lot * under_way
+                    aims[answer.symbol] += answer.qty if answer.side == "buy" else -answer.qty
+                    target = lot * round(aims[answer.symbol] / lot)
+                    amounts = (answer.qty,) if answer.limit_price is None else (answer.qty, answer.limit_price)
+                    log.append(Decision(ts_ns, answer.symbol, f"{answer.side} {answer.type}", amounts, target))
             return answers
 
     return Watched
@@ -263,16 +263,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ended_by("honesty", parser(), _answer, arguments)
 
 
-def _answer(chosen: argparse.Namespace) -> int:
-    if chosen.report:
+def _answer(options: argparse.Namespace) -> int:
+    if options.report:
         raise ConfigError("--report: expected without it, since there is no HTML page of honesty; --out writes JSON")
-    request = _request_of(chosen)
-    report = _run(request, chosen)
-    plain = json.dumps({"clean": report.clean, **asdict(report)})
-    print(plain if chosen.as_json else "\n".join(report.lines()))
-    if chosen.out is not None:
-        path = _saved(plain, chosen.out, f"honesty_{request.name}.json")
-        if not chosen.as_json:
+    request = _request_of(options)
+    report = _run(request, options)
+    document = json.dumps({"clean": report.clean, **asdict(report)})
+    print(document if options.as_json else "\n".join(report.lines()))
+    if options.out is not None:
+        path = _saved(document, options.out, f"honesty_{request.name}.json")
+        if not options.as_json:
             print(f"Report saved to:  {path}")
     return EXIT_OK if report.clean and not report.outside.elsewhere else EXIT_BAD
 
@@ -296,12 +296,12 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _request_of(chosen: argparse.Namespace) -> RunRequest:
+def _request_of(options: argparse.Namespace) -> RunRequest:
     from backtest.run_request import RunRequest
 
-    if chosen.build is not None:
-        chosen.class_path = _PLACEHOLDER  # a request names a class; what is built takes its place
-    return RunRequest.of(chosen)
+    if options.build is not None:
+        options.class_path = _PLACEHOLDER  # a request names a class; what is built takes its place
+    return RunRequest.of(options)
 
 
 def _saved(text: str, folder: Path, name: str) -> Path:
@@ -314,21 +314,21 @@ def _saved(text: str, folder: Path, name: str) -> Path:
     return path
 
 
-def _run(request: RunRequest, chosen: argparse.Namespace) -> HonestyReport:
-    build = None if chosen.build is None else FromData(_function(chosen.build))
+def _run(request: RunRequest, options: argparse.Namespace) -> HonestyReport:
+    build = None if options.build is None else FromData(_function(options.build))
     return check_honesty(
         request.config, build or request.entrants, request.data, request.instruments, request.limits,
-        most_cuts=chosen.cuts, most_starts=chosen.starts, warm_up=chosen.warm_up,
+        most_cuts=options.cuts, most_starts=options.starts, warm_up=options.warm_up,
     )  # fmt: skip
 
 
 def _function(path: str) -> Callable[..., Any]:
     module, _, name = path.rpartition(".")
     try:
-        found: Callable[..., Any] = getattr(import_module(module), name)
+        function: Callable[..., Any] = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"--build: expected the dotted path of a function, got {path!r}: {error}") from None
-    return found
+    return function
 
 
 def _count(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Where to cut: the few of thousands of possible cuts that are most likely to show a look into the future."""
+"""The choice of cuts: the few of thousands that are most likely to show a look into the future."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from research.lookahead.decisions import Ints
 
 
 def chosen_cuts(times: Ints, decided: Sequence[int], most: int) -> list[int]:
-    """Where to cut: half of the cuts right at decisions, the others just before and after some, and all over the data.
+    """The times to cut at: half of them right at decisions, the others beside some of them, and all over the data.
 
     Spread evenly over the decisions, so that both ends are among them; a few early cuts in powers of two, as they leave
     out most of the sample that a statistic over all of it was made of.
@@ -33,16 +33,16 @@ def chosen_cuts(times: Ints, decided: Sequence[int], most: int) -> list[int]:
     rows = rows[(rows >= 0) & (rows <= last)]
     beside = np.clip(np.concatenate([rows - 1, rows + 1]), 0, last)
     powers = [last >> power for power in range(1, 6)]
-    chosen: dict[int, None] = {}
+    picked: dict[int, None] = {}
     for candidates, share in (
         (rows, most - most // 2),
         (beside[~np.isin(beside, rows)], most // 8),
         (np.array(powers), most // 8),
         (np.arange(last + 1), most),
     ):
-        new = candidates[~np.isin(candidates, list(chosen))]
-        chosen.update(dict.fromkeys(spread(new, min(share, most - len(chosen)))))
-    return sorted(int(times[row]) for row in chosen)
+        new = candidates[~np.isin(candidates, list(picked))]
+        picked.update(dict.fromkeys(spread(new, min(share, most - len(picked)))))
+    return sorted(int(times[row]) for row in picked)
 
 
 def spread(rows: Ints, most: int) -> list[int]:

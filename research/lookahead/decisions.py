@@ -1,4 +1,4 @@
-"""Decisions as the look-ahead detectors compare them: what was wanted, when, in which symbol."""
+"""Decisions as the look-ahead detectors compare them: an action at a time in a symbol."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One thing that a strategy wanted.
+    """An action that a strategy decided on.
 
     Attributes:
         ts_ns: when, UTC epoch ns: the time at which the data it answers was known.
@@ -42,24 +42,24 @@ class Decision:
 def grouped(decisions: Iterable[Decision]) -> Groups:
     """By time and symbol, in the order given."""
     groups: dict[Key, list[Decision]] = {}
-    for each in decisions:
-        groups.setdefault((each.ts_ns, each.symbol), []).append(each)
+    for decision in decisions:
+        groups.setdefault((decision.ts_ns, decision.symbol), []).append(decision)
     return {key: tuple(groups[key]) for key in sorted(groups)}
 
 
-def differing(one: Groups, other: Groups, until_ns: int, tolerance: float) -> list[Key]:
+def differing(left: Groups, right: Groups, until_ns: int, tolerance: float) -> list[Key]:
     """Times and symbols up to a time at which the two did not decide the same, in order."""
-    keys = sorted({key for groups in (one, other) for key in groups if key[0] <= until_ns})
-    return [key for key in keys if not alike(one.get(key, ()), other.get(key, ()), tolerance)]
+    keys = sorted({key for groups in (left, right) for key in groups if key[0] <= until_ns})
+    return [key for key in keys if not alike(left.get(key, ()), right.get(key, ()), tolerance)]
 
 
-def alike(one: tuple[Decision, ...], other: tuple[Decision, ...], tolerance: float) -> bool:
-    """Whether both are the same decisions, numbers compared with a relative tolerance."""
-    return len(one) == len(other) and all(
+def alike(left: tuple[Decision, ...], right: tuple[Decision, ...], tolerance: float) -> bool:
+    """True for the same decisions, numbers compared with a relative tolerance."""
+    return len(left) == len(right) and all(
         a.action == b.action
         and len(a.amounts) == len(b.amounts)
         and all(same(x, y, tolerance) for x, y in zip(a.amounts, b.amounts, strict=True))
-        for a, b in zip(one, other, strict=True)
+        for a, b in zip(left, right, strict=True)
     )
 
 
@@ -69,7 +69,7 @@ def same(x: float, y: float, tolerance: float) -> bool:
 
 
 def shown(decisions: tuple[Decision, ...]) -> str:
-    """In words."""
+    """The decisions as text."""
     return ", then ".join(map(str, decisions)) or "nothing"
 
 

@@ -1,8 +1,7 @@
-"""Does a strategy know the future: run it again without the future, or with another one, and compare the past.
+"""Detectors of look-ahead: they run a strategy without the future, or with another one, and compare the past.
 
-A strategy comes in as a function from data to decisions, its data with a ``Slicing`` that says how it is cut; so
-anything that decides can be judged, a vectorised frame as well as an engine. Nothing here knows what a bar is. What a
-strategy reads for itself, past the data it is handed, is not cut, and so not judged.
+A strategy is a function from data to decisions, and a ``Slicing`` says how its data is cut. So anything that decides
+can be judged, a frame as well as an engine. Data that a strategy reads for itself is not cut, and not judged.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class FailedCut:
 
 @dataclass(frozen=True, slots=True)
 class LookaheadReport:
-    """What the search found. ``decisions`` counts those of the whole run, ``cuts`` the runs compared with it."""
+    """The result of a search. ``decisions`` counts those of the whole run, ``cuts`` the runs compared with it."""
 
     decisions: int
     cuts: int
@@ -120,7 +119,7 @@ class LookaheadReport:
             count = "1 decision" if self.decisions == 1 else f"{self.decisions:,} decisions"
             head = f"No decision depends on what comes after it ({count}, {self.cuts} runs)."
         rest = len(self.changes) - _SHOWN
-        failed = [f"  failed on data up to {when(each.cut_ns)}: {each.error}" for each in self.failed[:3]]
+        failed = [f"  failed on data up to {when(cut.cut_ns)}: {cut.error}" for cut in self.failed[:3]]
         return [
             head,
             *(f"  {change}" for change in self.changes[:_SHOWN]),
@@ -152,24 +151,24 @@ def find_lookahead(
         most_cuts: how many runs to spend on the search.
         tolerance: relative, within which numbers are equal.
     """
-    whole = grouped(run(data))
-    unsteady = _changes(whole, grouped(run(data)), _last(slicing.times(data)), "repeated", tolerance)
+    full = grouped(run(data))
+    unsteady = _changes(full, grouped(run(data)), _last(slicing.times(data)), "repeated", tolerance)
     if unsteady:
-        return _report(whole, 1, {change.ts_ns: change for change in unsteady}.values(), ())
+        return _report(full, 1, {change.ts_ns: change for change in unsteady}.values(), ())
     times = slicing.times(data)
-    at = chosen_cuts(times, [ts for ts, _ in whole], most_cuts) if cuts is None else sorted(set(cuts))
-    found: dict[Key, Change] = {}
+    at = chosen_cuts(times, [ts for ts, _ in full], most_cuts) if cuts is None else sorted(set(cuts))
+    first_change: dict[Key, Change] = {}
     failed: list[FailedCut] = []
     for cut in at:
         part = tried(run, slicing.until(data, cut), cut)
         if isinstance(part, FailedCut):
             failed.append(part)
             continue
-        for change in _changes(whole, part, cut, "truncated", tolerance):
-            found.setdefault((change.ts_ns, change.symbol), change)
-    for change in _extremes(found.values()):
-        found[change.ts_ns, change.symbol] = _reach(run, data, slicing, whole, change, tolerance)
-    return _report(whole, len(at), found.values(), failed)
+        for change in _changes(full, part, cut, "truncated", tolerance):
+            first_change.setdefault((change.ts_ns, change.symbol), change)
+    for change in _extremes(first_change.values()):
+        first_change[change.ts_ns, change.symbol] = _reach(run, data, slicing, full, change, tolerance)
+    return _report(full, len(at), first_change.values(), failed)
 
 
 def find_future_dependence(
@@ -186,18 +185,18 @@ def find_future_dependence(
 
     Finds what truncating cannot: a strategy that makes do when its glimpse of the future is missing. ``rng`` is seeded.
     """
-    whole = grouped(run(data))
-    at = chosen_cuts(slicing.times(data), [ts for ts, _ in whole], most_cuts) if cuts is None else sorted(set(cuts))
-    found: dict[Key, Change] = {}
+    full = grouped(run(data))
+    at = chosen_cuts(slicing.times(data), [ts for ts, _ in full], most_cuts) if cuts is None else sorted(set(cuts))
+    first_change: dict[Key, Change] = {}
     failed: list[FailedCut] = []
     for cut in [cut for cut in at for _ in range(_FUTURES)]:
         part = tried(run, slicing.disturbed(data, cut, rng), cut)
         if isinstance(part, FailedCut):
             failed.append(part)
             continue
-        for change in _changes(whole, part, cut, "disturbed", tolerance):
-            found.setdefault((change.ts_ns, change.symbol), change)
-    return _report(whole, _FUTURES * len(at), found.values(), failed)
+        for change in _changes(full, part, cut, "disturbed", tolerance):
+            first_change.setdefault((change.ts_ns, change.symbol), change)
+    return _report(full, _FUTURES * len(at), first_change.values(), failed)
 
 
 def tried(run: Run[D], data: D, cut_ns: int) -> Groups | FailedCut:
@@ -208,10 +207,10 @@ def tried(run: Run[D], data: D, cut_ns: int) -> Groups | FailedCut:
         return FailedCut(cut_ns, f"{type(error).__name__}: {error}")
 
 
-def _changes(whole: Groups, part: Groups, cut_ns: int, manner: Manner, tolerance: float) -> list[Change]:
+def _changes(full: Groups, part: Groups, cut_ns: int, manner: Manner, tolerance: float) -> list[Change]:
     return [
-        Change(key[0], key[1], shown(whole.get(key, ())), shown(part.get(key, ())), cut_ns, manner)
-        for key in differing(whole, part, cut_ns, tolerance)
+        Change(key[0], key[1], shown(full.get(key, ())), shown(part.get(key, ())), cut_ns, manner)
+        for key in differing(full, part, cut_ns, tolerance)
     ]
 
 
@@ -221,7 +220,7 @@ def _extremes(changes: Iterable[Change]) -> list[Change]:
     return ordered[:1] + ordered[1:][-1:]
 
 
-def _reach(run: Run[D], data: D, slicing: Slicing[D], whole: Groups, change: Change, tolerance: float) -> Change:
+def _reach(run: Run[D], data: D, slicing: Slicing[D], full: Groups, change: Change, tolerance: float) -> Change:
     """The change with the time from which on the data makes it what it was, found by halving."""
     times, key = slicing.times(data), (change.ts_ns, change.symbol)
     row = max(int(np.searchsorted(times, change.ts_ns, side="right")) - 1, 0)
@@ -229,14 +228,14 @@ def _reach(run: Run[D], data: D, slicing: Slicing[D], whole: Groups, change: Cha
     while enough - without > 1:
         middle = (without + enough) // 2
         part = tried(run, slicing.until(data, int(times[middle])), int(times[middle]))
-        fine = not isinstance(part, FailedCut) and alike(whole.get(key, ()), part.get(key, ()), tolerance)
+        fine = not isinstance(part, FailedCut) and alike(full.get(key, ()), part.get(key, ()), tolerance)
         without, enough = (without, middle) if fine else (middle, enough)
     return replace(change, needs_ns=int(times[enough]), rows_ahead=enough - row)
 
 
-def _report(whole: Groups, cuts: int, changes: Iterable[Change], failed: Iterable[FailedCut]) -> LookaheadReport:
+def _report(full: Groups, cuts: int, changes: Iterable[Change], failed: Iterable[FailedCut]) -> LookaheadReport:
     ordered = sorted(changes, key=lambda change: (change.ts_ns, change.symbol))
-    return LookaheadReport(sum(map(len, whole.values())), cuts, tuple(ordered), tuple(failed))
+    return LookaheadReport(sum(map(len, full.values())), cuts, tuple(ordered), tuple(failed))
 
 
 def _last(times: Ints) -> int:

@@ -20,15 +20,15 @@ def decisions_of_targets(targets: pd.DataFrame | pd.Series[float], symbol: str =
     """
     columns = dict(targets.items()) if isinstance(targets, pd.DataFrame) else {symbol: targets}
     times = _times(targets)
-    found = []
+    decisions = []
     for name, column in columns.items():
         values = column.to_numpy(dtype=np.float64)
-        found += [
+        decisions += [
             Decision(ts, str(name), "hold", (value,), value)
             for ts, value in zip(times.tolist(), values.tolist(), strict=True)
             if value == value
         ]
-    return sorted(found, key=lambda each: (each.ts_ns, each.symbol))
+    return sorted(decisions, key=lambda decision: (decision.ts_ns, decision.symbol))
 
 
 def frame_slicing() -> Slicing[pd.DataFrame]:

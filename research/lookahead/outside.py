@@ -1,8 +1,8 @@
-"""Does a strategy decide by the prices it is handed: give it wholly other ones, and the same ones in another year.
+"""The detector of outside knowledge: a strategy is given wholly other prices, and the same prices in another year.
 
-Cutting and changing data only judges what a strategy takes from it. One that reads its signals elsewhere, such as from
-a table made beforehand over all the data, comes out of that spotless; but it decides the same whatever the prices are,
-or finds nothing in its table at other times.
+Cutting and changing data only judges what a strategy takes from it. A strategy may read its signals elsewhere, such as
+from a table computed over all the data, and pass those tests. But it decides the same on any prices, or finds nothing
+in its table at other times.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FEWEST: Final = 5  # times of decisions; fewer may well be the same
 
 @dataclass(frozen=True, slots=True)
 class OutsideReport:
-    """What was seen.
+    """The result of the runs on other prices and in another year.
 
     Attributes:
         decided_at: times with decisions.
@@ -58,16 +58,16 @@ class OutsideReport:
         """For a terminal."""
         if not self.worlds or self.decided_at < _FEWEST:
             return ["Too few decisions to tell whether prices lead to them."]
-        found = []
+        findings = []
         if self.deaf:
-            found.append(f"{100 * self.same:.0f}% of the decisions come out the same on wholly other prices.")
+            findings.append(f"{100 * self.same:.0f}% of the decisions come out the same on wholly other prices.")
         if self.dated:
             how = f" ({self.error})" if self.error else ""
-            found.append(f"{100 - 100 * self.later:.0f}% are gone when the same prices come in another year{how}.")
-        if not found:
+            findings.append(f"{100 - 100 * self.later:.0f}% are gone when the same prices come in another year{how}.")
+        if not findings:
             return [f"Other prices lead to other decisions, other dates do not ({self.worlds + 1} runs)."]
         return [
-            *found,
+            *findings,
             "  It goes by the calendar, or by data that it opened for itself, which nobody can cut. Let a function",
             "  make it out of the data (--build, FromData) to have it judged.",
         ]
@@ -86,20 +86,22 @@ def find_outside_knowledge(
         moved: the data with all its times moved on by so many nanoseconds.
         by_ns: by how many; whole weeks leave the hours of the day and the days of the week as they are.
     """
-    whole = grouped(run(data))
+    full = grouped(run(data))
     shares = []
-    for _ in range(_WORLDS if len(whole) >= _FEWEST else 0):
+    for _ in range(_WORLDS if len(full) >= _FEWEST else 0):
         other = tried(run, slicing.disturbed(data, 0, rng), 0)
         if not isinstance(other, FailedCut):
-            shares.append(_share(whole, other, 0))
+            shares.append(_share(full, other, 0))
     later = tried(run, moved(data, by_ns), by_ns)
     same = min(shares, default=0.0)
     if isinstance(later, FailedCut):
-        return OutsideReport(len(whole), same, len(shares), 0.0, later.error)
-    return OutsideReport(len(whole), same, len(shares), _share(whole, later, by_ns))
+        return OutsideReport(len(full), same, len(shares), 0.0, later.error)
+    return OutsideReport(len(full), same, len(shares), _share(full, later, by_ns))
 
 
-def _share(whole: Groups, other: Groups, by_ns: int) -> float:
+def _share(full: Groups, other: Groups, by_ns: int) -> float:
     """Share of the decisions that are there as well, so much later."""
-    kept = sum(alike(made, other.get((ts + by_ns, symbol), ()), TOLERANCE) for (ts, symbol), made in whole.items())
-    return kept / len(whole) if whole else 1.0
+    kept = sum(
+        alike(decisions, other.get((ts + by_ns, symbol), ()), TOLERANCE) for (ts, symbol), decisions in full.items()
+    )
+    return kept / len(full) if full else 1.0

@@ -1,6 +1,6 @@
-"""How long a strategy needs to warm up: started later, from which row on does it decide as if it had always run.
+"""The warm-up of a strategy: the rows after which a later start decides as if it had always run.
 
-Recursive indicators never forget where they began, so what counts is when the decisions agree, not the indicators.
+Recursive indicators never forget where they began. So the decisions have to agree, not the indicators.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ class WarmUpReport:
         """For a terminal."""
         if not self.starts:
             return ["Too few decisions to tell how long the warm-up is."]
-        said = "none is declared" if self.declared is None else f"declared: {self.declared:,}"
+        declaration = "none is declared" if self.declared is None else f"declared: {self.declared:,}"
         lines = []
         if self.settled is not None:
             lines.append(
-                f"Decisions no longer depend on where the data began after {self.settled:,} rows ({said}; "
+                f"Decisions no longer depend on where the data began after {self.settled:,} rows ({declaration}; "
                 f"{len(self.starts)} later starts)."
             )
         if self.never:
@@ -87,8 +87,8 @@ class WarmUpReport:
                 "does depends on where the data began."
             )
             lines += [
-                f"  started {when(each.start_ns)}, last disagreed {when(each.last_conflict_ns)}"
-                for each in self.never[:_SHOWN]
+                f"  started {when(start.start_ns)}, last disagreed {when(start.last_conflict_ns)}"
+                for start in self.never[:_SHOWN]
             ]
         if self.covered is False:
             lines.append(
@@ -121,17 +121,17 @@ def find_warm_up(
         most_starts: how many runs to spend.
         tolerance: relative, within which targets are equal.
     """
-    whole = _aims(run(data))
+    full = _aims(run(data))
     times = slicing.times(data)
-    decided = sorted({ts for path in whole.values() for ts, _ in path})
+    decided = sorted({ts for path in full.values() for ts, _ in path})
     at = _chosen_starts(times, decided, most_starts) if starts is None else sorted(set(starts))
     counted: list[LateStart] = []
     for start in at:
         late = tried(run, slicing.since(data, start), start)
         if not isinstance(late, FailedCut):  # too little data for the strategy, so nothing to compare
-            judged = _judged(whole, _aims(chain.from_iterable(late.values())), start, times, tolerance)
+            judged = _judged(full, _aims(chain.from_iterable(late.values())), start, times, tolerance)
             counted += [] if judged is None else [judged]
-    settled = [each.rows for each in counted if each.rows is not None]
+    settled = [start.rows for start in counted if start.rows is not None]
     return WarmUpReport(declared, max(settled, default=None), tuple(counted))
 
 
@@ -139,27 +139,27 @@ _Path = list[tuple[int, float]]
 
 
 def _aims(decisions: Iterable[Decision]) -> dict[str, _Path]:
-    """By symbol the target after every time at which there was a decision."""
+    """The targets by symbol, after every time at which there was a decision."""
     paths: dict[str, dict[int, float]] = {}
-    for each in decisions:
-        if not isnan(each.target):
-            paths.setdefault(each.symbol, {})[each.ts_ns] = each.target
+    for decision in decisions:
+        if not isnan(decision.target):
+            paths.setdefault(decision.symbol, {})[decision.ts_ns] = decision.target
     return {symbol: sorted(paths[symbol].items()) for symbol in sorted(paths)}
 
 
 def _chosen_starts(times: Ints, decided: Sequence[int], most: int) -> list[int]:
     rows = np.searchsorted(times, np.asarray(decided, dtype=np.int64), side="right") - 1
     picked = spread(rows[rows > 0], most)
-    found = {max(row - lead, 1) for row, lead in zip(picked, cycle(_LEADS), strict=False)}
-    return sorted(int(times[row]) for row in found if row < len(times))
+    start_rows = {max(row - lead, 1) for row, lead in zip(picked, cycle(_LEADS), strict=False)}
+    return sorted(int(times[row]) for row in start_rows if row < len(times))
 
 
 def _judged(
-    whole: dict[str, _Path], late: dict[str, _Path], start: int, times: Ints, tolerance: float
+    full: dict[str, _Path], late: dict[str, _Path], start: int, times: Ints, tolerance: float
 ) -> LateStart | None:
     checked: list[tuple[int, bool]] = []
-    for symbol in sorted({*whole, *late}):
-        checked += _agreements(whole.get(symbol, []), late.get(symbol, []), start, tolerance)
+    for symbol in sorted({*full, *late}):
+        checked += _agreements(full.get(symbol, []), late.get(symbol, []), start, tolerance)
     if len(checked) < _PROOF:
         return None
     last = max((ts for ts, agree in checked if not agree), default=0)
@@ -170,13 +170,13 @@ def _judged(
     return LateStart(start, rows if agreed_since >= _PROOF else None, len(checked), last)
 
 
-def _agreements(whole: _Path, late: _Path, start: int, tolerance: float) -> list[tuple[int, bool]]:
+def _agreements(full: _Path, late: _Path, start: int, tolerance: float) -> list[tuple[int, bool]]:
     """Whether both aim at the same after each time at which either decided, from the start on."""
-    long = {ts: target for ts, target in whole if ts >= start}
+    long = {ts: target for ts, target in full if ts >= start}
     short = dict(late)
-    held = next((target for ts, target in reversed(whole) if ts < start), 0.0)
-    aimed, found = 0.0, []
+    full_target = next((target for ts, target in reversed(full) if ts < start), 0.0)
+    aimed, agreements = 0.0, []
     for ts in sorted({*long, *short}):
-        held, aimed = long.get(ts, held), short.get(ts, aimed)
-        found.append((ts, same(held, aimed, tolerance)))
-    return found
+        full_target, aimed = long.get(ts, full_target), short.get(ts, aimed)
+        agreements.append((ts, same(full_target, aimed, tolerance)))
+    return agreements

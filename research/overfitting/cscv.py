@@ -108,14 +108,14 @@ class _BlockSums:
         self._floor = _NOISE * np.abs(matrix).max(axis=0)
         self._criterion = criterion
 
-    def performance(self, chosen: Floats) -> Floats:
+    def performance(self, trials: Floats) -> Floats:
         """Of every trial (columns) on every set of blocks (rows); ``chosen`` is 1 where a block belongs to the set."""
-        count = (chosen @ self._length)[:, None]
-        offset = chosen @ self._first / count
+        count = (trials @ self._length)[:, None]
+        offset = trials @ self._first / count
         mean: Floats = self._mean + offset
         if self._criterion == "mean":
             return mean
-        variance = np.maximum(chosen @ self._second / count - np.square(offset), 0.0) * count / (count - 1.0)
+        variance = np.maximum(trials @ self._second / count - np.square(offset), 0.0) * count / (count - 1.0)
         deviation = np.sqrt(variance)
         varies = deviation > self._floor
         return np.where(varies, mean / np.where(varies, deviation, 1.0), 0.0)

@@ -61,9 +61,9 @@ def bootstrap_weights(rng: np.random.Generator, periods: int, replicates: int, m
     begins = rng.random((replicates, periods)) < 1.0 / mean_block
     begins[:, 0] = True
     starts = rng.integers(0, periods, size=(replicates, periods))
-    here = np.arange(periods)
-    began = np.maximum.accumulate(np.where(begins, here, 0), axis=1)
-    taken = (np.take_along_axis(starts, began, axis=1) + here - began) % periods
+    time = np.arange(periods)
+    began = np.maximum.accumulate(np.where(begins, time, 0), axis=1)
+    taken = (np.take_along_axis(starts, began, axis=1) + time - began) % periods
     taken += np.arange(replicates)[:, None] * periods
     counts = np.bincount(taken.ravel(), minlength=replicates * periods).reshape(replicates, periods)
     weights: Floats = counts / periods
