@@ -1,7 +1,7 @@
-"""How long to wait before the next try: exponential backoff with full jitter, capped.
+"""The retry policy of the project: exponential backoff with full jitter, capped.
 
-Whatever reconnects (feed, broker, bus) shares these rules; the caller passes the randomness in, so that
-a test knows every delay. Nothing in here sleeps.
+Every loop that tries again (feed, bus, relay, disk, kill switch) takes its delays from here. The caller passes the
+randomness in, so that a test knows every delay and a rehearsal repeats itself. Nothing in here sleeps.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from typing import Final
 
 from core.errors import ConfigError
 
+Draw = Callable[[], float]  # a number in ``[0, 1)``, such as ``random.Random(seed).random``
 _MAX_DOUBLINGS: Final = 32  # beyond this any cap is reached; keeps the power small
+
+
+def unspread() -> float:
+    """A draw that leaves every delay at its ceiling: for tests, and for what only one process ever waits for."""
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,8 @@ class BackoffPolicy:
     """Delays in seconds: up to ``initial_s`` after the first failure, twice that after the next, never above ``cap_s``.
 
     ``jitter`` is the share of each delay that is drawn at random: 1 is full jitter, 0 none.
-    ``healthy_after_s``: a connection that lived this long counts as mended, and the next failure starts anew.
+    ``healthy_after_s``: a connection that lived this long counts as healthy, and the next failure starts anew;
+    with 0 only ``reset`` starts anew.
 
     Raises:
         ConfigError: a delay that is not above 0, a cap below the initial delay, a share outside 0 to 1.
@@ -54,14 +61,14 @@ class Backoff:
 
     Args:
         policy: the delays.
-        random: a number in ``[0, 1)``, such as ``random.Random(seed).random``.
+        draw: the randomness; daemons that lose the same server draw differently.
     """
 
-    __slots__ = ("_policy", "_random", "failures")
+    __slots__ = ("_draw", "_policy", "failures")
 
-    def __init__(self, policy: BackoffPolicy, random: Callable[[], float]) -> None:
+    def __init__(self, policy: BackoffPolicy, draw: Draw) -> None:
         self._policy = policy
-        self._random = random
+        self._draw = draw
         self.failures = 0
 
     def failed(self, up_for_s: float = 0.0) -> float:
@@ -69,7 +76,7 @@ class Backoff:
         if up_for_s >= self._policy.healthy_after_s > 0:
             self.failures = 0
         self.failures += 1
-        return self._policy.ceiling_s(self.failures) * (1.0 - self._policy.jitter * self._random())
+        return self._policy.ceiling_s(self.failures) * (1.0 - self._policy.jitter * self._draw())
 
     def reset(self) -> None:
         """Things work: the next failure is the first again."""

@@ -1,4 +1,4 @@
-"""Ends tasks within a limit: the one place that cancels and waits.
+"""Waiting within a limit: for an event, and for tasks to end; the one place that cancels and waits.
 
 A cancellation can get lost: ``asyncio.wait_for`` of Python 3.11 drops one that comes at the moment at which what it
 waits for is done. A task that waits for something that never comes would then keep its daemon from ending.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 AGAIN_S: Final = 0.05  # between two cancellations of the same task
@@ -28,3 +29,10 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], timeout_s: float = END_T
         left = [task for task in left if not task.done()]
     for task in left:
         _log.warning("%s did not end within %g s; the process goes on without it", task.get_name(), timeout_s)
+
+
+async def wait_up_to(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for an event, ``timeout_s`` at most; whether it is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout_s)
+    return event.is_set()

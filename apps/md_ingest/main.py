@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 from typing import Annotated, Final
 
 import typer
@@ -102,7 +103,8 @@ async def _serve(
     from core.service.systemd import Notifier
 
     host = ComponentHost(source.ingest, journals)
-    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
+    draw = Random().random
+    bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s, draw=draw)
     settings = service_settings(SPEC, config, bool(followers), port, followers)
     notifier = Notifier.from_environment(os.environ)
     try:
@@ -115,6 +117,7 @@ async def _serve(
             source=Source(source.feed.stream(), source.ask, source.counters),
             reloading=Reloading(lambda: config_hash(config)),
             reach=from_environment(os.environ),
+            draw=draw,
             notifier=notifier,
         ).run()
     finally:

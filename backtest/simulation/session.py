@@ -286,7 +286,7 @@ class Session:
         rules = self.auditor.rules
         stream = self.fleet.server.stream(f"{self.fleet.config.redis.key_prefix}:ledger:{name}")
         recorded = list(rules.entries[name])
-        places = [entry.entry for entry in stream]
+        places = [entry.id for entry in stream]
         if places != recorded[len(recorded) - len(places) :] or (recorded and not places):
             rules.fault(
                 f"the server's stream of {name} is not the end of its ledger: {places[-3:]} for {recorded[-3:]}"

@@ -1,7 +1,8 @@
-"""Where a consumer stands in each producer's stream: it moves from one entry to the next and over no hole.
+"""The cursors of a reader: its offset in each stream, which moves from one entry to the next and over no hole.
 
-A server that was emptied, or came back from an older state, may show entries before what comes ahead of them is
-there again. They are left alone until the producer has refilled its stream; the other streams go on meanwhile.
+A server that was emptied, or came back from an older state, may show entries before those ahead of them are there
+again. They are left alone until the producer has refilled its stream; the other streams go on meanwhile. Only a
+listener passes over a hole, and only one that the producer has said will not be filled for it.
 """
 
 from __future__ import annotations
@@ -13,75 +14,117 @@ from math import inf
 from typing import Final
 
 from core.bus.link import Entry
-from core.entries import EntryId, entry_text
+from core.entries import ConsumerOffset, EntryId, entry_text
+from core.retry import Backoff, BackoffPolicy, Draw, unspread
 
-HOLE_FIRST_S: Final = 0.02
-HOLE_MAX_S: Final = 1.0
+HOLE_POLICY: Final = BackoffPolicy(initial_s=0.02, cap_s=1.0, healthy_after_s=0.0)  # between two looks at a hole
 _log: Final = logging.getLogger("njord.bus")
 
 
 @dataclass(slots=True)
 class _Cursor:
-    at: EntryId
-    ledger: str  # whose entries these are; empty while that is unknown
-    pause: float = HOLE_FIRST_S
-    due: float = 0.0
-    behind: EntryId | None = None  # the entry that was found behind a hole
-    told: bool = False
+    offset: ConsumerOffset
+    ledger: str  # the identity of the ledger that the entries come from; empty while that is unknown
+    looks: Backoff
+    due: float = 0.0  # loop time of the next reading
+    beyond: Entry | None = None  # the first entry behind a hole, in the reading at hand
+    waiting: bool = False  # that was logged
+
+    def follows(self, entry: Entry) -> bool:
+        """Whether an entry may be taken next.
+
+        It may when it names the offset as what came before it. One that names nothing was put there by another hand,
+        or an older release: whoever processes it sets it aside, and its producer sees the number. One of another
+        ledger has a hole before it that nobody will ever fill: whoever processes it ends.
+        """
+        if entry.prev is None or entry.prev == self.offset:
+            return True
+        return bool(self.ledger and entry.ledger) and entry.ledger != self.ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """The entries that are missing in a stream: those behind ``after``, up to and with ``until``."""
+
+    after: EntryId
+    until: EntryId
+    ledger: str
 
 
 class StreamCursors:
     """The cursors of one reader, by key of the stream.
 
     Args:
-        positions: the last entry processed of each stream.
+        offsets: the last entry processed of each stream.
         ledgers: the identities of the ledgers that they came from, where known.
+        draw: spreads the looks at a hole.
     """
 
-    def __init__(self, positions: Mapping[str, EntryId], ledgers: Mapping[str, str] | None = None) -> None:
-        known = ledgers or {}
-        self._cursors = {key: _Cursor(entry, known.get(key, "")) for key, entry in positions.items()}
+    def __init__(
+        self,
+        offsets: Mapping[str, ConsumerOffset],
+        ledgers: Mapping[str, str] | None = None,
+        draw: Draw = unspread,
+    ) -> None:
+        identities = ledgers or {}
+        self._cursors = {
+            key: _Cursor(offset, identities.get(key, ""), Backoff(HOLE_POLICY, draw)) for key, offset in offsets.items()
+        }
 
-    def due(self, now: float) -> dict[str, EntryId]:
-        """What to read now, as keys with the entry to read behind; streams that wait for a refill are left out."""
-        return {key: cursor.at for key, cursor in self._cursors.items() if cursor.due <= now}
+    def due(self, now: float) -> dict[str, ConsumerOffset]:
+        """The streams to read now, with the entry to read behind; those that wait for a refill are left out."""
+        return {key: cursor.offset for key, cursor in self._cursors.items() if cursor.due <= now}
 
     def wait_s(self, now: float) -> float:
         """Seconds until another stream is due; infinite when none waits."""
         return min((cursor.due - now for cursor in self._cursors.values() if cursor.due > now), default=inf)
 
-    def advance(self, found: Entry) -> bool:
-        """Whether this is the next entry of its stream; if so, the cursor stands on it.
+    def advance(self, entry: Entry) -> bool:
+        """Move onto an entry that was read, if it is the next of its stream; whether it was.
 
-        An entry that does not say what comes before it was put there by another hand, or an older release. It is taken:
-        whoever processes it sets it aside, and its producer is told of it by the number. So is one of another ledger,
-        which nobody will ever fill the hole before: whoever processes it ends.
+        Otherwise there is a hole, and everything behind it in this reading is refused, until ``settle``.
         """
-        cursor = self._cursors[found.key]
-        foreign = bool(cursor.ledger and found.ledger) and found.ledger != cursor.ledger
-        if cursor.behind is not None or (found.prev not in (cursor.at, None) and not foreign):
-            cursor.behind = cursor.behind or found.entry
+        cursor = self._cursors[entry.key]
+        if cursor.beyond is not None:
             return False
-        cursor.at = found.entry
-        cursor.ledger = cursor.ledger or found.ledger
-        if cursor.told:
-            _log.info("%s goes on at %s", found.key, entry_text(found.entry))
-        cursor.pause, cursor.told = HOLE_FIRST_S, False
+        if not cursor.follows(entry):
+            cursor.beyond = entry
+            return False
+        cursor.offset = entry.id
+        cursor.ledger = cursor.ledger or entry.ledger
+        if cursor.waiting:
+            _log.info("%s goes on at %s", entry.key, entry_text(entry.id))
+        cursor.waiting = False
+        cursor.looks.reset()
         return True
 
+    def holes(self) -> dict[str, Hole]:
+        """The holes of the reading at hand, by key of the stream."""
+        return {
+            key: Hole(cursor.offset, cursor.beyond.prev, cursor.beyond.ledger)
+            for key, cursor in self._cursors.items()
+            if cursor.beyond is not None and cursor.beyond.prev is not None
+        }
+
+    def pass_over(self, key: str) -> None:
+        """Move behind the hole of a stream: nobody will fill it for this reader."""
+        cursor = self._cursors[key]
+        if cursor.beyond is not None and cursor.beyond.prev is not None:
+            cursor.offset, cursor.beyond, cursor.waiting = cursor.beyond.prev, None, False
+            cursor.looks.reset()
+
     def settle(self, now: float) -> int:
-        """End a reading: streams that showed a hole wait a little; returns how many did."""
+        """End a reading: streams that showed a hole are left alone for a while; returns their number."""
         holes = 0
         for key, cursor in self._cursors.items():
-            if cursor.behind is None:
+            if cursor.beyond is None:
                 continue
             holes += 1
-            if not cursor.told:
-                cursor.told = True
+            if not cursor.waiting:
+                cursor.waiting = True
                 _log.warning(
                     "%s lacks entries behind %s, the next one there is %s: waiting for its producer to refill it",
-                    *(key, entry_text(cursor.at), entry_text(cursor.behind)),
+                    *(key, entry_text(cursor.offset), entry_text(cursor.beyond.id)),
                 )
-            cursor.due, cursor.behind = now + cursor.pause, None
-            cursor.pause = min(cursor.pause * 2, HOLE_MAX_S)
+            cursor.due, cursor.beyond = now + cursor.looks.failed(), None
         return holes

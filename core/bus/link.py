@@ -1,4 +1,4 @@
-"""What a bus asks of its server, command by command, without any policy: Redis itself, or a simulated server.
+"""The link of a bus to its server, command by command and without any policy: Redis itself, or a simulated server.
 
 Retries, resuming, holes and back-pressure are ``RedisBus``'s; a ``Link`` only says what happened to one command.
 """
@@ -24,9 +24,14 @@ class Outgoing(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Where a producer's ledger entries go: the stream's key, the key that fences it, the identity of the ledger, and
-    the token that this copy of the producer claimed. A stream that has no entries may begin behind ``start``, and
-    nowhere else."""
+    """The stream of a producer as one of its copies writes it.
+
+    Attributes:
+        key, fence: the keys of the stream and of its fence.
+        ledger: the identity of the ledger.
+        token: the one that this copy of the producer claimed.
+        start: what a stream without entries may begin behind; nothing else will do.
+    """
 
     key: str
     fence: str
@@ -36,10 +41,11 @@ class Stream(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One entry of a stream as it was found. What it does not name is empty, its ``prev`` None: another hand."""
+    """An entry of a stream as it was read. A field that it does not name is empty, and ``prev`` None: another hand
+    wrote it."""
 
     key: str
-    entry: EntryId
+    id: EntryId
     prev: EntryId | None
     ledger: str
     topic: str
@@ -47,7 +53,7 @@ class Entry(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The entries that one read found, and the watched key as it stood when they had arrived."""
+    """The entries of one read, and the watched key as it stood when they had arrived."""
 
     entries: Sequence[Entry]
     watched: bytes | None
@@ -102,7 +108,7 @@ class Link(Protocol):
         """Forget the entries of a stream before ``first``; more than asked for may stay."""
         ...
 
-    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, offsets: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         """Entries of streams, by key, behind the given ones, at most ``count`` of each; waits up to ``block_ms`` for
         one. The entries of one stream come in order."""
         ...
@@ -134,7 +140,7 @@ class Link(Protocol):
 
 
 def fenced(stream: Stream, token: int) -> FencedError:
-    """What a link raises when the fence holds a higher token than ours, which is the time of a claim in ms."""
+    """The error for a fence that holds a higher token than ours, which is the time of a claim in ms."""
     daemon = stream.fence.rpartition(":")[2]
     since = datetime.fromtimestamp(token / 1000, UTC).isoformat(timespec="milliseconds")
     return FencedError(
@@ -144,7 +150,7 @@ def fenced(stream: Stream, token: int) -> FencedError:
 
 
 def usurped(stream: Stream, entry: str) -> FencedError:
-    """What a link raises when the stream has another entry under our number: the server forgot who may send."""
+    """The error for a stream that has another entry under our number: the server forgot who may send."""
     return FencedError(
         f"{stream.key} has another entry {entry} than ours: another copy wrote it while Redis had forgotten the key "
         f"{stream.fence}. Expected one copy, and a server that does not evict keys (maxmemory-policy noeviction). Stop "
@@ -153,7 +159,7 @@ def usurped(stream: Stream, entry: str) -> FencedError:
 
 
 def gap(stream: Stream, newest: str, entry: EntryId, prev: EntryId) -> BusGapError:
-    """What a link raises when the stream, whose newest entry is given as text, lacks ``prev``."""
+    """The error for a stream that lacks ``prev``; its newest entry is given as text."""
     return BusGapError(
         f"{stream.key} lacks what comes before {entry_text(entry)}: expected {entry_text(prev)} of the ledger "
         f"{stream.ledger}, got {newest or 'nothing'}; the server was emptied or came back from an older state"

@@ -102,25 +102,25 @@ class MemoryBus:
             fresh.append(message)
         return fresh
 
-    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
+    def consume(self, subscription: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         """Typed messages in batches; see ``BusProto.consume``."""
         inbox = Inbox(self._limit)
-        for producer, after in wanted.streams.items():
+        for producer, offset in subscription.streams.items():
             for message in self._streams.get(producer, ()):
-                if message.entry > after:
+                if message.entry > offset:
                     inbox.put(message)
-        self._typed.append((wanted, inbox))
-        return self._batches(wanted, inbox)
+        self._typed.append((subscription, inbox))
+        return self._batches(subscription, inbox)
 
     async def _batches(
-        self, wanted: Subscription, inbox: Inbox
+        self, subscription: Subscription, inbox: Inbox
     ) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         try:
             while batch := await inbox.take():
                 inbox.put_back((yield batch) or ())
         finally:
             with suppress(ValueError):
-                self._typed.remove((wanted, inbox))
+                self._typed.remove((subscription, inbox))
 
     def _to_plain(self, topic: str, payload: dict[str, Any]) -> None:
         for pattern, queue in self._plain:
@@ -128,11 +128,11 @@ class MemoryBus:
                 queue.put_nowait(payload)
 
     def _to_typed(self, message: Message) -> None:
-        for wanted, inbox in self._typed:
-            if message.entry != (0, 0):
-                if message.producer in wanted.streams:
+        for subscription, inbox in self._typed:
+            if message.entry != NO_ENTRY:
+                if message.producer in subscription.streams:
                     inbox.put(message)
-            elif any(fnmatchcase(message.topic, pattern) for pattern in wanted.patterns):
+            elif any(fnmatchcase(message.topic, pattern) for pattern in subscription.patterns):
                 inbox.put(message)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a bus promises, whichever carries it: one process (``MemoryBus``) or many over Redis (``RedisBus``).
+"""The promises of a bus, whichever carries it: one process (``MemoryBus``) or many over Redis (``RedisBus``).
 
 Broadcast topics are published and may be lost, visibly: every message carries producer and sequence.
 Ledger topics go to their producer's stream under explicit ids and are published besides; a consumer
@@ -27,17 +27,23 @@ BATCH_LIMIT: Final = 1_024  # messages handed to a consumer at once
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a consumer wants: broadcast topics as globs, and producers' streams after the given entries.
+    """The topics and streams that one consumer subscribes to.
 
-    ``watch`` names a key to be read together with the entries, where the bus has keys. ``ledgers`` tells the identity
-    of the ledger of each stream, as far as it is known: entries of another one are handed on whether they fit or not,
-    for their consumer to refuse.
+    Attributes:
+        patterns: broadcast topics, as globs.
+        streams: producers' streams, each behind an entry.
+        watch: a key to be read together with the entries, where the bus has keys.
+        ledgers: the identity of the ledger of each stream, as far as it is known. Entries of another one are handed on
+            whether they fit or not, for their consumer to refuse.
+        listens: the producers whose streams are only listened to. Entries that such a stream no longer keeps are
+            passed over, and a ``StreamGap`` says which.
     """
 
     patterns: tuple[str, ...] = ()
     streams: Mapping[str, EntryId] = field(default_factory=dict)
     watch: str | None = None
     ledgers: Mapping[str, str] = field(default_factory=dict)
+    listens: frozenset[str] = frozenset()
 
 
 class BusProto(Protocol):
@@ -55,11 +61,11 @@ class BusProto(Protocol):
         """Send typed messages: broadcast ones to their topics, ledger ones to their producer's stream too."""
         ...
 
-    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
+    def consume(self, subscription: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         """Typed messages in batches: streams from where the subscription stands, broadcasts from now on.
 
-        Who did not get through a batch in its time may ``asend`` what is left of it: that comes again, behind the
-        ledger messages that have arrived meanwhile.
+        A consumer that did not get through a batch in its time may ``asend`` the rest of it: that comes again, behind
+        the ledger messages that have arrived meanwhile.
         """
         ...
 
@@ -69,7 +75,7 @@ class BusProto(Protocol):
 
 
 class Inbox:
-    """What waits for one consumer: ledger messages are kept, broadcasts shed the oldest over the limit.
+    """The messages that wait for one consumer: ledger messages are kept, broadcasts shed the oldest over the limit.
 
     Messages leave in the order in which they came, while the consumer keeps up. Once more broadcasts wait than one
     batch holds, or something was put back, ledger messages overtake them: intents and fills are not to wait behind
@@ -79,7 +85,7 @@ class Inbox:
     def __init__(self, limit: int = INBOX_LIMIT) -> None:
         self._limit = limit
         self._broadcasts: deque[Message] = deque()
-        self._ledger: deque[tuple[int, Message]] = deque()  # with the number of broadcasts that came before
+        self._ledger: deque[tuple[int, Message]] = deque()  # with the number of broadcasts ahead of each
         self._gone = 0  # broadcasts taken or shed
         self._behind = False  # the consumer did not get through its last batch
         self._ready = asyncio.Event()
@@ -155,21 +161,21 @@ def wire_bytes(message: Message) -> bytes:
     return codec.encode_message(message.event, codec.Meta(message.producer, message.seq))
 
 
-def ledger_message_of(producer: str, found: Entry) -> Message:
-    """An entry of a producer's stream as a message; what cannot be read is ``Unreadable``."""
-    place = (found.entry, found.prev or NO_ENTRY, found.ledger)
+def ledger_message_of(producer: str, entry: Entry) -> Message:
+    """An entry of a producer's stream as a message; one that cannot be decoded is ``Unreadable``."""
+    place = (entry.id, entry.prev or NO_ENTRY, entry.ledger)
     try:
-        row = row_of(found.topic)
+        row = row_of(entry.topic)
         if producer not in row.producers:
-            raise RejectedError(f"{found.topic} comes from {', '.join(row.producers)}, not from {producer}")
-        event, meta = codec.decode_message(row.contract, found.payload)
+            raise RejectedError(f"{entry.topic} comes from {', '.join(row.producers)}, not from {producer}")
+        event, meta = codec.decode_message(row.contract, entry.payload)
     except RejectedError as error:
-        return Message(found.topic, _unreadable(found.topic, found.payload, error), producer, 0, *place)
-    return Message(found.topic, event, producer, meta.seq, *place)
+        return Message(entry.topic, _unreadable(entry.topic, entry.payload, error), producer, 0, *place)
+    return Message(entry.topic, event, producer, meta.seq, *place)
 
 
 def broadcast_of(topic: str, data: bytes) -> Message:
-    """What was published on a topic as a message; what cannot be read is ``Unreadable``."""
+    """A published payload as a message; one that cannot be decoded is ``Unreadable``."""
     try:
         row = row_of(topic)
         if row.delivery is not Delivery.BROADCAST:

@@ -1,7 +1,7 @@
 """The bus over Redis: broadcasts by PUBLISH, ledgers by XADD under explicit ids with PUBLISH in the same step.
 
-A lost connection is retried for ever with a growing pause; what it cost shows in the sequences of the
-broadcasts and is refilled from the ledgers. Nothing here remembers anything: positions live in ledgers.
+A lost connection is retried for ever with growing, jittered delays; what it cost shows in the sequences of the
+broadcasts and is refilled from the ledgers. Nothing here remembers anything: consumer offsets live in ledgers.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from core import codec
+from core.bus.connection_state import ConnectionState
 from core.bus.cursors import StreamCursors
 from core.bus.link import Link, Outgoing, Stream
 from core.bus.protocol import INBOX_LIMIT, Inbox, Subscription, broadcast_of, ledger_message_of, wire_bytes
 from core.bus.redis_connection import ANSWER_TIMEOUT_S, RedisLink
 from core.component import Message
-from core.entries import NO_ENTRY, EntryId, entry_id_of, entry_text
+from core.contracts import StreamGap
+from core.entries import NO_ENTRY, ConsumerOffset, EntryId, entry_id_of, entry_text
 from core.errors import BusUnavailableError, CodecError
 from core.exact import integer_sum
 from core.redis_address import shown_address
+from core.retry import Backoff, BackoffPolicy, Draw, unspread
 from core.tasks import end_tasks
 
 if TYPE_CHECKING:
@@ -29,8 +32,9 @@ if TYPE_CHECKING:
 
 STREAM_BATCH: Final = 256  # entries read from each stream at once
 BLOCK_MS: Final = 1_000  # how long one read waits for a new entry
-RETRY_FIRST_S: Final = 0.05
-RETRY_MAX_S: Final = 5.0
+RECONNECT: Final = BackoffPolicy(initial_s=0.05, cap_s=5.0, healthy_after_s=0.0)
+FOLLOW: Final = BackoffPolicy(initial_s=0.05, cap_s=1.0, healthy_after_s=0.0)  # plain topics, by people and tools
+SECOND_LOOK_S: Final = 0.05  # for the other reader to see the loss of its connection
 _BROADCASTS: Final = "broadcasts"  # the readers of a subscription
 _STREAMS: Final = "streams"
 _log: Final = logging.getLogger("njord.bus")
@@ -46,10 +50,9 @@ class RedisBus:
         timeout_s: how long an answer may take.
         inbox_limit: broadcast messages that may wait for a slow consumer before the oldest is shed.
         link: what stands in for the server in a rehearsal.
+        draw: spreads the attempts to connect again; a daemon passes a generator of its own.
 
     Attributes:
-        connected: set while every subscription of ``consume`` is in place.
-        reconnects: connections lost, not attempts to get them back.
         cut_off: subscriptions that a server, which went on answering, ended: this process read too slowly for it, and
             what was published meanwhile is lost, see ``client-output-buffer-limit`` in the server's configuration.
         holes: times that entries were found behind a hole in their stream, and were not taken.
@@ -64,23 +67,31 @@ class RedisBus:
         inbox_limit: int = INBOX_LIMIT,
         timeout_s: float = ANSWER_TIMEOUT_S,
         link: Link | None = None,
+        draw: Draw = unspread,
     ) -> None:
         self.url = shown_address(redis_url)
-        self.connected = asyncio.Event()
-        self.reconnects = 0
         self.cut_off = 0
         self.holes = 0
         self._link: Link = link or RedisLink(redis_url, prefix=prefix, client=client, timeout_s=timeout_s)
         self._prefix = prefix
         self._block_ms = min(BLOCK_MS, int(timeout_s * 500))  # a blocking read must end before it counts as silence
-        self._down = False
-        self._apart: set[str] = set()  # readers that wait for the server
-        self._told_until = 0.0  # loop time before which the outage need not be told again
+        self._draw = draw
+        self._state = ConnectionState()
         self._tokens: dict[str, int] = {}  # by producer, what this process has claimed
         self._watched: tuple[str, bytes | None, float] = ("", None, 0.0)  # key, value, loop time
         self._inbox_limit = inbox_limit
         self._inboxes: list[Inbox] = []
         self._shed = 0  # of inboxes that are gone
+
+    @property
+    def connected(self) -> asyncio.Event:
+        """Set while every subscription of ``consume`` is in place."""
+        return self._state.connected
+
+    @property
+    def reconnects(self) -> int:
+        """Connections lost, not attempts to get them back."""
+        return self._state.losses
 
     @property
     def shed(self) -> int:
@@ -103,8 +114,13 @@ class RedisBus:
         return f"{self._prefix}:fence:{producer}"
 
     def offsets_key(self, producer: str) -> str:
-        """The key of the hash that says how far each consumer has processed a daemon's stream."""
+        """The key of the hash that holds the consumer offsets of a daemon's stream."""
         return f"{self._prefix}:offsets:{producer}"
+
+    @property
+    def beginnings_key(self) -> str:
+        """The key of the hash that says behind which entry each daemon's stream begins for its listeners."""
+        return f"{self._prefix}:beginnings"
 
     # ---- plain
 
@@ -120,8 +136,8 @@ class RedisBus:
         Raises:
             BusUnavailableError: Redis does not answer.
         """
-        known, value, at = self._watched
-        if known != key or asyncio.get_running_loop().time() - at > max_age_s:
+        watched, value, at = self._watched
+        if watched != key or asyncio.get_running_loop().time() - at > max_age_s:
             value = await self._link.get(key)
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
@@ -131,26 +147,25 @@ class RedisBus:
 
     async def subscribe(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
         """Payloads of a topic or glob from now on. Raises BusUnavailableError when the connection is lost."""
-        async with aclosing(self._link.listen([topic])) as heard:
-            async for said in heard:
-                payload = None if said is None else _payload(*said)
+        async with aclosing(self._link.listen([topic])) as publications:
+            async for publication in publications:
+                payload = None if publication is None else _payload(*publication)
                 if payload is not None:
                     yield payload
 
     async def follow(self, topic: str) -> AsyncGenerator[dict[str, Any], None]:
         """The same over any loss of the connection; what was published meanwhile is missed."""
-        pause = RETRY_FIRST_S
+        backoff = Backoff(FOLLOW, self._draw)
         while True:
             try:
-                async with aclosing(self._link.listen([topic])) as heard:
-                    async for said in heard:
-                        pause = RETRY_FIRST_S
-                        payload = None if said is None else _payload(*said)
+                async with aclosing(self._link.listen([topic])) as publications:
+                    async for publication in publications:
+                        backoff.reset()
+                        payload = None if publication is None else _payload(*publication)
                         if payload is not None:
                             yield payload
             except BusUnavailableError:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
+                await asyncio.sleep(backoff.failed())
 
     # ---- a producer's own stream
 
@@ -182,7 +197,7 @@ class RedisBus:
         Raises:
             BusUnavailableError: Redis did not confirm; which of the messages arrived is unknown, and
                 repeating ledger entries is harmless. Also once after every loss of the connection, before
-                anything is sent: Redis may have forgotten earlier entries, see ``last_entry``.
+                anything is sent: Redis may have forgotten earlier entries, see ``newest``.
             BusGapError: Redis lacks what comes before an entry; nothing was sent.
             FencedError: another copy of the producer has claimed its stream since; nothing was sent.
         """
@@ -222,33 +237,41 @@ class RedisBus:
         """Forget what comes before ``first`` in a producer's stream; more may stay."""
         await self._link.trim(self.stream_key(producer), first)
 
-    async def publish_offsets(self, consumer: str, positions: Mapping[str, EntryId]) -> None:
-        """Say up to which entry a consumer has processed each producer's stream. Raises BusUnavailableError."""
-        for producer, entry in positions.items():
-            await self._link.put_field(self.offsets_key(producer), consumer, entry_text(entry))
+    async def publish_offsets(self, consumer: str, offsets: Mapping[str, ConsumerOffset]) -> None:
+        """Publish the offsets of a consumer, by producer. Raises BusUnavailableError."""
+        for producer, offset in offsets.items():
+            await self._link.put_field(self.offsets_key(producer), consumer, entry_text(offset))
 
-    async def consumer_offsets(self, producer: str) -> dict[str, EntryId]:
-        """How far each consumer of a producer's stream said that it is. Raises BusUnavailableError."""
-        found = await self._link.fields(self.offsets_key(producer))
-        said = {}
-        for consumer, place in found.items():
-            with suppress(ValueError):  # somebody else's hand; its owner writes it anew
-                said[consumer] = entry_id_of(place)
-        return said
+    async def consumer_offsets(self, producer: str) -> dict[str, ConsumerOffset]:
+        """The offsets in a producer's stream, of those that have published one. Raises BusUnavailableError."""
+        return _entry_ids(await self._link.fields(self.offsets_key(producer)))
+
+    async def publish_beginning(self, producer: str, entry: EntryId) -> None:
+        """Say that a producer's stream begins behind an entry, and keeps nothing before for listeners.
+
+        Raises:
+            BusUnavailableError: Redis does not answer.
+        """
+        await self._link.put_field(self.beginnings_key, producer, entry_text(entry))
+
+    async def beginnings(self) -> dict[str, EntryId]:
+        """The entries behind which streams begin for listeners, by producer. Raises BusUnavailableError."""
+        return _entry_ids(await self._link.fields(self.beginnings_key))
 
     # ---- consuming
 
-    async def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
+    async def consume(self, subscription: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         """Typed messages in batches; see ``BusProto.consume``. Survives the loss of the connection."""
         inbox = Inbox(self._inbox_limit)
         self._inboxes.append(inbox)
-        readers = [asyncio.create_task(self._read_broadcasts(wanted.patterns, inbox))] if wanted.patterns else []
-        if wanted.streams:
-            readers.append(asyncio.create_task(self._read_streams(wanted, inbox)))
-        if wanted.patterns:
-            self._apart.add(_BROADCASTS)
+        readers: list[asyncio.Task[None]] = []
+        if subscription.patterns:
+            self._state.expect(_BROADCASTS)
+            readers.append(asyncio.create_task(self._read_broadcasts(subscription.patterns, inbox)))
         else:
             self.connected.set()
+        if subscription.streams:
+            readers.append(asyncio.create_task(self._read_streams(subscription, inbox)))
         for reader in readers:
             reader.add_done_callback(lambda _: inbox.close())
         try:
@@ -264,24 +287,24 @@ class RedisBus:
             await end_tasks(readers)
 
     async def _read_broadcasts(self, patterns: Sequence[str], inbox: Inbox) -> None:
-        pause = RETRY_FIRST_S
+        backoff = Backoff(RECONNECT, self._draw)
         while not inbox.closed:
             losses = -1  # not subscribed
             try:
-                async with aclosing(self._link.listen(patterns)) as heard:
-                    async for said in heard:
-                        if said is not None:
-                            inbox.put(broadcast_of(*said))
+                async with aclosing(self._link.listen(patterns)) as publications:
+                    async for publication in publications:
+                        if publication is not None:
+                            inbox.put(broadcast_of(*publication))
                             continue
-                        self._back(_BROADCASTS)
-                        pause, losses = RETRY_FIRST_S, self.reconnects
+                        self._state.restored(_BROADCASTS)
+                        backoff.reset()
+                        losses = self.reconnects
             except BusUnavailableError as error:
-                self._apart.add(_BROADCASTS)
-                self.connected.clear()
+                self._state.interrupted(_BROADCASTS)
                 if await self._answered_since(losses):
-                    self._say_cut_off(error)
+                    self._log_cut_off(error)
                 else:
-                    pause = await self._lost(error, pause, _BROADCASTS)
+                    await self._wait_after_loss(_BROADCASTS, error, backoff)
 
     async def _answered_since(self, losses: int) -> bool:
         """Whether the server still answers, and no other connection was lost since there were so many losses."""
@@ -289,10 +312,10 @@ class RedisBus:
             await self._link.get(f"{self._prefix}:alive")
         except BusUnavailableError:
             return False
-        await asyncio.sleep(RETRY_FIRST_S)  # for the other reader to see what became of its connection
+        await asyncio.sleep(SECOND_LOOK_S)
         return self.reconnects == losses
 
-    def _say_cut_off(self, error: BusUnavailableError) -> None:
+    def _log_cut_off(self, error: BusUnavailableError) -> None:
         self.cut_off += 1
         _log.warning(
             "the server ended a subscription while it answers (%s): this process read too slowly, and broadcasts were "
@@ -300,60 +323,64 @@ class RedisBus:
             error.__cause__ or error,
         )
 
-    async def _read_streams(self, wanted: Subscription, inbox: Inbox) -> None:
-        producers = {self.stream_key(producer): producer for producer in wanted.streams}
+    async def _read_streams(self, subscription: Subscription, inbox: Inbox) -> None:
+        producers = {self.stream_key(producer): producer for producer in subscription.streams}
         cursors = StreamCursors(
-            {self.stream_key(producer): entry for producer, entry in wanted.streams.items()},
-            {self.stream_key(producer): ledger for producer, ledger in wanted.ledgers.items()},
+            {self.stream_key(producer): offset for producer, offset in subscription.streams.items()},
+            {self.stream_key(producer): ledger for producer, ledger in subscription.ledgers.items()},
+            self._draw,
         )
-        watch = wanted.watch
+        watch = subscription.watch
         loop = asyncio.get_running_loop()
-        pause = RETRY_FIRST_S
+        backoff = Backoff(RECONNECT, self._draw)
         while not inbox.closed:
             await inbox.room()
-            after = cursors.due(loop.time())
-            if not after:
+            offsets = cursors.due(loop.time())
+            if not offsets:
                 await asyncio.sleep(cursors.wait_s(loop.time()))
                 continue
             block_ms = max(1, int(min(self._block_ms, cursors.wait_s(loop.time()) * 1_000)))
             try:
-                entries, value = await self._link.read(after, watch, STREAM_BATCH, block_ms)
+                entries, value = await self._link.read(offsets, watch, STREAM_BATCH, block_ms)
+                self._state.restored(_STREAMS)
+                if watch is not None:
+                    self._watched = (watch, value, loop.time())
+                for entry in entries:
+                    if cursors.advance(entry):
+                        inbox.put(ledger_message_of(producers[entry.key], entry))
+                await self._pass_over_holes(cursors, producers, subscription.listens, inbox)
             except BusUnavailableError as error:
-                pause = await self._lost(error, pause, _STREAMS)
+                self.holes += cursors.settle(loop.time())
+                await self._wait_after_loss(_STREAMS, error, backoff)
                 continue
-            pause = RETRY_FIRST_S
-            self._back(_STREAMS)
-            if watch is not None:
-                self._watched = (watch, value, loop.time())
-            for found in entries:
-                if cursors.advance(found):
-                    inbox.put(ledger_message_of(producers[found.key], found))
+            backoff.reset()
             self.holes += cursors.settle(loop.time())
             await asyncio.sleep(0)  # the consumer goes first, then the next request
 
-    def _back(self, reader: str) -> None:
-        """A reader has the server again; readers lose it and find it each at its own time."""
-        self._down = False
-        self._apart.discard(reader)
-        if not self._apart:
-            self.connected.set()
+    async def _pass_over_holes(
+        self, cursors: StreamCursors, producers: Mapping[str, str], listens: frozenset[str], inbox: Inbox
+    ) -> None:
+        """Pass over the holes that will not be filled for a listener, and hand it a gap for each of them.
 
-    async def _lost(self, error: BusUnavailableError, pause: float, reader: str) -> float:
-        """Say that the connection is gone, once for all readers, wait, and return the next pause."""
-        self._apart.add(reader)
-        self.connected.clear()
-        if not self._down:
-            self._down = True
-            self.reconnects += 1
-        now = asyncio.get_running_loop().time()
-        if now >= self._told_until:
-            self._told_until = now + pause
-            _log.warning("%s; trying again in %.2f s", error, pause)
-        await asyncio.sleep(pause)
-        return min(pause * 2, RETRY_MAX_S)
+        Raises:
+            BusUnavailableError: Redis does not answer.
+        """
+        holes = {key: hole for key, hole in cursors.holes().items() if producers[key] in listens}
+        beginnings = await self.beginnings() if holes else {}
+        for key, hole in holes.items():
+            producer = producers[key]
+            if hole.until <= beginnings.get(producer, NO_ENTRY):
+                cursors.pass_over(key)
+                gap = StreamGap(producer, entry_text(hole.after), entry_text(hole.until))
+                inbox.put(Message("", gap, producer, 0, hole.until, hole.after, hole.ledger))
+
+    async def _wait_after_loss(self, reader: str, error: BusUnavailableError, backoff: Backoff) -> None:
+        delay_s = backoff.failed()
+        self._state.lost(reader, error, delay_s, asyncio.get_running_loop().time())
+        await asyncio.sleep(delay_s)
 
     def end_subscriptions(self) -> None:
-        """Let every consumer finish what it has been given, and no more."""
+        """Let every consumer finish the messages that it has, and no more."""
         for inbox in self._inboxes:
             inbox.close()
 
@@ -370,3 +397,12 @@ def _payload(topic: str, data: bytes) -> dict[str, Any] | None:
         _log.warning("unreadable message on %s: %s", topic, error)
         return None
     return payload if isinstance(payload, dict) else None
+
+
+def _entry_ids(fields: Mapping[str, str]) -> dict[str, EntryId]:
+    """The fields of a hash that are entry ids. Others are somebody else's hand; their owner writes them anew."""
+    ids = {}
+    for name, text in fields.items():
+        with suppress(ValueError):
+            ids[name] = entry_id_of(text)
+    return ids

@@ -1,4 +1,4 @@
-"""The commands of a Redis server over redis-py: one command per method, and its errors become ours.
+"""The link to a Redis server over redis-py: one command per method, and its errors become ours.
 
 Policy is ``RedisBus``'s. What is sent for a ledger goes as one script, so that the fence, the hole check and
 the entries are one step of the server, whatever happens between two of them.
@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from core.bus.link import Entry, Outgoing, Reading, Stream, fenced, gap, usurped
@@ -34,15 +35,16 @@ return token
 """
 
 # KEYS: stream, fence. ARGV: token, ledger, start, then topic, payload, entry, prev of each message; a broadcast has an
-# empty entry. Looks at everything before the first write: a script that has written cannot take it back.
+# empty entry. Looks at everything before the first write: a script that has written cannot take it back. Answers an
+# outcome, see SendOutcome, with its details.
 _SEND: Final = """
 local fence = redis.call('GET', KEYS[2])
 if not fence or tonumber(fence) < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[2], ARGV[1])
 elseif tonumber(fence) > tonumber(ARGV[1]) then
-  return {1, fence}
+  return {'fenced', fence}
 end
-if #ARGV < 4 then return {0} end
+if #ARGV < 4 then return {'sent'} end
 local newest, tx, idx, held = ARGV[3], -1, -1, nil
 local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if found then
@@ -54,7 +56,7 @@ if found then
     if found[2][i] == 'l' then ledger = found[2][i + 1] end
     if found[2][i] == 'e' then held = found[2][i + 1] end
   end
-  if ledger ~= ARGV[2] then return {2, newest .. ' of the ledger ' .. (ledger or '?'), 0} end
+  if ledger ~= ARGV[2] then return {'lacking', newest .. ' of the ledger ' .. (ledger or '?'), 0} end
 end
 local fresh, last = {}, newest
 for i = 4, #ARGV, 4 do
@@ -63,10 +65,10 @@ for i = 4, #ARGV, 4 do
     local t, n = string.match(entry, '(%d+)-(%d+)')
     t, n = tonumber(t), tonumber(n)
     if t > tx or (t == tx and n > idx) then
-      if ARGV[i + 3] ~= last then return {2, found and last or '', (i - 4) / 4} end
+      if ARGV[i + 3] ~= last then return {'lacking', found and last or '', (i - 4) / 4} end
       fresh[i], last, tx, idx = true, entry, t, n
     elseif entry == newest and held ~= ARGV[i + 1] then
-      return {3, entry}
+      return {'usurped', entry}
     end
   end
 end
@@ -76,8 +78,17 @@ for i = 4, #ARGV, 4 do
   end
   if fresh[i] or ARGV[i + 2] == '' then redis.call('PUBLISH', ARGV[i], ARGV[i + 1]) end
 end
-return {0}
+return {'sent'}
 """
+
+
+class SendOutcome(StrEnum):
+    """The answers of the script that sends, and the details that each comes with."""
+
+    SENT = "sent"
+    FENCED = "fenced"  # the token of the copy that claimed the stream since; nothing was sent
+    LACKING = "lacking"  # the stream's newest entry, and the number of the first message that has no place behind it
+    USURPED = "usurped"  # the entry that the stream has with another payload
 
 
 class RedisLink:
@@ -183,17 +194,20 @@ class RedisLink:
             else:
                 values += (topic, payload, entry_text(entry), entry_text(prev))
         try:
-            code, *found = await self._sent(self.sender.eval(_SEND, 2, stream.key, stream.fence, *values))
+            outcome, *details = await self._sent(self.sender.eval(_SEND, 2, stream.key, stream.fence, *values))
         except _NumberRefusedError:
             first = next(message for message in messages if message.entry != NO_ENTRY)
             raise gap(stream, "a stream that had it and lost it", first.entry, first.prev) from None
-        if code == 1:
-            raise fenced(stream, int(found[0]))
-        if code == 3:
-            raise usurped(stream, found[0].decode())
-        if code == 2:
-            lacking = messages[int(found[1])]
-            raise gap(stream, found[0].decode(), lacking.entry, lacking.prev)
+        match SendOutcome(outcome.decode()):
+            case SendOutcome.FENCED:
+                raise fenced(stream, int(details[0]))
+            case SendOutcome.USURPED:
+                raise usurped(stream, details[0].decode())
+            case SendOutcome.LACKING:
+                first_lacking = messages[int(details[1])]
+                raise gap(stream, details[0].decode(), first_lacking.entry, first_lacking.prev)
+            case SendOutcome.SENT:
+                return
 
     async def _broadcast(self, messages: Sequence[Outgoing]) -> None:
         if not messages:
@@ -204,12 +218,15 @@ class RedisLink:
         await self._sent(pipeline.execute())
 
     async def newest(self, key: str) -> tuple[EntryId, str]:
-        found = await self._sent(self.sender.xrevrange(key, count=1))
-        return (entry_id_of(found[0][0].decode()), _text(found[0][1], b"l")) if found else (NO_ENTRY, "")
+        entries = await self._sent(self.sender.xrevrange(key, count=1))
+        return (entry_id_of(entries[0][0].decode()), _text(entries[0][1], b"l")) if entries else (NO_ENTRY, "")
 
     async def oldest(self, key: str) -> tuple[EntryId, EntryId]:
-        found = await self._sent(self.sender.xrange(key, count=1))
-        return (entry_id_of(found[0][0].decode()), _prev(found[0][1]) or NO_ENTRY) if found else (NO_ENTRY, NO_ENTRY)
+        entries = await self._sent(self.sender.xrange(key, count=1))
+        if not entries:
+            return NO_ENTRY, NO_ENTRY
+        entry, fields = entries[0]
+        return entry_id_of(entry.decode()), _prev(fields) or NO_ENTRY
 
     async def remove(self, key: str) -> None:
         await self._sent(self.sender.delete(key))
@@ -219,8 +236,8 @@ class RedisLink:
 
     # ---- by the others
 
-    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
-        places: dict[Any, Any] = {key: entry_text(entry) for key, entry in after.items()}
+    async def read(self, offsets: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
+        places: dict[Any, Any] = {key: entry_text(entry) for key, entry in offsets.items()}
         if watch is None:
             answer, value = await self._asked(self.client.xread(places, count=count, block=block_ms)), None
         else:
@@ -228,7 +245,7 @@ class RedisLink:
             pipeline.xread(places, count=count, block=block_ms)
             pipeline.get(watch)
             answer, value = await self._asked(pipeline.execute())
-        return Reading([_incoming(key, *found) for key, entries in _streams(answer) for found in entries], value)
+        return Reading([_entry(key, *raw) for key, entries in _streams(answer) for raw in entries], value)
 
     async def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
         pubsub = self.client.pubsub()
@@ -259,11 +276,12 @@ class RedisLink:
         await self._asked(self.client.hset(key, field, value))
 
     async def fields(self, key: str) -> dict[str, str]:
-        found = await self._asked(self.client.hgetall(key))
-        return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in found.items()}
+        fields = await self._asked(self.client.hgetall(key))
+        return {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in fields.items()}
 
     async def close(self) -> None:
-        for client in dict.fromkeys(each for each in (self._client, self._sender) if each is not None):
+        clients = (client for client in (self._client, self._sender) if client is not None)
+        for client in dict.fromkeys(clients):
             await _closed(client)
 
     # ---- what became of a command
@@ -338,9 +356,9 @@ def _streams(answer: Any) -> Any:
     return answer or ()
 
 
-def _incoming(key: bytes, place: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+def _entry(key: bytes, number: bytes, fields: Mapping[bytes, bytes]) -> Entry:
     topic, payload = _text(fields, b"t"), fields.get(b"e", b"")
-    return Entry(key.decode(), entry_id_of(place.decode()), _prev(fields), _text(fields, b"l"), topic, payload)
+    return Entry(key.decode(), entry_id_of(number.decode()), _prev(fields), _text(fields, b"l"), topic, payload)
 
 
 def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:

@@ -32,6 +32,7 @@ from core.contracts.market import (
     TickerEvent,
     TradeEvent,
 )
+from core.contracts.streams import StreamGap
 from core.contracts.trading import (
     LIQUIDITIES,
     ORDER_STATUSES,
@@ -93,6 +94,7 @@ __all__ = [
     "RiskState",
     "Severity",
     "Side",
+    "StreamGap",
     "TickerEvent",
     "TradeEvent",
     "TradingState",

@@ -23,7 +23,8 @@ from core.topics import row_of, topic_of
 
 LOCAL: Final = "local."  # the topic prefix of events that never leave their daemon
 LOCAL_CONTRACTS: Final[dict[str, type[Contract]]] = {
-    LOCAL + contract.__name__: contract for contract in (contracts.KillSwitchEvent, contracts.JournalHealth)
+    LOCAL + contract.__name__: contract
+    for contract in (contracts.KillSwitchEvent, contracts.JournalHealth, contracts.StreamGap)
 }
 _IDENTITY: Final = 16  # characters of the first transaction's hash that name a ledger
 _HASH: Final = b',"hash":"'

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from core.component import Message, Unreadable
-from core.contracts import JournalHealth, KillSwitchEvent
-from core.entries import NO_ENTRY, ConsumerOffset, EntryId, entry_text
+from core.contracts import JournalHealth, KillSwitchEvent, StreamGap
+from core.entries import NO_ENTRY, ConsumerOffset, EntryId, entry_id_of, entry_text
 from core.errors import LedgerReplacedError
 from core.ledger import ledger
 from core.ledger.ledger import Cause, Transaction
@@ -63,6 +63,8 @@ class Progress:
                 self.kept.add(cause.stream)
         elif isinstance(cause.event, KillSwitchEvent):
             self.halted = cause.event.tripped
+        elif isinstance(cause.event, StreamGap):
+            self.processed(cause.event.producer, entry_id_of(cause.event.until))
         elif isinstance(cause.event, JournalHealth):
             self.trouble_told = not cause.event.ok
         for message in ledger.outgoing(self.name, transaction):

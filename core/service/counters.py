@@ -15,6 +15,7 @@ _log: Final = logging.getLogger("njord.host")
 @dataclass
 class HostCounters:
     """The counts of one host. ``errors`` is keyed by the exception's name, ``lost`` by producer and topic;
+    ``missed`` by producer, the transactions whose entries a listener came too late for;
     ``restarts`` counts by producer and topic where a sequence began anew, so that its end is unknown; ``recoveries``
     how often the running component was replaced by one recovered from its records."""
 
@@ -24,6 +25,7 @@ class HostCounters:
     duplicates: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
     restarts: Counter[str] = field(default_factory=Counter)
 
 

@@ -19,6 +19,7 @@ from core.clock import NS_PER_S, Clock, SystemClock
 from core.component import Message, Reporting
 from core.contracts import Contract
 from core.errors import BusUnavailableError
+from core.retry import Draw, unspread
 from core.service import maintenance
 from core.service.crash_points import Reach, nowhere
 from core.service.feed_source import ReadAhead, Source
@@ -58,6 +59,7 @@ class Service:
         reloading: the configuration, for SIGHUP and ``controller.reload``.
         reach: called at every place between two effects, so that a test can end the daemon there.
         notifier: the process's line to systemd.
+        draw: spreads what is tried again, so that the daemons that lost one server do not come back at once.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Service:
         startup_events: Sequence[Contract] = (),
         reach: Reach = nowhere,
         notifier: Notifier | None = None,
+        draw: Draw = unspread,
     ) -> None:
         self.host = host
         self.bus = bus
@@ -97,8 +100,10 @@ class Service:
         self._feed = ReadAhead(source.events) if source is not None else None
         self._started_ns = self._clock.now_ns()
         self._status = ServiceState()
-        self._relay = Relay(host, bus, self._stopping, self.metrics.dropped, waits=source is None, clock=self._clock)
-        self._processor = Processor(host, bus, self._relay, self._guard, self._status, self._stopping, reach)
+        self._relay = Relay(
+            host, bus, self._stopping, self.metrics.dropped, waits=source is None, clock=self._clock, draw=draw
+        )
+        self._processor = Processor(host, bus, self._relay, self._guard, self._status, self._stopping, reach, draw)
         watched = None if guarded else kill_switch
         self._maintenance = maintenance.Maintenance(
             host, bus, self._relay, self._processor, watched, self._status, self._stopping
@@ -202,6 +207,7 @@ class Service:
             "duplicates": counters.duplicates,
             "errors": dict(counters.errors),
             "lost": dict(counters.lost),
+            "missed": dict(counters.missed),
             "restarts": dict(counters.restarts),
             "backwards": self.host.clock.backwards,
             "shed": self.bus.shed,
@@ -248,7 +254,7 @@ class Service:
     async def _serve_bus(self) -> None:
         patterns = tuple(r.pattern for r in consumed_by(self.host.name) if r.delivery is Delivery.BROADCAST)
         key = self._guard.key if self._guard is not None else None
-        subscription = Subscription(patterns, self.host.streams, key, self.host.origins)
+        subscription = Subscription(patterns, self.host.streams, key, self.host.origins, self.host.listens)
         async with aclosing(self.bus.consume(subscription)) as stream:
             if self._follower is None:
                 await self._serve_stream(stream)

@@ -11,14 +11,15 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from core import codec, ids, topics
 from core.clock import EventClock
 from core.component import Component, Message, Unreadable
-from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity
+from core.contracts import Alert, Contract, JournalHealth, KillSwitchEvent, Severity, StreamGap
 from core.disk import can_write
-from core.entries import NO_ENTRY, ConsumerOffset, EntryId
+from core.entries import NO_ENTRY, ConsumerOffset, EntryId, entry_id_of
 from core.errors import JournalWriteError, RejectedError
 from core.journal import JournalSet
 from core.journal.batch import JournalWriter
@@ -115,6 +116,11 @@ class ComponentHost:
         return {producer: self.consumed.get(producer, NO_ENTRY) for producer in topics.upstreams_of(self.name)}
 
     @property
+    def listens(self) -> frozenset[str]:
+        """The upstream daemons whose streams this one only listens to."""
+        return frozenset(name for name in topics.upstreams_of(self.name) if self.name in topics.listeners_of(name))
+
+    @property
     def origins(self) -> Mapping[str, str]:
         """The identity of each upstream ledger that entries came from."""
         return self.progress.origins
@@ -194,12 +200,25 @@ class ComponentHost:
             self.counters.duplicates += 1
             return []
         event = message.event
+        if isinstance(event, StreamGap):
+            return self._pass_over(message.producer, event)
         if type(event) is not Unreadable and type(event) not in self.inputs:
             self.consumed[message.producer] = message.entry
             return []
         answers, note = self._answer(event)
         self.progress.processed(message.producer, message.entry)
         return self._record(event, self.progress.cause(message), answers, note, recorded=True)
+
+    def _pass_over(self, producer: str, gap: StreamGap) -> list[Message]:
+        """Tell the component, and people, of entries that its upstream keeps no longer; the next one is processed."""
+        until = entry_id_of(gap.until)
+        count = until[0] - entry_id_of(gap.after)[0]
+        self.counters.missed[producer] += count
+        self.progress.processed(producer, until)
+        text = f"{self.name} was away for too long: {producer} keeps nothing behind {gap.after} up to {gap.until}"
+        _log.warning("%s; up to %d transactions are missed, its ledger has them", text, count)
+        self._raise_alert("warning", f"entries of {producer} missed", text)
+        return self.handle_local(replace(gap, ts_seen_ns=self.clock.now_ns()))
 
     def handle_local(self, event: Contract) -> list[Message]:
         """Process an event of the daemon's own host: a feed's raw event, the kill switch."""

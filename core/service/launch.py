@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 from typing import Annotated, Final
 
 import typer
@@ -88,13 +89,14 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
     from core.service.supervisor import Supervisor
     from core.service.systemd import Notifier
 
+    draw = Random().random  # ambient: spreads what is tried again over the fleet; decides nothing
     reach = from_environment(os.environ)  # ambient: where a test ends the process, decided by who starts it
     notifier = Notifier.from_environment(os.environ)  # ambient: whether systemd started it
     in_force = config
 
     def begin(trouble: JournalWriteError | None) -> Service:
         host = assemble(spec, in_force, trouble=trouble, current=lambda: in_force)
-        bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s)
+        bus = RedisBus(config.redis.url, prefix=config.redis.key_prefix, timeout_s=config.redis.timeout_s, draw=draw)
         apply = None if spec.reload is None else lambda: reload(host)
         return Service(
             host,
@@ -106,6 +108,7 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
             reloading=Reloading(lambda: config_hash(in_force), apply),
             reach=reach,
             notifier=notifier,
+            draw=draw,
         )
 
     def reload(host: ComponentHost) -> None:
@@ -117,7 +120,7 @@ async def _serve(spec: DaemonSpec, config: Config, read: Callable[[], Config], s
         record_config(in_force, SystemClock().now_ns())  # ambient: likewise
 
     try:
-        await Supervisor(spec.name, begin, settings, notifier=notifier).run()
+        await Supervisor(spec.name, begin, settings, notifier=notifier, draw=draw).run()
     finally:
         notifier.stopping()
 

@@ -81,6 +81,7 @@ class _ServiceCollector(Collector):
         yield self._count("duplicates", "Redelivered messages that were recognised and skipped", counters.duplicates)
         yield self._counts("errors", "Messages set aside", "error", counters.errors)
         yield self._counts("broadcasts_lost", "Broadcasts missed", "source", counters.lost)
+        yield self._counts("stream_missed", "Transactions trimmed before a listener came", "source", counters.missed)
         yield self._counts("broadcast_restarts", "Sequences begun anew", "source", counters.restarts)
         yield self._count("broadcasts_shed", "Broadcasts dropped because this daemon was too slow", bus.shed)
         yield self._count("broadcasts_unsent", "Broadcasts that Redis did not take", self._dropped.count)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from math import inf
 from typing import Final
 
 from core.bus import RedisBus
-from core.bus.redis import RETRY_FIRST_S, RETRY_MAX_S
+from core.bus.redis import RECONNECT
 from core.component import Message
 from core.contracts import Contract, OrderEvent, OrderIntent
 from core.contracts.alerts import RAISED
 from core.errors import BusUnavailableError, JournalWriteError
+from core.retry import Backoff, BackoffPolicy, Draw
 from core.service.crash_points import AFTER_APPLY, AFTER_JOURNAL, AFTER_RELAY, BEFORE_APPLY, Reach
 from core.service.host import ComponentHost
 from core.service.kill_watch import KillSwitchWatch
 from core.service.relay import Relay
 from core.service.state import ServiceState
+from core.tasks import wait_up_to
 
+DISK_RETRY: Final = BackoffPolicy(initial_s=0.05, cap_s=5.0, healthy_after_s=0.0)
 GUARDED: Final = (OrderIntent, OrderEvent)  # before these the kill switch is asked anew
 _log: Final = logging.getLogger("njord.service")
 
@@ -36,6 +38,7 @@ class Processor:
         status: says what is waited for.
         stopping: set when the daemon is to end; nothing waits beyond that.
         reach: called at every place between two effects, so that a test can end the daemon there.
+        draw: spreads what is tried again.
 
     Attributes:
         turn: held from deciding to sending: what is sent keeps the ledger's order.
@@ -50,6 +53,7 @@ class Processor:
         status: ServiceState,
         stopping: asyncio.Event,
         reach: Reach,
+        draw: Draw,
     ) -> None:
         self.turn = asyncio.Lock()
         self._host = host
@@ -59,6 +63,7 @@ class Processor:
         self._status = status
         self._stopping = stopping
         self._reach = reach
+        self._draw = draw
 
     async def process(self, batch: Sequence[Message], turn_s: float = inf) -> tuple[list[Message], Sequence[Message]]:
         """Process a batch, or as much of it as goes into a turn of ``turn_s`` seconds.
@@ -111,7 +116,7 @@ class Processor:
         if self._host.ledger is not None:
             self._host.commit()
             return
-        pause = RETRY_FIRST_S
+        backoff = Backoff(DISK_RETRY, self._draw)
         while True:
             try:
                 self._host.commit()
@@ -120,8 +125,7 @@ class Processor:
                     raise
                 self._status.waiting_for = str(error)
                 await self.publish_alerts()
-                await self._rest(pause)
-                pause = min(pause * 2, RETRY_MAX_S)
+                await wait_up_to(self._stopping, backoff.failed())
             else:
                 self._status.waiting_for = "" if self._status.ready else self._status.waiting_for
                 return
@@ -130,7 +134,7 @@ class Processor:
         """Tell the component when the kill switch has changed; what it answers. Waits until both switches are known."""
         if self._kill_switch is None:
             return []
-        pause = RETRY_FIRST_S
+        backoff = Backoff(RECONNECT, self._draw)
         while True:
             try:
                 change = await self._kill_switch.check(self._host.clock.now_ns())
@@ -138,8 +142,7 @@ class Processor:
                 if self._stopping.is_set():
                     raise  # the batch comes again after the restart
                 _log.warning("no decision without the kill switch: %s", error)
-                await self._rest(pause)
-                pause = min(pause * 2, RETRY_MAX_S)
+                await wait_up_to(self._stopping, backoff.failed())
                 await self._relay.connect()
                 continue
             return [] if change is None else self._host.handle_local(change)
@@ -153,7 +156,3 @@ class Processor:
             except BusUnavailableError:
                 self._host.alerts.appendleft(alert)
                 return
-
-    async def _rest(self, pause: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), pause)

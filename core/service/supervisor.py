@@ -11,7 +11,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from math import inf
 from typing import Any, Final
 
@@ -19,14 +18,15 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from core.disk import OS_DISK, Disk, can_write
 from core.errors import JournalWriteError
+from core.retry import Backoff, BackoffPolicy, Draw, unspread
 from core.service.daemon import Service
 from core.service.health import HealthServer
 from core.service.settings import ServiceSettings
 from core.service.systemd import Notifier
+from core.tasks import wait_up_to
 
-FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 2.0
-TELL_EVERY: Final = 30  # tries between two words about a disk that stays as it is: a minute
+START_AGAIN: Final = BackoffPolicy(initial_s=0.1, cap_s=2.0, healthy_after_s=0.0)
+LOG_EVERY: Final = 30  # tries between two log lines about a disk that stays as it is: half a minute to a minute
 _log: Final = logging.getLogger("njord.service")
 
 Start = Callable[[JournalWriteError | None], Service]
@@ -42,6 +42,7 @@ class Supervisor:
         settings: where the daemon answers while there is no service.
         disk: what is probed.
         notifier: the process's line to systemd.
+        draw: spreads the tries.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Supervisor:
         *,
         disk: Disk = OS_DISK,
         notifier: Notifier | None = None,
+        draw: Draw = unspread,
     ) -> None:
         self.starts = 0
         self._name = name
         self._start = start
         self._settings = settings
         self._disk = disk
+        self._draw = draw
         self._notifier = notifier or Notifier()
         self._stopping = asyncio.Event()
         self._service: Service | None = None
@@ -65,7 +68,7 @@ class Supervisor:
     async def run(self) -> None:
         """Serve. Raises FatalError; JournalWriteError only when the daemon was told to end before it could write."""
         trouble: JournalWriteError | None = None
-        pause = FIRST_PAUSE_S
+        backoff = Backoff(START_AGAIN, self._draw)
         while True:
             self.starts += 1
             service = None
@@ -77,12 +80,11 @@ class Supervisor:
                     raise
                 trouble = error
                 if service is not None and service.was_ready:
-                    pause = FIRST_PAUSE_S
+                    backoff.reset()
                 _log.error("%s starts again when it can write: %s", self._name, error)
             else:
                 return
-            await self._until_writable(trouble, pause)
-            pause = min(pause * 2, LONGEST_PAUSE_S)
+            await self._until_writable(trouble, backoff)
             if self._stopping.is_set():
                 raise trouble
 
@@ -108,8 +110,8 @@ class Supervisor:
             "trouble": str(trouble),
         }
 
-    async def _until_writable(self, trouble: JournalWriteError, pause: float) -> None:
-        """Wait for the disk, answering meanwhile; at least ``pause`` seconds."""
+    async def _until_writable(self, trouble: JournalWriteError, backoff: Backoff) -> None:
+        """Wait for the disk, answering meanwhile; at least for one delay."""
         registry = CollectorRegistry()
         labels = {"daemon": self._name}
         gauge = Gauge("njord_journal_trouble", "Whether something cannot be written", list(labels), registry=registry)
@@ -117,8 +119,7 @@ class Supervisor:
         port = self._settings.port
         self._handle_signals()
         self._notifier.status(f"waits for the disk: {trouble}")
-        longest_pause_s = min(LONGEST_PAUSE_S, (self._notifier.watchdog_s or inf) / 2)
-        pause = min(pause, longest_pause_s)
+        longest_s = (self._notifier.watchdog_s or inf) / 2
         health = None
         if port is not None:
             health = HealthServer(lambda: self._report(trouble), registry, self._settings.bind_host, port)
@@ -127,14 +128,12 @@ class Supervisor:
             tries = 0
             while not self._stopping.is_set():
                 self._notifier.alive()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
+                await wait_up_to(self._stopping, min(backoff.failed(), longest_s))
                 if can_write(trouble.path, self._disk):
                     return
                 tries += 1
-                if tries % TELL_EVERY == 0:
+                if tries % LOG_EVERY == 0:
                     _log.error("%s still waits: %s", self._name, trouble)
-                pause = min(pause * 2, longest_pause_s)
         finally:
             if health is not None:
                 await health.close()

@@ -64,8 +64,8 @@ class MeddledLink:
     async def trim(self, key: str, first: EntryId) -> None:
         await (await self._first("trim")).trim(key, first)
 
-    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
-        return await (await self._first("read")).read(after, watch, count, block_ms)
+    async def read(self, offsets: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
+        return await (await self._first("read")).read(offsets, watch, count, block_ms)
 
     def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
         return self._link.listen(patterns)
@@ -89,7 +89,8 @@ class MeddledLink:
 class Quiet:
     """A component that has nothing to answer: the tests speak for it."""
 
-    name = NAME
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def on_event(self, event: Contract) -> Sequence[Contract]:
         return ()
@@ -129,16 +130,20 @@ class Producer:
         now_ms: int = 1_000,
         url: str = "redis://fake",
         timeout_s: float = 5.0,
+        name: str = NAME,
+        time_s: Callable[[], float] | None = None,
     ) -> None:
         folder.mkdir(exist_ok=True)
-        self.path = folder / f"{NAME}.ndjson"
-        self.host = ComponentHost(Quiet(), JournalSet(folder / "journals"), Ledger(self.path, durable=False))
+        self.name = name
+        self.path = folder / f"{name}.ndjson"
+        self.host = ComponentHost(Quiet(name), JournalSet(folder / "journals"), Ledger(self.path, durable=False))
         self.host.recover()
         self.link = MeddledLink(RedisLink(url, client=client, timeout_s=timeout_s))
         self.bus = Bus(url, link=self.link)
         self.stopping = asyncio.Event()
         self.dropped = Dropped()
-        self.relay = Relay(self.host, self.bus, self.stopping, self.dropped, waits=True, clock=FixedClock(now_ms))
+        clock = FixedClock(now_ms)
+        self.relay = Relay(self.host, self.bus, self.stopping, self.dropped, waits=True, clock=clock, time_s=time_s)
 
     def record(self, count: int = 1) -> list[Message]:
         """Answer so many intents; they are in the ledger and were not sent."""
@@ -155,7 +160,7 @@ class Producer:
     @property
     def entries(self) -> list[EntryId]:
         """What the ledger says that the stream has to have."""
-        return [message.entry for message in ledger.messages_after(self.path, NAME, (0, 0))]
+        return [message.entry for message in ledger.messages_after(self.path, self.name, (0, 0))]
 
     def close(self) -> None:
         self.host.close()
@@ -185,7 +190,7 @@ class Consumer:
         """One reading; returns how many streams showed a hole."""
         self._now += 10.0
         reading = await self._link.read(self._cursors.due(self._now), None, count, 1)
-        self.taken += [found.entry for found in reading.entries if self._cursors.advance(found)]
+        self.taken += [entry.id for entry in reading.entries if self._cursors.advance(entry)]
         return self._cursors.settle(self._now)
 
     async def tell(self) -> None:

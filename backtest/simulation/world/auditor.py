@@ -94,7 +94,7 @@ class Auditor:
         """A stream took an entry; what is wrong with it stops the run at the next ``look``."""
         with suppress(BrokenError):
             self.look()
-        producer, place = incoming.key.rpartition(":")[2], incoming.entry
+        producer, place = incoming.key.rpartition(":")[2], incoming.id
         recorded = self.rules.entries[producer].get(place)
         if recorded is None:
             self.rules.fault(f"{producer} sent {place} before it was durable")

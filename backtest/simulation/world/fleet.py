@@ -28,6 +28,7 @@ from core.entries import EntryId
 from core.errors import FencedError, JournalWriteError
 from core.market.ingest import MarketDataIngest
 from core.market.synthetic import START_NS
+from core.retry import Draw
 from core.service.daemon import Service
 from core.service.feed_source import Source
 from core.service.host import ComponentHost
@@ -109,6 +110,7 @@ class Fleet:
         self.lives: dict[str, Incarnation] = {}
         self.services: dict[str, Service] = {}
         self.closing = False
+        self._seed = seed
         self._random = Random(f"{seed}/fleet")
         self._tape = Tape(seed, config.instruments_table(), tuple(config.instruments))
         self._market_end_s = market_end_s
@@ -252,7 +254,9 @@ class Fleet:
             await self._feed_service(life).run()
             return
         spec = self._specs[life.daemon]
-        await Supervisor(life.daemon, partial(self._begin, life, spec), SETTINGS, disk=life.disk).run()
+        await Supervisor(
+            life.daemon, partial(self._begin, life, spec), SETTINGS, disk=life.disk, draw=self._draw(life)
+        ).run()
 
     def _begin(self, life: Incarnation, spec: DaemonSpec, trouble: JournalWriteError | None) -> Service:
         config = self.config
@@ -273,6 +277,7 @@ class Fleet:
             clock=self.clock,
             kill_switch=KillSwitchWatch(str(config.kill_switch_file), bus, config.risk.kill_switch_key),
             guarded=spec.row.guarded,
+            draw=self._draw(life),
             startup_events=host.catch_up(),
             reloading=self._reloading(spec, host),
             reach=life.touch,
@@ -288,13 +293,25 @@ class Fleet:
         ingest = MarketDataIngest(config.instruments_table(), symbols, backfill=False, last_ids=last)
         source = Source(feed(self._tape, journaled, self._market_end_s))
         host = ComponentHost(ingest, journals)
-        service = Service(host, self._bus(life), SETTINGS, clock=self.clock, source=source, reach=life.touch)
+        service = Service(
+            host, self._bus(life), SETTINGS, clock=self.clock, source=source, reach=life.touch, draw=self._draw(life)
+        )
         self.services[life.daemon] = service
         return service
 
+    def _draw(self, life: Incarnation) -> Draw:
+        """The randomness of a process: two copies of a daemon spread their attempts differently."""
+        return Random(f"{self._seed}/{life.name}").random
+
     def _bus(self, life: Incarnation) -> RedisBus:
         redis = self.config.redis
-        return RedisBus(URL, prefix=redis.key_prefix, timeout_s=redis.timeout_s, link=life.link(redis.timeout_s))
+        return RedisBus(
+            URL,
+            prefix=redis.key_prefix,
+            timeout_s=redis.timeout_s,
+            link=life.link(redis.timeout_s),
+            draw=self._draw(life),
+        )
 
     # ---- looking at them
 

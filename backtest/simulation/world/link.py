@@ -100,11 +100,11 @@ class SimulatedLink:
         """All fields of a hash."""
         return await self._command("fields", lambda: self.server.fields(key))
 
-    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, offsets: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         """Entries behind the given ones, blocking."""
         self._owner.touch("read")
         self._refuse_closed()
-        places = self._earlier(after) if self.network.befalls("redeliver") else dict(after)
+        places = self._earlier(offsets) if self.network.befalls("redeliver") else dict(offsets)
         return await _Read(self, places, watch, count, block_ms).answer
 
     async def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
@@ -171,7 +171,7 @@ class SimulatedLink:
     def _earlier(self, offsets: Mapping[str, EntryId]) -> dict[str, EntryId]:
         places = dict(offsets)
         key = self.network.random.choice(sorted(places))
-        earlier = [entry.entry for entry in self.server.stream(key) if entry.entry < places[key]][-REDELIVERED:]
+        earlier = [entry.id for entry in self.server.stream(key) if entry.id < places[key]][-REDELIVERED:]
         if earlier:
             places[key] = self.network.random.choice(earlier)
         return places

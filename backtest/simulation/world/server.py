@@ -18,7 +18,7 @@ from core.bus.link import Entry, Outgoing, Reading, Stream, fenced, gap, usurped
 from core.entries import NO_ENTRY, EntryId, entry_text
 
 Sink = Callable[[str, bytes], None]
-_PLACE: Final = attrgetter("entry")
+_PLACE: Final = attrgetter("id")
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,15 @@ class SimulatedServer:
     def _fresh(self, messages: Sequence[Outgoing], stream: Stream) -> list[Outgoing]:
         """What the stream does not have yet, and the broadcasts."""
         entries = self._streams.get(stream.key)
-        last = entries[-1].entry if entries else stream.start
-        newest = entries[-1].entry if entries else (-1, -1)
+        last = entries[-1].id if entries else stream.start
+        newest = entries[-1].id if entries else (-1, -1)
         fresh: list[Outgoing] = []
         for message in messages:
             if message.entry != NO_ENTRY:
                 if entries and entries[-1].ledger != stream.ledger:
                     raise gap(stream, f"{entry_text(last)} of {entries[-1].ledger}", message.entry, message.prev)
                 if message.entry <= newest:
-                    if entries and message.entry == entries[-1].entry and message.payload != entries[-1].payload:
+                    if entries and message.entry == entries[-1].id and message.payload != entries[-1].payload:
                         raise usurped(stream, entry_text(message.entry))
                     continue
                 if message.prev != last:
@@ -163,12 +163,12 @@ class SimulatedServer:
     def newest(self, key: str) -> tuple[EntryId, str]:
         """The newest entry and the identity of its ledger."""
         entries = self._streams.get(key)
-        return (entries[-1].entry, entries[-1].ledger) if entries else (NO_ENTRY, "")
+        return (entries[-1].id, entries[-1].ledger) if entries else (NO_ENTRY, "")
 
     def oldest(self, key: str) -> tuple[EntryId, EntryId]:
         """The oldest entry and what came before it."""
         entries = self._streams.get(key)
-        return (entries[0].entry, entries[0].prev or NO_ENTRY) if entries else (NO_ENTRY, NO_ENTRY)
+        return (entries[0].id, entries[0].prev or NO_ENTRY) if entries else (NO_ENTRY, NO_ENTRY)
 
     def remove(self, key: str) -> None:
         """Forget a stream."""
@@ -182,12 +182,12 @@ class SimulatedServer:
             del entries[:count]
             self.on_trimmed(key, first)
 
-    def read(self, after: Mapping[str, EntryId], watch: str | None, count: int) -> Reading:
+    def read(self, offsets: Mapping[str, EntryId], watch: str | None, count: int) -> Reading:
         """What the streams have behind the given entries now."""
         entries_read: list[Entry] = []
-        for key, place in after.items():
+        for key, place in offsets.items():
             entries = self._streams.get(key)
-            if entries and entries[-1].entry > place:
+            if entries and entries[-1].id > place:
                 start = bisect_right(entries, place, key=_PLACE)
                 entries_read += entries[start : start + count]
         return Reading(entries_read, self._values.get(watch) if watch is not None else None)
@@ -205,7 +205,7 @@ class SimulatedServer:
         entries = self._streams.get(key)
         if not entries:
             return
-        last = entries[-1].entry
+        last = entries[-1].id
         ready = [reader for reader in self._waiting if key in reader.after and reader.after[key] < last]
         for reader in ready:
             self._waiting.remove(reader)

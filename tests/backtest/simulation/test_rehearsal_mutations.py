@@ -25,8 +25,8 @@ from core.ledger import Ledger
 from core.service.host import ComponentHost
 from core.service.processing import Processor
 from core.service.recovery import recover_transaction
-from core.service.relay import Relay
 from core.service.reload import Reloader
+from core.service.stream_keeper import StreamKeeper
 from execution.paper_venue import PaperVenue
 
 Plant = Callable[[], AbstractContextManager[Any]]
@@ -98,8 +98,8 @@ def counts_a_redelivered_fill() -> Iterator[None]:
             self.component.on_event(message.event)
         return genuine(self, message)
 
-    def advance(self: StreamCursors, found: Entry) -> bool:
-        self._cursors[found.key].at = max(found.entry, self._cursors[found.key].at)
+    def advance(self: StreamCursors, entry: Entry) -> bool:
+        self._cursors[entry.key].offset = max(entry.id, self._cursors[entry.key].offset)
         return True
 
     with patch.object(ComponentHost, "handle", handle), patch.object(StreamCursors, "advance", advance):
@@ -110,16 +110,16 @@ def counts_a_redelivered_fill() -> Iterator[None]:
 def skips_holes() -> Iterator[None]:
     """A reader takes what it finds, whatever should have come before; and a lost stream begins with its end."""
 
-    def advance(self: StreamCursors, found: Entry) -> bool:
-        cursor = self._cursors[found.key]
-        fresh = found.entry > cursor.at
-        cursor.at = max(cursor.at, found.entry)
+    def advance(self: StreamCursors, entry: Entry) -> bool:
+        cursor = self._cursors[entry.key]
+        fresh = entry.id > cursor.offset
+        cursor.offset = max(cursor.offset, entry.id)
         return fresh
 
-    async def start(self: Relay, book: Ledger) -> EntryId:
+    async def beginning(self: StreamKeeper, ledger: Ledger) -> EntryId:
         return self._host.newest_entry  # so that the newest entry is all it has
 
-    with patch.object(StreamCursors, "advance", advance), patch.object(Relay, "_start", start):
+    with patch.object(StreamCursors, "advance", advance), patch.object(StreamKeeper, "_beginning", beginning):
         yield
 
 
@@ -127,10 +127,10 @@ def skips_holes() -> Iterator[None]:
 def trims_past_a_consumer() -> Iterator[None]:
     """The stream keeps its newest entry only, whoever needs more."""
 
-    async def serve_slowest(self: Relay, book: Ledger) -> None:
+    async def serve_readers(self: StreamKeeper, ledger: Ledger) -> None:
         await self._bus.trim(self._host.name, self._host.newest_entry)
 
-    with patch.object(Relay, "_serve_slowest", serve_slowest):
+    with patch.object(StreamKeeper, "serve_readers", serve_readers):
         yield
 
 

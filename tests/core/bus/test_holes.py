@@ -8,7 +8,7 @@ import pytest
 from fakeredis import FakeAsyncRedis
 
 from core.bus import Bus, Subscription
-from core.bus.cursors import HOLE_FIRST_S, HOLE_MAX_S, StreamCursors
+from core.bus.cursors import HOLE_POLICY, StreamCursors
 from core.bus.link import Entry
 from core.component import Message
 from core.contracts import OrderIntent, RiskDecision
@@ -18,7 +18,7 @@ from tests.support.waiting import other_tasks, patience
 KEY = "njord:ledger:strategy_runner"
 
 
-def found(n: int, prev: int | None) -> Entry:
+def entry(n: int, prev: int | None) -> Entry:
     return Entry(KEY, (n, 0), None if prev is None else (prev, 0), "a ledger", "strat.intent", b"{}")
 
 
@@ -29,46 +29,46 @@ def intent(n: int) -> Message:
 
 def test_a_cursor_takes_what_follows_and_nothing_behind_a_hole() -> None:
     cursors = StreamCursors({KEY: (4, 0)})
-    assert cursors.advance(found(5, 4))
-    assert not cursors.advance(found(7, 6))
-    assert not cursors.advance(found(8, 7)), "not even what would follow the entry behind the hole"
+    assert cursors.advance(entry(5, 4))
+    assert not cursors.advance(entry(7, 6))
+    assert not cursors.advance(entry(8, 7)), "not even what would follow the entry behind the hole"
     assert cursors.settle(0.0) == 1
     assert cursors.due(1.0) == {KEY: (5, 0)}
 
 
 def test_a_consumer_that_has_nothing_takes_only_the_first_entry_there_ever_was() -> None:
     cursors = StreamCursors({KEY: (0, 0)})
-    assert not cursors.advance(found(5, 4))
+    assert not cursors.advance(entry(5, 4))
     cursors.settle(0.0)
     assert cursors.advance(Entry(KEY, (1, 0), (0, 0), "a ledger", "strat.intent", b"{}"))
 
 
 def test_an_entry_of_another_hand_is_taken_to_be_set_aside() -> None:
-    assert StreamCursors({KEY: (4, 0)}).advance(found(9, None))
+    assert StreamCursors({KEY: (4, 0)}).advance(entry(9, None))
 
 
 def test_the_pause_at_a_hole_grows_to_its_limit_and_begins_anew_behind_it() -> None:
     cursors, now, pauses = StreamCursors({KEY: (0, 0), "another": (0, 0)}), 0.0, []
     for _ in range(9):
-        assert not cursors.advance(found(5, 4))
+        assert not cursors.advance(entry(5, 4))
         cursors.settle(now)
         assert list(cursors.due(now)) == ["another"]
         pauses.append(cursors.wait_s(now))
         now += pauses[-1]
-    assert pauses[0] == pytest.approx(HOLE_FIRST_S)
+    assert pauses[0] == pytest.approx(HOLE_POLICY.initial_s)
     assert all(pauses[i + 1] > 0.99 * pauses[i] for i in range(8))
-    assert pauses[-1] == pytest.approx(HOLE_MAX_S)
-    assert cursors.advance(found(1, 0))
+    assert pauses[-1] == pytest.approx(HOLE_POLICY.cap_s)
+    assert cursors.advance(entry(1, 0))
     cursors.settle(now)
-    assert not cursors.advance(found(5, 4))
+    assert not cursors.advance(entry(5, 4))
     cursors.settle(now)
-    assert cursors.wait_s(now) == pytest.approx(HOLE_FIRST_S)
+    assert cursors.wait_s(now) == pytest.approx(HOLE_POLICY.initial_s)
 
 
 def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     cursors = StreamCursors({KEY: (0, 0)})
     for now in range(5):
-        cursors.advance(found(5, 4))
+        cursors.advance(entry(5, 4))
         cursors.settle(float(now))
     assert caplog.text.count("waiting for its producer to refill it") == 1
 

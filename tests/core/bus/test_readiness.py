@@ -28,7 +28,7 @@ class LateLink:
         self._subscribed.set()
         await asyncio.Event().wait()
 
-    async def read(self, after: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
+    async def read(self, offsets: Mapping[str, EntryId], watch: str | None, count: int, block_ms: int) -> Reading:
         """Nothing new, once it answers."""
         await self._subscribed.wait()
         self.reads += 1

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import LedgerCorruptError
-from core.service import relay as relay_module
+from core.service import stream_keeper
 from tests.support.relay_bench import CONSUMERS, KEY, NAME, Consumer, Producer, go_back, stream_of
 from tests.support.waiting import within
 
@@ -52,7 +52,7 @@ async def settled(producer: Producer, readers: list[Consumer]) -> None:
 async def test_a_server_emptied_between_any_two_commands_loses_nothing(
     moment: int, producer: Producer, client: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "REFILL_BATCH", 2)
+    monkeypatch.setattr(stream_keeper, "REFILL_BATCH", 2)
     readers = await consumers(client)
     await producer.relay.connect()
     await producer.say(3)
@@ -75,7 +75,7 @@ async def test_an_emptied_server_is_noticed_though_nobody_sends(producer: Produc
     await producer.say(3)
     await client.flushall()
     await producer.relay.maintain()
-    assert [found.entry for found in await stream_of(client)] == producer.entries
+    assert [entry.id for entry in await stream_of(client)] == producer.entries
 
 
 async def test_a_server_that_came_back_from_an_older_state_is_brought_up_to_date(
@@ -85,7 +85,7 @@ async def test_a_server_that_came_back_from_an_older_state_is_brought_up_to_date
     await producer.say(6)
     await go_back(client, 0.4)
     await producer.say(1)
-    assert [found.entry for found in await stream_of(client)] == producer.entries
+    assert [entry.id for entry in await stream_of(client)] == producer.entries
 
 
 async def test_a_stream_without_entries_that_remembers_its_numbers_is_made_anew(
@@ -95,7 +95,7 @@ async def test_a_stream_without_entries_that_remembers_its_numbers_is_made_anew(
     await producer.say(3)
     await client.xtrim(KEY, maxlen=0)
     await producer.say(1)
-    assert [found.entry for found in await stream_of(client)] == producer.entries
+    assert [entry.id for entry in await stream_of(client)] == producer.entries
 
 
 async def test_a_lost_stream_begins_behind_the_slowest_consumer(producer: Producer, client: FakeAsyncRedis) -> None:
@@ -107,13 +107,13 @@ async def test_a_lost_stream_begins_behind_the_slowest_consumer(producer: Produc
         await reader.tell()
     await client.delete(KEY)
     await producer.relay.maintain()
-    assert [found.entry for found in await stream_of(client)] == producer.entries[4:]
+    assert [entry.id for entry in await stream_of(client)] == producer.entries[4:]
 
 
 async def test_a_lost_stream_begins_with_its_tail_until_somebody_says_that_more_is_needed(
     producer: Producer, client: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "REFILL_TAIL", 5)
+    monkeypatch.setattr(stream_keeper, "REFILL_TAIL", 5)
     readers = await consumers(client)
     await producer.relay.connect()
     await producer.say(20)
@@ -129,7 +129,7 @@ async def test_a_lost_stream_begins_with_its_tail_until_somebody_says_that_more_
 async def test_a_consumer_whose_ledger_was_deleted_gets_everything_again(
     producer: Producer, client: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "TRIM_WORTH", 1)
+    monkeypatch.setattr(stream_keeper, "TRIM_WORTH", 1)
     readers = await consumers(client)
     await producer.relay.connect()
     await producer.say(300)
@@ -147,7 +147,7 @@ async def test_a_restart_sends_what_the_crash_kept_from_being_sent(tmp_path: Pat
     first.close()
     second = Producer(tmp_path, client)
     await second.relay.connect()
-    assert [found.entry for found in await stream_of(client)] == second.entries
+    assert [entry.id for entry in await stream_of(client)] == second.entries
     assert len(second.entries) == 5
     second.close()
 
@@ -180,8 +180,8 @@ async def test_a_ledger_behind_what_a_consumer_has_processed_is_refused_though_r
 async def test_a_long_refill_says_how_far_it_is(
     producer: Producer, client: FakeAsyncRedis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(relay_module, "PROGRESS_S", 0.0)
-    monkeypatch.setattr(relay_module, "REFILL_BATCH", 2)
+    monkeypatch.setattr(stream_keeper, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(stream_keeper, "REFILL_BATCH", 2)
     caplog.set_level("INFO")
     producer.record(5)
     said: list[str] = []
@@ -232,7 +232,7 @@ def test_whatever_happens_to_the_server_every_consumer_gets_every_entry_once_and
 async def play(steps: list[tuple[str, int]], folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         for name, value in (("REFILL_BATCH", 3), ("REFILL_TAIL", 4), ("TRIM_WORTH", 1), ("TRIM_EVERY_S", 0.0)):
-            patched.setattr(relay_module, name, value)
+            patched.setattr(stream_keeper, name, value)
         client = FakeAsyncRedis()
         producer, readers = Producer(folder, client), await consumers(client)
         await producer.relay.connect()
