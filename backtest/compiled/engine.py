@@ -1,4 +1,4 @@
-"""Kernel strategies over a whole series in machine code: one run with all its fills, or thousands with their metrics.
+"""The compiled engine: kernel strategies over a whole series, one run with all its fills, or thousands with metrics.
 
 The event engine and this one call the same compiled step and count in the same integers; a test holds them equal.
 """
@@ -10,13 +10,15 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property, partial
+from math import log10
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from backtest.compiled import loop
-from backtest.compiled.market import KernelMarket, Rules, rules_of, too_large
+from backtest.compiled.account import ACCOUNT, FILL, MOST_OPEN_LOTS, OPEN_LOTS, TOO_MANY_LOTS, Records, Rules
+from backtest.compiled.loop import MEASURES, ParameterSets, Results, loop_of
+from backtest.compiled.market import KernelMarket, rules_of, too_large
 from backtest.contracts import BacktestConfig, RoundTrip
 from backtest.data.series import BarSeries
 from backtest.engine.round_trips import round_trips
@@ -28,41 +30,40 @@ from core.position_ledger import fee_of_units
 from strategies.kernels.strategy import KernelParams, KernelStrategy
 from strategies.target_orders import TargetParams
 
-_PART: Final = 1_024  # sets that an executor is given at a time
-_HOST: Final = TargetParams.__struct_fields__  # what the rules of a set's orders follow from
+_PART: Final = 1_024  # sets per task of an executor
+_HOST: Final = TargetParams.__struct_fields__  # the parameters that the rules of a set follow from
 _CHUNK: Final = 64  # sets per task: enough to hide the call, few enough to end together
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledRun:
-    """One run. Everything beyond the integers is made when asked for.
+    """One run. Everything beyond the integers is computed on request.
 
     Attributes:
         market: the bars.
-        fills: in order, a row of integers each: bar, ts_ns, signed lots, ticks, fee units.
-        rules: what the integers count.
+        fills: in order, a record of integers each: see ``FILL``.
+        rules: the units of the integers.
         metrics: the columns of ``sweep_kernel`` for this set.
     """
 
     market: KernelMarket
     rules: Rules
-    fills: Ints
+    fills: Records
     metrics: Mapping[str, float]
 
     @cached_property
     def lots(self) -> Ints:
         """The position in lots after each bar."""
-        return self._held_after(self.fills[:, loop.SIGNED_LOTS])
+        return self._sum_after_bars(self.fills["signed_lots"])
 
     @cached_property
     def equity_units(self) -> Ints:
         """The equity after each bar, in units of ``rules``, exactly."""
-        fills, values = self.fills, self.rules.values
-        cash = self._held_after(
-            -values[loop.PER_MONEY] * fills[:, loop.SIGNED_LOTS] * fills[:, loop.PRICE_TICKS]
-            - values[loop.PER_FEE] * fills[:, loop.FEE_UNITS]
+        fills, rules = self.fills, self.rules
+        cash = self._sum_after_bars(
+            -rules.per_money * fills["signed_lots"] * fills["price_ticks"] - rules.per_fee * fills["fee_units"]
         )
-        value: Ints = values[loop.CAPITAL] + cash + values[loop.PER_MONEY] * self.lots * self.market.grid.close
+        value: Ints = rules.capital + cash + rules.per_money * self.lots * self.market.grid.close
         return value
 
     @cached_property
@@ -72,8 +73,8 @@ class CompiledRun:
 
     @property
     def fees(self) -> list[float]:
-        """What each fill cost, in quote currency."""
-        return [fee_of_units(units) for units in self.fills[:, loop.FEE_UNITS].tolist()]
+        """The fee of each fill, in quote currency."""
+        return [fee_of_units(units) for units in self.fills["fee_units"].tolist()]
 
     @cached_property
     def round_trips(self) -> tuple[RoundTrip, ...]:
@@ -85,12 +86,12 @@ class CompiledRun:
     @property
     def final_equity(self) -> Decimal:
         """At the last close, exactly."""
-        return Decimal(int(self.equity_units[-1])).scaleb(-self.rules.decimals)
+        return Decimal(int(self.equity_units[-1])).scaleb(-_decimals(self.rules))
 
-    def _held_after(self, changes: Ints) -> Ints:
-        """Sums of what fills changed, as they stand after each bar."""
+    def _sum_after_bars(self, changes: Ints) -> Ints:
+        """The running sum of the changes by fills, after each bar."""
         moved = np.zeros(len(self.market), np.int64)
-        np.add.at(moved, self.fills[:, loop.BAR], changes)
+        np.add.at(moved, self.fills["bar"], changes)
         return np.cumsum(moved)
 
 
@@ -112,15 +113,15 @@ def run_kernel(
         ContractError: prices off the grid, or amounts that could overflow.
     """
     market = _market(series, config, instrument)
-    given = _params(strategy, config.params if params is None else params)
-    rules = _rules(given, config, market)
-    fills = np.zeros((len(market) + 1, loop.FILL), np.int64)
-    books, measures = _outputs(1)
-    grid, sizes = given.vector()[None, :], np.array([strategy.state_size(given)], np.int64)
-    _walk(strategy, grid, sizes, market, rules, fills, books, measures, _row(market))
-    _check(strategy, grid, books, market, rules)
-    columns = _columns(books, measures, market, rules)
-    return CompiledRun(market, rules, fills[: books[0, loop.FILLS]], {k: v[0].item() for k, v in columns.items()})
+    kernel_params = _params(strategy, config.params if params is None else params)
+    rules = _rules(kernel_params, config, market)
+    sets = ParameterSets(kernel_params.vector()[None, :], np.array([strategy.state_size(kernel_params)], np.int64))
+    results = _results(1, market, fills=len(market) + 1)
+    _run(strategy, sets, market, rules, results)
+    _check(strategy, sets.params, results.accounts, market, rules)
+    columns = _columns(results, market, rules)
+    metrics = {name: column[0].item() for name, column in columns.items()}
+    return CompiledRun(market, rules, results.fills[: results.accounts["fills"][0]], metrics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +131,8 @@ class KernelRuns:
     Attributes:
         columns: those of ``sweep_kernel``, a row per set in the order given; meaningless where a set failed.
         samples: the equity in quote currency at the start (column 0) and at the close of each of the market's marks
-            (column ``n`` is mark ``n - 1``): shape (sets, marks + 1), or (0, marks + 1) when not asked for.
-        errors: what ``run_kernel`` would raise, by the place of the set.
+            (column ``n`` is mark ``n - 1``): shape (sets, marks + 1), or (0, marks + 1) when not requested.
+        errors: the errors that ``run_kernel`` would raise, by the place of the set.
     """
 
     columns: Mapping[str, Floats | Ints]
@@ -150,7 +151,7 @@ def run_kernels(
 ) -> KernelRuns:
     """``run_kernel`` for each of the sets, without their fills, in as few compiled calls as their orders allow.
 
-    Sets may differ in everything, also in quantity and direction. One that fails is told in ``errors``; the others run.
+    Sets may differ in everything, also in quantity and direction. One that fails is in ``errors``; the others run.
 
     Args:
         sets: all parameters of each, as in a configuration; nothing is added from ``config.params``.
@@ -161,36 +162,35 @@ def run_kernels(
         ContractError: prices off the grid.
     """
     market = _market(series, config, instrument)
-    books, measures = _outputs(len(sets))
-    kept = np.zeros((len(sets), len(market.marks) + 1)) if samples else _row(market)
-    alike: dict[tuple[Any, ...], list[tuple[int, KernelParams, int]]] = {}
+    results = _results(len(sets), market, samples=samples)
+    groups: dict[tuple[Any, ...], list[tuple[int, KernelParams, int]]] = {}
     errors: dict[int, Exception] = {}
-    for at, plain in enumerate(sets):
+    for at, params in enumerate(sets):
         try:
-            given = _params(strategy, plain)
-            size = strategy.state_size(given)
+            kernel_params = _params(strategy, params)
+            size = strategy.state_size(kernel_params)
         except Exception as error:  # noqa: BLE001 — foreign code judges parameters: one set must not end the others
             errors[at] = error
             continue
-        alike.setdefault(tuple(getattr(given, name) for name in _HOST), []).append((at, given, size))
+        groups.setdefault(tuple(getattr(kernel_params, name) for name in _HOST), []).append((at, kernel_params, size))
     rules = None
-    for group in alike.values():
+    for group in groups.values():
         places = np.array([at for at, _, _ in group])
         try:
             rules = _rules(group[0][1], config, market)
         except (ConfigError, ContractError) as error:
             errors.update(dict.fromkeys(places.tolist(), error))
             continue
-        grid, sizes = np.array([given.vector() for _, given, _ in group]), np.array([size for _, _, size in group])
-        found, figures, curves = books[places], measures[places], kept[places] if samples else kept
-        none = np.zeros((0, loop.FILL), np.int64)
-        _walk(strategy, grid, sizes, market, rules, none, found, figures, curves)
-        books[places], measures[places] = found, figures
+        grid = np.array([kernel_params.vector() for _, kernel_params, _ in group])
+        of_group = _results(len(group), market, samples=samples)
+        _run(strategy, ParameterSets(grid, np.array([size for _, _, size in group])), market, rules, of_group)
+        results.accounts[places], results.measures[places] = of_group.accounts, of_group.measures
         if samples:
-            kept[places] = curves
-        errors.update({int(places[at]): error for at, error in _failures(strategy, grid, found, market, rules)})
-    columns = {} if rules is None else _columns(books, measures, market, rules)
-    return KernelRuns(columns, kept if samples else kept[:0], dict(sorted(errors.items())))
+            results.samples[places] = of_group.samples
+        failures = _failures(strategy, grid, of_group.accounts, market, rules)
+        errors.update({int(places[at]): error for at, error in failures})
+    columns = {} if rules is None else _columns(results, market, rules)
+    return KernelRuns(columns, results.samples if samples else results.samples[:0], dict(sorted(errors.items())))
 
 
 def sweep_kernel(
@@ -209,7 +209,7 @@ def sweep_kernel(
         grid: a row per set, a column per name of ``strategy.Params.names()``; everything else comes from
             ``config.params``.
         threads: how many run at once.
-        executor: where parts of the grid go instead, each to run on so many threads: a cluster, or processes.
+        executor: runs parts of the grid elsewhere, each on so many threads: a cluster, or processes.
 
     Raises:
         ConfigError: parameters or a configuration that do not fit.
@@ -220,19 +220,19 @@ def sweep_kernel(
     if executor is not None and len(grid) > _PART:
         parts = np.array_split(grid, -(-len(grid) // _PART))
         run = partial(sweep_kernel, strategy, series=market, config=config, instrument=instrument, threads=threads)
-        found = list(executor.map(run, parts))
-        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+        columns = list(executor.map(run, parts))
+        return {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     names = strategy.Params.names()
     if grid.ndim != 2 or grid.shape[1] != len(names):
         raise ConfigError(f"grid: expected a column for each of {', '.join(names)}, got the shape {grid.shape}")
-    sizes = np.array([strategy.state_size(each) for each in _sets(strategy, grid, config.params)], np.int64)
+    sizes = np.array([strategy.state_size(params) for params in _sets(strategy, grid, config.params)], np.int64)
     rules = _rules(_params(strategy, config.params), config, market)
-    books, measures = _outputs(len(grid))
-    none = np.zeros((0, loop.FILL), np.int64)
+    results = _results(len(grid), market)
 
     def work(first: int) -> None:
         part = slice(first, first + _CHUNK)
-        _walk(strategy, grid[part], sizes[part], market, rules, none, books[part], measures[part], _row(market))
+        chunk = _results(0, market)._replace(accounts=results.accounts[part], measures=results.measures[part])
+        _run(strategy, ParameterSets(grid[part], sizes[part]), market, rules, chunk)
 
     starts = range(0, len(grid), _CHUNK)
     if threads == 1 or len(starts) < 2:
@@ -242,8 +242,8 @@ def sweep_kernel(
         work(0)  # compiles, once
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(work, starts[1:]))
-    _check(strategy, grid, books, market, rules)
-    return _columns(books, measures, market, rules)
+    _check(strategy, grid, results.accounts, market, rules)
+    return _columns(results, market, rules)
 
 
 def _market(series: BarSeries | KernelMarket, config: BacktestConfig, instrument: Instrument) -> KernelMarket:
@@ -251,7 +251,7 @@ def _market(series: BarSeries | KernelMarket, config: BacktestConfig, instrument
         if series.instrument != instrument or config.start_ts or config.end_ts:
             raise ConfigError(
                 f"KernelMarket: expected {series.instrument} and no start_ts or end_ts, got {instrument}, "
-                f"{config.start_ts} and {config.end_ts}; make the market of the bars and the instrument that are meant"
+                f"{config.start_ts} and {config.end_ts}; make the market of these bars and this instrument"
             )
         return series
     if config.start_ts or config.end_ts:
@@ -259,9 +259,9 @@ def _market(series: BarSeries | KernelMarket, config: BacktestConfig, instrument
     return KernelMarket.of(series, instrument)
 
 
-def _params(strategy: type[KernelStrategy], plain: Mapping[str, Any]) -> KernelParams:
+def _params(strategy: type[KernelStrategy], params: Mapping[str, Any]) -> KernelParams:
     try:
-        return msgspec.convert(dict(plain), strategy.Params)
+        return msgspec.convert(dict(params), strategy.Params)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"{strategy.__name__}: params: {error}; expected {', '.join(strategy.Params.__struct_fields__)}"
@@ -282,75 +282,68 @@ def _rules(params: KernelParams, config: BacktestConfig, market: KernelMarket) -
     lots = instrument.lots(instrument.floor_qty(params.qty))
     if lots < 1:
         raise ConfigError(f"params.qty: expected at least one lot of {instrument.symbol}, got {params.qty}")
-    return rules_of(config, market, lots, not params.allow_short)
+    return rules_of(config, market, lots, long_only=not params.allow_short)
 
 
-def _outputs(sets: int) -> tuple[Ints, Floats]:
-    return np.zeros((sets, loop.BOOKS), np.int64), np.zeros((sets, loop.MEASURES))
+def _results(sets: int, market: KernelMarket, *, fills: int = 0, samples: bool = False) -> Results:
+    """Empty results. Without ``samples`` one row takes the curve of every set, one after the other."""
+    return Results(
+        accounts=np.zeros(sets, ACCOUNT),
+        measures=np.zeros(sets, MEASURES),
+        samples=np.zeros((sets if samples else 1, len(market.marks) + 1)),
+        fills=np.zeros(fills, FILL),
+        open_lots=np.zeros(1, OPEN_LOTS),
+    )
 
 
-def _row(market: KernelMarket) -> Floats:
-    """Where sets that nobody asks the curve of leave it, one after the other."""
-    return np.zeros((1, len(market.marks) + 1))
-
-
-def _walk(
-    strategy: type[KernelStrategy],
-    grid: Floats,
-    sizes: Ints,
-    market: KernelMarket,
-    rules: Rules,
-    fills: Ints,
-    books: Ints,
-    measures: Floats,
-    samples: Floats,
+def _run(
+    strategy: type[KernelStrategy], sets: ParameterSets, market: KernelMarket, rules: Rules, results: Results
 ) -> None:
-    """Run each row of the grid; ``samples`` has a row for each, or one for all."""
-    loop.loop_of(strategy.step)(
-        grid, sizes, market.times, market.prices, market.ticks, market.marks, market.take, market.take_first,
-        rules.values, rules.scale, market.per_year, fills, books, measures, samples,
-    )  # fmt: skip
+    loop_of(strategy.step)(sets, market.bars, market.sampling, rules, results)
 
 
-def _check(strategy: type[KernelStrategy], grid: Floats, books: Ints, market: KernelMarket, rules: Rules) -> None:
-    for _, error in _failures(strategy, grid, books, market, rules):
+def _check(strategy: type[KernelStrategy], grid: Floats, accounts: Records, market: KernelMarket, rules: Rules) -> None:
+    for _, error in _failures(strategy, grid, accounts, market, rules):
         raise error
 
 
 def _failures(
-    strategy: type[KernelStrategy], grid: Floats, books: Ints, market: KernelMarket, rules: Rules
+    strategy: type[KernelStrategy], grid: Floats, accounts: Records, market: KernelMarket, rules: Rules
 ) -> Iterator[tuple[int, ContractError]]:
     """The rows of the grid that the loop gave up, and why."""
-    for at in np.flatnonzero(books[:, loop.STATUS]).tolist():
+    for at in np.flatnonzero(accounts["status"]).tolist():
         place = f"{strategy.__name__}, set {dict(zip(strategy.Params.names(), grid[at].tolist(), strict=True))}"
-        if books[at, loop.STATUS] == loop.TOO_MANY_LOTS:
-            said = f"expected at most {loop.OPEN_LOTS} open lots of different prices, got more"
+        if accounts["status"][at] == TOO_MANY_LOTS:
+            reason = f"expected at most {MOST_OPEN_LOTS} open lots of different prices, got more"
         else:
-            said = too_large(market.instrument, rules.decimals)
-        yield at, ContractError(f"{place}: {said}")
+            reason = too_large(market.instrument, _decimals(rules))
+        yield at, ContractError(f"{place}: {reason}")
 
 
-def _columns(books: Ints, measures: Floats, market: KernelMarket, rules: Rules) -> dict[str, Floats | Ints]:
-    capital = rules.values[loop.CAPITAL] / rules.scale
-    final = measures[:, loop.EQUITY]
-    trips, wins = books[:, loop.TRIPS], books[:, loop.WINS]
-    profit, loss = books[:, loop.PROFIT] / rules.scale, books[:, loop.LOSS] / rules.scale
-    money = rules.values[loop.PER_MONEY] / rules.scale
-    time = int(market.times[loop.TS_CLOSE][-1] - market.times[loop.TS_CLOSE][0])
+def _decimals(rules: Rules) -> int:
+    """The decimal places of a unit of the rules."""
+    return round(log10(rules.scale))
+
+
+def _columns(results: Results, market: KernelMarket, rules: Rules) -> dict[str, Floats | Ints]:
+    accounts, measures = results.accounts, results.measures
+    capital, money = rules.capital / rules.scale, rules.per_money / rules.scale
+    final, trips, wins = measures["equity"], accounts["trips"], accounts["wins"]
+    ts_close = market.bars.ts_close
     return {
         "final_equity": final,
         "total_return_pct": 100.0 * (final / capital - 1.0),
-        "max_drawdown_pct": 100.0 * measures[:, loop.DRAWDOWN],
-        "max_drawdown_duration_days": measures[:, loop.DURATION] / DAY_NS,
-        "sharpe_ratio": measures[:, loop.SHARPE],
-        "sortino_ratio": measures[:, loop.SORTINO],
+        "max_drawdown_pct": 100.0 * measures["drawdown"],
+        "max_drawdown_duration_days": measures["duration_ns"] / DAY_NS,
+        "sharpe_ratio": measures["sharpe"],
+        "sortino_ratio": measures["sortino"],
         "num_trades": trips,
         "wins": wins,
         "win_rate": wins / np.maximum(trips, 1),
-        "gross_profit": profit,
-        "gross_loss": loss,
-        "exposure_pct": 100.0 * books[:, loop.TIME] / max(time, 1),
-        "turnover": measures[:, loop.TURNOVER] * money,
-        "fees_paid": books[:, loop.FEES] * (rules.values[loop.PER_FEE] / rules.scale),
-        "fills": books[:, loop.FILLS],
+        "gross_profit": accounts["profit"] / rules.scale,
+        "gross_loss": accounts["loss"] / rules.scale,
+        "exposure_pct": 100.0 * accounts["time_ns"] / max(int(ts_close[-1] - ts_close[0]), 1),
+        "turnover": measures["turnover"] * money,
+        "fees_paid": accounts["fees"] * (rules.per_fee / rules.scale),
+        "fills": accounts["fills"],
     }

@@ -1,170 +1,277 @@
-"""The compiled engine's loop: one kernel over all bars, one parameter set after the other, in exact int64.
+"""The compiled loop: one kernel over all bars, one parameter set after the other, in exact 64-bit integers.
 
-Fills, fees and slippage are those of ``execution`` in the same integers. Whatever is measured is measured on the way:
-memory is one kernel state, a row of results per set, and a row of marks (days), for each set only if asked for.
+``loop_of`` builds the loop around a kernel's step; ``run_set`` is the run of one set. Its fills, fees and
+slippage are those of ``execution`` in the same integers (``backtest.compiled.account``), so that both engines agree to
+the last bit. All measures are taken on the way: memory is one kernel state, a record per set, and a row of samples
+(days), for each set only on request. A function that is called at every fill takes the columns that it needs and not
+all ``Bars``: numba counts the references to every array it passes on.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from math import sqrt
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from backtest.compiled.account import (
+    TOO_LARGE,
+    Account,
+    Fills,
+    Floats,
+    Ints,
+    OpenLots,
+    Records,
+    Rules,
+    slipped,
+    trade,
+)
 from strategies.kernel_cache import compiled_with_cache, kernel_function, rare_function
 from strategies.kernels.strategy import KernelBar
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+MEASURES: Final = np.dtype(
+    [(name, np.float64) for name in ("equity", "drawdown", "duration_ns", "sharpe", "sortino", "turnover")]
+)
+"""The measures of a set: equity in quote currency, drawdown as a fraction, turnover in lots times ticks."""
+_NOISE: Final = 1e-12  # as in backtest.metrics.returns
 
-FIXED, RANGE, VOLUME_SHARE = range(3)  # models of slippage, see execution.slippage
-# Rows of a market's columns: times, prices as floats, the same in ticks and lots.
-TS_OPEN, TS_CLOSE = range(2)
-OPEN, HIGH, LOW, CLOSE, VOLUME = range(5)
-# A set's books, by place: what they hold, then the rules of the run, then the open lots to close, first in, first out.
-# All in one array, for numba counts the references to every array that it passes on.
-HELD, TRADED, FEES, TRIPS, WINS, PROFIT, LOSS, FILLS, FIRST, QUEUED, SINCE, TIME, STATUS = range(13)
-BOOKS: Final = 13
-NEXT_OPEN, SLIPPAGE, SLIPPAGE_PPM, FEE_NUMERATOR, FEE_DENOMINATOR, PER_MONEY, PER_FEE = range(BOOKS, BOOKS + 7)
-CAPITAL, MAX_LOTS, MIN_NOTIONAL, LOTS, LONG_ONLY, MOST_TRADED, MOST_FEES = range(BOOKS + 7, BOOKS + 14)
-RULES: Final = BOOKS + 14  # where they end, and the queue begins
-_TICKS, _LOTS, _FEE = range(3)  # of an open lot
-OPEN_LOTS: Final = 256
-WHOLE: Final = RULES + 3 * OPEN_LOTS
-FINE, TOO_LARGE, TOO_MANY_LOTS = range(3)
-# A fill, by column.
-BAR, TS_NS, SIGNED_LOTS, PRICE_TICKS, FEE_UNITS = range(5)
-FILL: Final = 5
-# What a set measures, by place.
-EQUITY, DRAWDOWN, DURATION, SHARPE, SORTINO, TURNOVER = range(6)
-MEASURES: Final = 6
-SAFE: Final = 1 << 60  # no amount in the books passes it, so that no sum of four wraps
-_PPM: Final = 1_000_000
-_NOISE: Final = 1e-12  # as in metrics_returns
+
+class Bars(NamedTuple):
+    """The columns of a series: times in ns, prices and volume as floats for the kernel, in ticks and lots for fills."""
+
+    ts_open: Ints
+    ts_close: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    open_ticks: Ints
+    high_ticks: Ints
+    low_ticks: Ints
+    close_ticks: Ints
+    volume_lots: Ints
+
+
+class Sampling(NamedTuple):
+    """The bars whose equity is sampled, and the samples between which returns are taken; see ``KernelMarket``."""
+
+    marks: Ints
+    take: Ints
+    take_first: Ints
+    per_year: float
+
+
+class ParameterSets(NamedTuple):
+    """The sets to run: a row of parameters each, and how many numbers of state the step keeps for each."""
+
+    params: Floats
+    state_sizes: Ints
+
+
+class Results(NamedTuple):
+    """The output: per set an account, its measures and its samples (or one row of samples for all); fills if wanted."""
+
+    accounts: Records
+    measures: Records
+    samples: Floats
+    fills: Fills
+    open_lots: Records  # one record: the queue of the set that is running
+
+
+class Changes(NamedTuple):
+    """The bars of a day at which the kernel's answer changed to another number, and these numbers."""
+
+    bar: Ints
+    exposure: Floats
+
+
+class Workspace(NamedTuple):
+    """The scratch memory of a set: the kernel's state, the changes of a day, the lots that are open."""
+
+    state: Floats
+    changes: Changes
+    open_lots: OpenLots
+
+
+class SetResult(NamedTuple):
+    """The output of one set; see ``Results``."""
+
+    account: Account
+    measures: Any
+    samples: Floats
+    fills: Fills
+
+
+class Curve(NamedTuple):
+    """The equity curve up to a bar, in units of the rules; ``trough`` is the lowest equity since the latest peak."""
+
+    equity: int
+    peak: int
+    peak_ts: int
+    trough: int
+    drawdown: float
+    longest_ns: int
+
+
+@cache
+def loop_of(step: Any) -> Any:
+    """The loop around a kernel's step: ``(sets, bars, sampling, rules, results)``; compiled at its first call."""
+
+    def run(sets: ParameterSets, bars: Bars, sampling: Sampling, rules: Rules, results: Results) -> None:
+        memory = np.zeros(sets.state_sizes.max())
+        day = longest_day(sampling.marks)
+        changes = Changes(np.zeros(day, np.int64), np.zeros(day))
+        open_lots = results.open_lots[0]
+        for index in range(len(sets.params)):
+            state = memory[: sets.state_sizes[index]]
+            state[:] = 0.0
+            samples = results.samples[index % len(results.samples)]
+            result = SetResult(results.accounts[index], results.measures[index], samples, results.fills)
+            run_set(step, sets.params[index], bars, sampling, rules, Workspace(state, changes, open_lots), result)
+
+    return compiled_with_cache(run)
+
+
+@kernel_function
+def run_set(
+    step: Any, params: Floats, bars: Bars, sampling: Sampling, rules: Rules, workspace: Workspace, result: SetResult
+) -> None:
+    """Run one set over all bars, day by day.
+
+    The kernel's answers do not depend on the fills. So each day's answers come first; then the account follows the bars
+    from one change of the answer to the next.
+    """
+    state, changes, open_lots = workspace
+    account, measures, samples, fills = result
+    scale, ts_close, close_ticks = rules.scale, bars.ts_close, bars.close_ticks
+    high_ticks, low_ticks, volume_lots = bars.high_ticks, bars.low_ticks, bars.volume_lots
+    traded_at, traded_ns = (bars.open_ticks, bars.ts_open) if rules.next_open else (close_ticks, ts_close)
+    curve = Curve(rules.capital, rules.capital, bars.ts_close[0], rules.capital, 0.0, 0)
+    answer, missing, bar, turnover = np.nan, 0, 0, 0.0
+    samples[0] = rules.capital / scale
+    for mark in range(len(sampling.marks)):
+        stop = sampling.marks[mark] + 1
+        count, answer = collect_changes(step, state, params, bars, bar, stop, answer, changes)
+        for number in range(count + 1):
+            until = changes.bar[number] + rules.next_open if number < count else stop
+            if missing != 0 and bar < until:
+                at, ts_ns = traded_at[bar], traded_ns[bar]
+                known = bar - rules.next_open  # the latest bar that is known in full
+                price = slipped(rules, high_ticks[known], low_ticks[known], volume_lots[known], missing, at)
+                fee = trade(account, open_lots, rules, missing, price, ts_ns)
+                if len(fills):
+                    record_fill(fills[account.fills - 1], bar, ts_ns, missing, price, fee)
+                turnover += float(abs(missing)) * price
+                missing = 0
+            curve = follow(curve, account, ts_close, close_ticks, rules, bar, until)
+            bar = max(bar, until)
+            if number < count:
+                decided = changes.bar[number]
+                missing = missing_lots(account, rules, changes.exposure[number], close_ticks[decided])
+            if account.status:
+                break
+        if account.status:
+            break
+        samples[mark + 1] = curve.equity / scale
+    curve = with_drawdown(curve, bars.ts_close[-1], scale)
+    if account.position != 0:
+        account.time_ns += bars.ts_close[-1] - account.since_ns
+    measures.equity = curve.equity / scale
+    measures.drawdown, measures.duration_ns, measures.turnover = curve.drawdown, curve.longest_ns, turnover
+    take = sampling.take if samples[1] == samples[0] else sampling.take_first
+    measure_returns(samples, take, sampling.per_year, measures)
+
+
+@kernel_function
+def collect_changes(
+    step: Any, state: Floats, params: Floats, bars: Bars, first: int, stop: int, answer: float, changes: Changes
+) -> tuple[int, float]:
+    """Run the step over the bars and note each change to a number. Returns how many, and the latest answer."""
+    count = 0
+    for i in range(first, stop):
+        u = np.uint64(i)  # an index that needs no test for counting from the end
+        bar = KernelBar(bars.ts_close[u], bars.open[u], bars.high[u], bars.low[u], bars.close[u], bars.volume[u])
+        exposure = step(state, bar, params)
+        if exposure != answer:  # also while it is NaN
+            answer = exposure
+            if exposure == exposure:
+                changes.bar[count], changes.exposure[count] = i, exposure
+                count += 1
+    return count, answer
+
+
+@kernel_function
+def missing_lots(account: Account, rules: Rules, exposure: float, close: int) -> int:
+    """The signed lots to trade for an exposure; 0 for less than the minimum notional. Marks an account as too large."""
+    aimed = max(exposure, 0.0 if rules.long_only else -np.inf) * rules.lots
+    if abs(aimed) > rules.max_lots:
+        account.status = TOO_LARGE
+        return 0
+    missing = int(np.rint(aimed)) - account.position
+    return 0 if abs(missing) * close < rules.min_notional else missing
+
+
+@kernel_function
+def record_fill(fill: Any, bar: int, ts_ns: int, lots: int, price: int, fee: int) -> None:
+    """Write a fill into its record."""
+    fill.bar, fill.ts_ns, fill.signed_lots, fill.price_ticks, fill.fee_units = bar, ts_ns, lots, price, fee
+
+
+@kernel_function
+def follow(
+    curve: Curve, account: Account, ts_close: Ints, close_ticks: Ints, rules: Rules, first: int, until: int
+) -> Curve:
+    """The curve up to the bar before ``until``, with the account as it is."""
+    flat = account.position == 0
+    worth = rules.per_money * account.position
+    cash = rules.capital + rules.per_money * account.traded - rules.per_fee * account.fees
+    equity, peak, peak_ts, trough, drawdown, longest_ns = curve
+    for i in range(first, min(until, first + 1) if flat else until):  # without a position all bars are alike
+        u = np.uint64(i)
+        equity = cash + worth * close_ticks[u]
+        if equity >= peak:
+            if trough < peak:
+                longest_ns = max(longest_ns, ts_close[i] - peak_ts)
+                drawdown = max(drawdown, 1.0 - (trough / rules.scale) / (peak / rules.scale))
+            peak = trough = equity
+            peak_ts = ts_close[u]
+        elif equity < trough:
+            trough = equity
+    if flat and first < until and equity == peak:
+        peak_ts = ts_close[until - 1]
+    return Curve(equity, peak, peak_ts, trough, drawdown, longest_ns)
+
+
+@kernel_function
+def with_drawdown(curve: Curve, ts_ns: int, scale: float) -> Curve:
+    """The curve with the drawdown that is not over at its end."""
+    if curve.trough >= curve.peak:
+        return curve
+    drawdown = max(curve.drawdown, 1.0 - (curve.trough / scale) / (curve.peak / scale))
+    longest_ns = max(curve.longest_ns, ts_ns - curve.peak_ts)
+    return Curve(curve.equity, curve.peak, curve.peak_ts, curve.trough, drawdown, longest_ns)
 
 
 @rare_function
-def trade(books: Ints, lots: int, price: int, ts_ns: int) -> int:
-    """Fill signed lots at ``price`` in ticks: into the books, closing trips. Returns the fee."""
-    size = abs(lots)
-    fee = fee_on(size * price, books[FEE_NUMERATOR], books[FEE_DENOMINATOR])
-    held = books[HELD]
-    if held == 0:
-        books[SINCE] = ts_ns
-    elif held + lots == 0:
-        books[TIME] += ts_ns - books[SINCE]
-    _match(books, size, 1 if lots > 0 else -1, price, fee)
-    books[HELD] = held + lots
-    books[TRADED] -= lots * price
-    books[FEES] += fee
-    books[FILLS] += 1
-    if abs(books[TRADED]) > books[MOST_TRADED] or abs(books[FEES]) > books[MOST_FEES]:
-        books[STATUS] = TOO_LARGE
-    return fee
+def longest_day(marks: Ints) -> int:
+    """The most bars between two marks."""
+    longest: int = marks[0] + 1
+    for mark in range(1, len(marks)):
+        longest = max(longest, marks[mark] - marks[mark - 1])
+    return longest
 
 
 @rare_function
-def share(amount: int, lots: int, of: int) -> int:
-    """``amount * lots // of`` for ``0 < lots <= of``, exactly, also where the product does not fit in 64 bits."""
-    if lots == of:
-        return amount
-    whole, rest = amount // of, amount % of
-    if rest <= SAFE // lots:
-        return whole * lots + rest * lots // of
-    found = left = 0
-    for bit in range(60, -1, -1):  # long multiplication and division at once
-        found, left = 2 * found, 2 * left + (rest if lots >> bit & 1 else 0)
-        found, left = found + left // of, left % of
-    return whole * lots + found
-
-
-@kernel_function
-def slipped(books: Ints, ticks: Ints, closed: int, lots: int, at: int) -> int:
-    """As ``Slippage.moved``; ``closed`` is the last bar that is known in full."""
-    ppm: int = books[SLIPPAGE_PPM]
-    model = books[SLIPPAGE]
-    if ppm == 0:
-        return at
-    if model == RANGE:
-        by: int = -(-(ticks[HIGH, closed] - ticks[LOW, closed]) * ppm // _PPM)
-        return at + by if lots > 0 else max(1, at - by)
-    if model == VOLUME_SHARE:
-        volume = max(1, ticks[VOLUME, closed])
-        times, rest = abs(lots) // volume, abs(lots) % volume
-        if times > _PPM * _PPM // (ppm * ppm):
-            ppm = _PPM
-        else:
-            ppm = min(_PPM, root(ppm * ppm * times + (share(ppm * ppm, rest, volume) if rest else 0)))
-    if lots > 0:
-        return -(-at * (_PPM + ppm) // _PPM)
-    return max(1, at * (_PPM - ppm) // _PPM)
-
-
-@kernel_function
-def root(square: int) -> int:
-    """As ``math.isqrt``."""
-    found = int(sqrt(square))
-    while found * found > square:
-        found -= 1
-    while (found + 1) * (found + 1) <= square:
-        found += 1
-    return found
-
-
-@kernel_function
-def fee_on(notional: int, numerator: int, denominator: int) -> int:
-    """As ``FeeSchedule.units``: halves away from zero."""
-    amount = notional * numerator
-    rounded = (2 * abs(amount) + denominator) // (2 * denominator)
-    return rounded if amount >= 0 else -rounded
-
-
-@kernel_function
-def _match(books: Ints, left: int, direction: int, price: int, fee: int) -> None:
-    """As ``round_trips``: closes what is open the other way, oldest first, each a trip; queues what is left."""
-    held = books[HELD]
-    while left and held * direction < 0:
-        oldest = RULES + 3 * books[FIRST]
-        lots = min(left, books[oldest + _LOTS])
-        paid, opening = share(fee, lots, left), share(books[oldest + _FEE], lots, books[oldest + _LOTS])
-        moved = direction * lots * (books[oldest + _TICKS] - price)
-        result = books[PER_MONEY] * moved - books[PER_FEE] * (paid + opening)
-        books[TRIPS] += 1
-        if result > 0:
-            books[WINS] += 1
-            books[PROFIT] += result
-        else:
-            books[LOSS] -= result
-        if books[PROFIT] > SAFE or books[LOSS] > SAFE:
-            books[STATUS] = TOO_LARGE
-            return
-        left, fee, held = left - lots, fee - paid, held + direction * lots
-        books[oldest + _LOTS] -= lots
-        books[oldest + _FEE] -= opening
-        if books[oldest + _LOTS] == 0:
-            books[FIRST] = (books[FIRST] + 1) % OPEN_LOTS
-            books[QUEUED] -= 1
-    if left == 0:
-        return
-    if books[QUEUED] == OPEN_LOTS:
-        books[STATUS] = TOO_MANY_LOTS
-        return
-    newest = RULES + 3 * ((books[FIRST] + books[QUEUED]) % OPEN_LOTS)
-    books[newest + _TICKS], books[newest + _LOTS], books[newest + _FEE] = price, left, fee
-    books[QUEUED] += 1
-
-
-@rare_function
-def measure(samples: Floats, take: Ints, per_year: float, out: Floats) -> None:
+def measure_returns(samples: Floats, take: Ints, per_year: float, measures: Any) -> None:
     """Sharpe and Sortino of the curve at ``take``, as ``backtest.metrics.returns`` has them."""
     count = len(take) - 1
-    there = 0  # as many periods begin with a capital: what is gone stays gone
-    while there < count and samples[take[there]] > 0.0:
-        there += 1
+    funded = 0  # as many periods begin with a capital: an account that lost everything stays at zero
+    while funded < count and samples[take[funded]] > 0.0:
+        funded += 1
     total = largest = 0.0
-    for at in range(there):
+    for at in range(funded):
         change = max(samples[take[at + 1]], 0.0) / samples[take[at]] - 1.0
         total += change
         largest = max(largest, abs(change))
@@ -172,16 +279,16 @@ def measure(samples: Floats, take: Ints, per_year: float, out: Floats) -> None:
         return
     mean = total / count
     squares = downside = 0.0
-    for at in range(there):
+    for at in range(funded):
         change = max(samples[take[at + 1]], 0.0) / samples[take[at]] - 1.0
         squares += (change - mean) * (change - mean)
         downside += min(change, 0.0) ** 2
-    squares += (count - there) * mean * mean
+    squares += (count - funded) * mean * mean
     yearly = mean * sqrt(per_year)
     deviation = sqrt(squares / (count - 1)) if count > 1 else 0.0
     if deviation > _NOISE * largest:
-        out[SHARPE] = _ratio(yearly, deviation)
-    out[SORTINO] = _ratio(yearly, sqrt(downside / count))
+        measures.sharpe = _ratio(yearly, deviation)
+    measures.sortino = _ratio(yearly, sqrt(downside / count))
 
 
 @kernel_function
@@ -189,113 +296,3 @@ def _ratio(above: float, below: float) -> float:
     if below == 0.0:
         return 0.0 if above == 0.0 else (1e9 if above > 0.0 else -1e9)
     return min(max(above / below, -1e9), 1e9)
-
-
-@cache
-def loop_of(step: Any) -> Any:
-    """The loop around a kernel's step; compiled at its first call, or read from disk."""
-
-    def run(
-        grid: Floats,
-        sizes: Ints,
-        times: Ints,
-        prices: Floats,
-        ticks: Ints,
-        marks: Ints,
-        take: Ints,
-        take_first: Ints,
-        rules: Ints,
-        scale: float,
-        per_year: float,
-        fills: Ints,
-        all_books: Ints,
-        measures: Floats,
-        kept: Floats,
-    ) -> None:
-        memory, books = np.zeros(sizes.max()), np.zeros(WHOLE, np.int64)
-        longest_day = marks[0] + 1
-        for mark in range(1, len(marks)):
-            longest_day = max(longest_day, marks[mark] - marks[mark - 1])
-        when, what = np.zeros(longest_day, np.int64), np.zeros(longest_day)
-        ts_close, closes = times[TS_CLOSE], ticks[CLOSE]
-        first, high, low, close, volume = prices[OPEN], prices[HIGH], prices[LOW], prices[CLOSE], prices[VOLUME]
-        next_open, capital, least, most = rules[NEXT_OPEN], rules[CAPITAL], rules[MIN_NOTIONAL], rules[MAX_LOTS]
-        per_money, per_fee, lots = rules[PER_MONEY], rules[PER_FEE], rules[LOTS]
-        lowest = 0.0 if rules[LONG_ONLY] else -np.inf
-        traded_at, filled_at = (TS_OPEN, OPEN) if next_open else (TS_CLOSE, CLOSE)
-        for each in range(len(grid)):
-            params, out = grid[each], measures[each]
-            state, samples = memory[: sizes[each]], kept[each % len(kept)]
-            state[:] = 0.0
-            books[:RULES] = rules
-            before = np.nan
-            missing = held = worth = longest = at = 0
-            cash = equity = peak = trough = capital
-            peak_ts = ts_close[0]
-            drawdown = turnover = 0.0
-            samples[0] = capital / scale
-            for mark in range(len(marks)):
-                stop = marks[mark] + 1
-                # What the kernel answers does not depend on what came of it. So first all answers of the day...
-                changes = 0
-                for i in range(at, stop):
-                    u = np.uint64(i)  # an index that needs no test for counting from the end
-                    bar = KernelBar(ts_close[u], first[u], high[u], low[u], close[u], volume[u])
-                    exposure = step(state, bar, params)
-                    if exposure != before:  # also while it is NaN
-                        before = exposure
-                        if exposure == exposure:
-                            when[changes], what[changes] = i, exposure
-                            changes += 1
-                # ... and then what they lead to, from the bar ``at`` where the last one trades to that of the next.
-                for change in range(changes + 1):
-                    until = when[change] + next_open if change < changes else stop
-                    if missing != 0 and at < until:
-                        price = slipped(books, ticks, at - next_open, missing, ticks[filled_at, at])
-                        ts_ns = times[traded_at, at]
-                        fee = trade(books, missing, price, ts_ns)
-                        if len(fills):
-                            row = fills[books[FILLS] - 1]
-                            row[BAR], row[TS_NS], row[SIGNED_LOTS] = at, ts_ns, missing
-                            row[PRICE_TICKS], row[FEE_UNITS] = price, fee
-                        turnover += float(abs(missing)) * price
-                        missing, held, worth = 0, books[HELD], per_money * books[HELD]
-                        cash = capital + per_money * books[TRADED] - per_fee * books[FEES]
-                    for i in range(at, until if held != 0 else min(until, at + 1)):  # flat bars are all alike
-                        u = np.uint64(i)
-                        equity = cash + worth * closes[u]
-                        if equity >= peak:
-                            if trough < peak:
-                                longest = max(longest, ts_close[i] - peak_ts)
-                                drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
-                            peak = trough = equity
-                            peak_ts = ts_close[u]
-                        elif equity < trough:
-                            trough = equity
-                    if at < until:
-                        at = until
-                        if equity == peak and held == 0:
-                            peak_ts = ts_close[at - 1]
-                    if change < changes:
-                        aimed = max(what[change], lowest) * lots
-                        if abs(aimed) > most:
-                            books[STATUS] = TOO_LARGE
-                        else:
-                            missing = int(np.rint(aimed)) - held
-                            if abs(missing) * closes[when[change]] < least:
-                                missing = 0
-                    if books[STATUS]:
-                        break
-                if books[STATUS]:
-                    break
-                samples[mark + 1] = equity / scale
-            if trough < peak:
-                longest = max(longest, ts_close[-1] - peak_ts)
-                drawdown = max(drawdown, 1.0 - (trough / scale) / (peak / scale))
-            if held != 0:
-                books[TIME] += ts_close[-1] - books[SINCE]
-            all_books[each] = books[:BOOKS]
-            out[EQUITY], out[DRAWDOWN], out[DURATION], out[TURNOVER] = equity / scale, drawdown, longest, turnover
-            measure(samples, take if samples[1] == samples[0] else take_first, per_year, out)
-
-    return compiled_with_cache(run)

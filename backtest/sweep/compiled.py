@@ -110,7 +110,8 @@ def marked(market: KernelMarket, bars: Ints) -> KernelMarket:
     if len(marks) == len(market.marks):
         return market
     places = np.append(0, np.searchsorted(marks, market.marks) + 1)  # of the samples that there were
-    return replace(market, marks=marks, take=places[market.take], take_first=places[market.take_first])
+    take, take_first = places[market.sampling.take], places[market.sampling.take_first]
+    return replace(market, sampling=market.sampling._replace(marks=marks, take=take, take_first=take_first))
 
 
 def profit_factors(runs: KernelRuns) -> Floats:

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backtest.compiled.account import MOST_OPEN_LOTS, root, share
 from backtest.compiled.engine import CompiledRun, run_kernel, sweep_kernel
-from backtest.compiled.loop import OPEN_LOTS, root, share
 from backtest.compiled.market import KernelMarket
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming
 from backtest.data.series import BarSeries
@@ -230,7 +230,7 @@ def test_a_kernel_cannot_look_ahead() -> None:
         assert len(whole)
         for end in range(1, 600, 37):
             part = run_kernel(strategy, params, series.rows(0, end), config_of({}), SMALL).fills
-            assert part.tolist() == whole[whole[:, 0] < end].tolist()
+            assert part.tolist() == whole[whole["bar"] < end].tolist()
 
 
 def test_a_market_made_once_serves_any_number_of_runs() -> None:
@@ -316,7 +316,7 @@ def test_a_root_is_the_whole_one(square: int) -> None:
 
 
 def test_more_open_lots_than_the_queue_holds_are_refused() -> None:
-    count = OPEN_LOTS + 5
+    count = MOST_OPEN_LOTS + 5
     series = bars_of(100.0 + np.arange(count) / 100.0, 5.0 + np.arange(count) / 1_000.0)
-    with pytest.raises(ContractError, match=f"at most {OPEN_LOTS} open lots"):
+    with pytest.raises(ContractError, match=f"at most {MOST_OPEN_LOTS} open lots"):
         run_kernel(AsTold, {"qty": 1.0}, series, config_of({}, initial_capital=1e6), SMALL)
