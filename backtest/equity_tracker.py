@@ -1,7 +1,7 @@
-"""Cash and position value after every bar, exact: integers until the last division.
+"""The equity of a run after every bar, exact: integers until the last division.
 
-``EquityTracker`` goes along bar by bar, as the specification has it; ``equity_columns`` computes the same points for a
-whole run at once, from the fills alone.
+``EquityTracker`` follows a run bar by bar, as the specification has it; ``equity_columns`` computes the same points of
+a finished run at once, from its fills alone.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _INT64_ROOM: Final = 2**62
 
 
 class _Scale:
-    """One unit of money that every amount of the run is a whole number of."""
+    """The unit of money of which every amount of the run is a multiple."""
 
     def __init__(self, initial_capital: float, instruments: Iterable[Instrument]) -> None:
         capital = Decimal(repr(float(initial_capital)))
         if not capital.is_finite():
             raise ConfigError(f"initial_capital: expected a finite amount, got {initial_capital}")
         units = {instrument.symbol: instrument.money_unit for instrument in instruments}
-        exponents = (int(each.as_tuple().exponent) for each in (capital, FEE_UNIT, *units.values()))
+        exponents = (int(amount.as_tuple().exponent) for amount in (capital, FEE_UNIT, *units.values()))
         self.decimals = -min(0, *exponents)
-        self.capital = self._whole(capital)
-        self.fee = self._whole(FEE_UNIT)
-        self.money = {symbol: self._whole(unit) for symbol, unit in units.items()}
+        self.capital = self._units(capital)
+        self.fee = self._units(FEE_UNIT)
+        self.money = {symbol: self._units(unit) for symbol, unit in units.items()}
         self.divisor = float(10**self.decimals)
 
-    def _whole(self, amount: Decimal) -> int:
+    def _units(self, amount: Decimal) -> int:
         return int(amount.scaleb(self.decimals))
 
 
 class EquityTracker:
-    """Cash, position value and equity in quote currency, told of fills and prices as they come.
+    """Cash, position value and equity in quote currency, updated by fills and prices in their order.
 
     Args:
         initial_capital: cash at the start.
@@ -58,7 +58,7 @@ class EquityTracker:
 
     @property
     def cash(self) -> float:
-        """Capital that is not invested; negative when more was bought than there was."""
+        """Capital that is not invested; negative after purchases beyond the capital."""
         return self._cash / self._scale.divisor
 
     @property
@@ -72,17 +72,20 @@ class EquityTracker:
         return float(self._cash + self._value()) / self._scale.divisor
 
     def on_fill(self, symbol: str, signed_lots: int, ticks: int, fee_units: int) -> None:
-        """Lots were bought (above 0) or sold (below) at a price, for a fee in ``FEE_UNIT``."""
+        """Take a fill: lots bought (above 0) or sold (below) at a price, for a fee in ``FEE_UNIT``.
+
+        Until the first price of the symbol, its position is valued at its first fill.
+        """
         self._cash -= signed_lots * ticks * self._scale.money[symbol] + fee_units * self._scale.fee
         self._lots[symbol] += signed_lots
         self._ticks[symbol] = self._ticks[symbol] or ticks
 
     def on_price(self, symbol: str, ticks: int) -> None:
-        """The last price of a symbol."""
+        """Take the last price of a symbol."""
         self._ticks[symbol] = ticks
 
     def on_bar(self, ts_ns: int) -> None:
-        """All bars that close at this time are in: note the equity."""
+        """Add the equity to the curve, once all bars that close at this time are processed."""
         self.curve.append((ts_ns, self.equity))
 
     def _value(self) -> int:
@@ -103,27 +106,28 @@ def equity_columns(
     """
     scale = _Scale(initial_capital, (grid.instrument for grid in grids.values()))
     times = np.asarray(moments, dtype=np.int64)
-    moved = (abs(each.lots) * each.ticks * scale.money[each.symbol] + abs(each.fee) * scale.fee for each in booked)
+    moved = (abs(fill.lots) * fill.ticks * scale.money[fill.symbol] + abs(fill.fee) * scale.fee for fill in booked)
     largest = sum(moved, scale.capital)
-    highest = max((int(grid.close.max()) for grid in grids.values()), default=0)
-    held = max(scale.money.values(), default=0) * highest * sum(abs(each.lots) for each in booked)
-    kind: Any = np.int64 if largest + held < _INT64_ROOM else object  # Python's integers where 64 bits are too few
-    total = np.full(len(times), scale.capital, dtype=kind)
-    for symbol in sorted({each.symbol for each in booked}):
-        total += _of_symbol(grids[symbol], [each for each in booked if each.symbol == symbol], times, scale, kind)
+    highest = max([*(int(grid.close.max()) for grid in grids.values()), *(fill.ticks for fill in booked)], default=0)
+    worth = max(scale.money.values(), default=0) * highest * sum(abs(fill.lots) for fill in booked)
+    dtype: Any = np.int64 if largest + worth < _INT64_ROOM else object  # Python's integers where 64 bits are too few
+    total = np.full(len(times), scale.capital, dtype=dtype)
+    for symbol in sorted({fill.symbol for fill in booked}):
+        total += _of_symbol(grids[symbol], [fill for fill in booked if fill.symbol == symbol], times, scale, dtype)
     return times, total.astype(np.float64) / scale.divisor
 
 
-def _of_symbol(grid: PriceGrid, booked: Sequence[Booked], times: Any, scale: _Scale, kind: Any) -> Any:
-    """What one symbol adds to the equity at every moment, in the scale's unit."""
+def _of_symbol(grid: PriceGrid, booked: Sequence[Booked], times: Any, scale: _Scale, dtype: Any) -> Any:
+    """The contribution of one symbol to the equity at every moment, in the scale's unit."""
     money = scale.money[grid.symbol]
-    step_cash = np.array([-each.lots * each.ticks * money - each.fee * scale.fee for each in booked], dtype=kind)
-    step_lots = np.array([each.lots for each in booked], dtype=np.int64)
-    at = np.array([each.moment for each in booked], dtype=np.int64)
+    step_cash = np.array([-fill.lots * fill.ticks * money - fill.fee * scale.fee for fill in booked], dtype=dtype)
+    step_lots = np.array([fill.lots for fill in booked], dtype=dtype)
+    at = np.array([fill.moment for fill in booked], dtype=np.int64)
     counted = np.cumsum(np.bincount(at, minlength=len(times))[: len(times)])  # fills in by each moment
-    cash = np.concatenate([np.zeros(1, dtype=kind), np.cumsum(step_cash)])[counted]
-    lots = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(step_lots)])[counted]
-    close = grid.close
+    cash = np.concatenate([np.zeros(1, dtype=dtype), np.cumsum(step_cash)])[counted]
+    lots = np.concatenate([np.zeros(1, dtype=dtype), np.cumsum(step_lots)])[counted]
+    marks = grid.close
     if not np.array_equal(grid.series.ts_close, times):
-        close = close[np.maximum(np.searchsorted(grid.series.ts_close, times, side="right") - 1, 0)]
-    return cash + lots.astype(kind) * close.astype(kind) * money
+        latest = np.searchsorted(grid.series.ts_close, times, side="right") - 1
+        marks = np.where(latest >= 0, grid.close[latest], booked[0].ticks)  # without a close: the first fill
+    return cash + lots * marks.astype(dtype) * money

@@ -1,4 +1,4 @@
-"""The simulated venue on bars: orders with their decisions go in, updates and fills come out, exact to the last unit.
+"""The simulated venue on bars: takes orders with their decisions, answers updates and fills, exact to the last unit.
 
 The same matching core, fees and order life as the paper venue; only the fill model knows bars. See ``FillTiming``.
 """
@@ -41,7 +41,7 @@ class Booked(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """Where the run stands: the time, which moment of the stream fills count in, and whether its opens are past."""
+    """The time of a run, the number of the moment in which fills count, and whether the opens of that time are past."""
 
     ts_ns: int
     number: int
@@ -76,8 +76,8 @@ class _Market:
         self.waiting: list[_Waiting] = []
         self._needs_bar = slippage.ppm > 0 and slippage.model != "fixed"
 
-    def stand_at(self, ticks: int, ts_ns: int, closed: int) -> None:
-        """The price is this now, and ``closed`` is the latest closed bar."""
+    def set_price(self, ticks: int, ts_ns: int, closed: int) -> None:
+        """Take the price of now; ``closed`` is the latest closed bar."""
         self.core.mark(ticks, ts_ns)
         if self._needs_bar and closed >= 0:
             self.model.closed = self.grid.bar(closed)
@@ -86,13 +86,12 @@ class _Market:
 class FillSimulator:
     """Takes ``OrderEvent`` and ``OrderCancel``; answers ``OrderUpdate`` and ``FillEvent``, as the paper venue does.
 
-    Its host tells it of time: ``on_open`` for the opens that orders wait for (``next_open_ns`` says when), ``on_close``
-    for the bars that may reach resting orders (``next_reach_ns`` says when).
+    Its host calls ``on_open`` at ``next_open_ns``, for the opens that orders wait for, and ``on_close`` at
+    ``next_reach_ns``, for the bars that may reach resting orders.
     """
 
     def __init__(self, config: BacktestConfig, grids: Mapping[str, PriceGrid]) -> None:
         self.booked: list[Booked] = []
-        self.refused: dict[str, int] = {}
         self._timing = config.fill_timing
         self._markets = {symbol: _Market(grids[symbol], config) for symbol in sorted(grids)}
         self._orders = OrderRegistry()
@@ -107,8 +106,9 @@ class FillSimulator:
             raise RejectedError(f"order {event.order_id} refused, {forged}")
         market = self._markets.get(event.symbol)
         if market is None:
-            known = ", ".join(self._markets)
-            return [self._reject(event, f"{DenialCode.UNKNOWN_SYMBOL}: expected one of {known}, got {event.symbol!r}")]
+            symbols = ", ".join(self._markets)
+            reason = f"{DenialCode.UNKNOWN_SYMBOL}: expected one of {symbols}, got {event.symbol!r}"
+            return [self._reject(event, reason)]
         closed = market.grid.closed_by(now.ts_ns)
         if reason := _unfit(event, market, closed):
             return [self._reject(event, reason)]
@@ -126,7 +126,7 @@ class FillSimulator:
             )
         return [self._take_back(order, cancel.ts_ns, cancel.reason)]
 
-    # -- what its host tells ------------------------------------------------------------------------------
+    # -- time, as its host reports it ---------------------------------------------------------------------
 
     @property
     def next_open_ns(self) -> int:
@@ -151,19 +151,19 @@ class FillSimulator:
         ]
 
     def on_open(self, now: Moment) -> list[Contract]:
-        """The bars that orders wait for open now: what fills at it."""
+        """Fill the orders that wait for a bar that opens now."""
         answers: list[Contract] = []
         for market in self._markets.values():
             due = [waiting for waiting in market.waiting if waiting.ts_open == now.ts_ns]
             market.waiting = [waiting for waiting in market.waiting if waiting.ts_open != now.ts_ns]
             for waiting in due:
-                market.stand_at(int(market.grid.open[waiting.bar]), now.ts_ns, waiting.bar - 1)
+                market.set_price(int(market.grid.open[waiting.bar]), now.ts_ns, waiting.bar - 1)
                 for order in waiting.orders:
                     answers += self._place(order, market, now)
         return answers
 
     def on_close(self, now: Moment) -> list[Contract]:
-        """Bars close now: what their ranges fill."""
+        """Fill the resting orders that the bars closing now reach."""
         answers: list[Contract] = []
         for market in self._markets.values():
             grid = market.grid
@@ -179,10 +179,10 @@ class FillSimulator:
         return answers
 
     def left_open(self) -> tuple[OpenOrder, ...]:
-        """Orders that have not ended."""
+        """The orders that have not ended."""
         return self._orders.all_open()
 
-    # -- within -------------------------------------------------------------------------------------------
+    # -- orders -------------------------------------------------------------------------------------------
 
     def _accept(self, order: OpenOrder, now: Moment) -> list[Contract]:
         market = self._markets[order.event.symbol]
@@ -197,7 +197,7 @@ class FillSimulator:
             market.core.recover(WorkingOrder(order.event.order_id, order.event.side, order.lots, None, closed_at))
             return [accepted]
         if closed >= 0:
-            market.stand_at(market.grid.close.item(closed), closed_at, closed)
+            market.set_price(market.grid.close.item(closed), closed_at, closed)
         return [accepted, *self._place(order, market, now)]
 
     def _send(self, order: OpenOrder, market: _Market, now: Moment) -> None:
@@ -250,14 +250,12 @@ class FillSimulator:
         self._orders.finish(event.order_id)
         market.core.cancel(event.order_id)
         for waiting in market.waiting:
-            waiting.orders = [each for each in waiting.orders if each is not order]
+            waiting.orders = [other for other in waiting.orders if other is not order]
         market.waiting = [waiting for waiting in market.waiting if waiting.orders]
         return order.update(ts_ns, "canceled", reason)
 
     def _reject(self, event: OrderEvent, reason: str) -> OrderUpdate:
         self._orders.finish(event.order_id)
-        code = reason.partition(":")[0]
-        self.refused[code] = self.refused.get(code, 0) + 1
         return order_update(event, event.ts_ns, "rejected", reason)
 
     def _next_reach(self, market: _Market, after_ns: int) -> int:
@@ -273,7 +271,7 @@ class FillSimulator:
 
 
 def _unfit(order: OrderEvent, market: _Market, closed: int) -> str:
-    """Why the venue refuses an order, or an empty text."""
+    """The reason why the venue refuses an order; empty for none."""
     instrument = market.instrument
     code = DenialCode.LOT_SIZE
     try:

@@ -49,7 +49,7 @@ class KernelMarket:
             raise ConfigError(f"instrument: expected that of {series.symbol}, got {instrument.symbol}")
         grid = PriceGrid(series, instrument)
         prices = (series.open, series.high, series.low, series.close, series.volume)
-        ticks = (grid.open, grid.high, grid.low, grid.close, grid.volume)
+        ticks = (grid.open, grid.high, grid.low, grid.close, np.minimum(grid.volume_lots, 2 * SAFE).astype(np.int64))
         columns = (series.ts_open, series.ts_close, *prices, *ticks)
         measured = Measured(series.ts_close, np.ones(len(series)), None, periods_per_year)
         sampling = Sampling(*_samples(measured), float(measured.per_year))
@@ -109,6 +109,11 @@ def rules_of(config: BacktestConfig, market: KernelMarket, lots: int, *, long_on
     least = int((instrument.min_notional / instrument.money_unit).to_integral_value(ROUND_CEILING))
     if max(2 * market.dearest * PPM, start, least) > SAFE or lots > most:
         raise ContractError(too_large(instrument, decimals))
+    if slippage.ppm and slippage.model == "volume" and (largest := int(market.grid.volume_lots.max())) > SAFE:
+        raise ContractError(
+            f"compiled run of {instrument.symbol}: expected volumes below 2^60 lots with slippage by volume, got a bar "
+            f"of {largest:,}; set a coarser lot_size, or take the event engine"
+        )
     return Rules(
         next_open=int(config.fill_timing is FillTiming.NEXT_OPEN),
         slippage=SLIPPAGE_MODELS.index(slippage.model),

@@ -29,7 +29,6 @@ _ENOUGH: Final = 10  # different prices: with fewer, their common divisor is mos
 _MOST_OFF: Final = 0.01  # share of prices off the grid up to which the data is at fault and not the grid
 _FEW_OFF: Final = 10  # as many may also be off in a short series, unless they are a quarter of it
 _FIRST_LOOK: Final = 64  # bars looked at first when searching ahead; each further look is four times as long
-_MOST_LOTS: Final = 2**62
 _NS_FAR: Final = 2**63 - 1
 
 
@@ -66,17 +65,10 @@ class PriceGrid:
         return times
 
     @cached_property
-    def volume(self) -> Ints:
-        """Each bar's volume in lots, rounded: volumes are sums of floats. Raises ConfigError beyond 64 bits."""
-        lots = np.rint(self.series.volume / float(self.instrument.lot_size))
-        if lots.max() > _MOST_LOTS:
-            at = int(lots.argmax())
-            raise ConfigError(
-                f"{self.symbol} {self.series.timeframe}, bar {at}: expected a volume of up to 2^62 lots of "
-                f"{self.instrument.lot_size:f}, got {self.series.volume[at].item():,g}; give a coarser --lot-size, or "
-                "correct the instrument's lot_size"
-            )
-        return lots.astype(np.int64)
+    def volume_lots(self) -> Floats:
+        """Each bar's volume in lots, rounded: volumes are sums of floats. Of any size, such as 1e20 of a tiny lot."""
+        lots: Floats = np.rint(self.series.volume / float(self.instrument.lot_size))
+        return lots
 
     @cached_property
     def _span(self) -> tuple[float, float]:
@@ -95,7 +87,7 @@ class PriceGrid:
         """One bar in ticks and lots."""
         return BarRange(
             int(self.low[index]), int(self.high[index]), int(self.close[index]),
-            int(self.open[index]), int(self.volume[index]),
+            int(self.open[index]), int(self.volume_lots[index]),
         )  # fmt: skip
 
     def reached(self, start: int, low: int | None, high: int | None) -> int:

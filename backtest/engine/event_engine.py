@@ -34,6 +34,7 @@ from backtest.metrics.trades import trades_of
 from core.config.schema import RiskConfig
 from core.contracts import Contract, FillEvent, OrderEvent, OrderUpdate, RiskDecision
 from core.errors import ConfigError
+from core.exact import ordered_sum
 from core.instruments import Instrument, Instruments
 from core.market.bars import BarAggregator
 from risk.engine import RiskEngine
@@ -208,7 +209,7 @@ class BacktestEngine:
             round_trips=trips,
             fills=PlainForms(messages[FillEvent]),
             orders=PlainForms(messages[OrderEvent]),
-            fees_paid=sum(trip.fees for trip in trips),
+            fees_paid=ordered_sum(trip.fees for trip in trips),
             denied=len(denials),
             refused=dict(sorted(refused.items())),
             bars=len(self._stream),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +34,46 @@ def test_fully_invested_no_cash_is_left() -> None:
     tracker.on_fill(ATOM, 1_000, 1_000, 0)  # 100 at 10.00
 
     assert (tracker.cash, tracker.position_value, tracker.equity) == (0.0, 1_000.0, 1_000.0)
+
+
+def test_until_its_first_price_a_position_is_worth_its_first_fill() -> None:
+    tracker = EquityTracker(1_000.0, ATOM_ONLY)
+    tracker.on_fill(ATOM, 100, 1_000, 0)  # 10 at 10.00
+    tracker.on_fill(ATOM, 100, 1_200, 0)  # 10 at 12.00
+
+    assert (tracker.position_value, tracker.equity) == (200.0, 980.0)
+
+    tracker.on_price(ATOM, 1_200)
+    assert (tracker.position_value, tracker.equity) == (240.0, 1_020.0)
+
+
+def test_a_fill_after_a_price_does_not_move_the_mark() -> None:
+    tracker = EquityTracker(1_000.0, ATOM_ONLY)
+    tracker.on_price(ATOM, 1_000)
+    tracker.on_fill(ATOM, 100, 1_200, 0)
+
+    assert (tracker.position_value, tracker.equity) == (100.0, 980.0)
+
+
+def test_a_curve_knows_no_price_of_a_symbol_before_its_first_bar_closes() -> None:
+    grid = PriceGrid(closes([20.0, 21.0]), INSTRUMENTS[ATOM])
+    first = grid.closes_at[0]
+    booked = [Booked(ATOM, 0, first - 30, 100, 1_000, 0)]  # 10 at 10.00, in the moment of another symbol's bar
+
+    times, equity = equity_columns(1_000.0, {ATOM: grid}, [first - 20, first], booked)
+
+    assert list(zip(times.tolist(), equity.tolist(), strict=True)) == [(first - 20, 1_000.0), (first, 1_100.0)]
+
+
+def test_a_position_of_more_lots_than_64_bits_hold_is_counted_exactly() -> None:
+    instrument = Instrument(ATOM, INSTRUMENTS[ATOM].tick_size, Decimal("1e-12"))
+    grid = PriceGrid(closes([0.01, 0.02]), instrument)
+    lots = 3 * 10**21  # 3,000,000,000 at 0.01
+
+    booked = [Booked(ATOM, 0, grid.closes_at[0], lots, 1, 0)]
+    _, equity = equity_columns(1e8, {ATOM: grid}, grid.closes_at, booked)
+
+    assert equity.tolist() == [1e8, 1e8 + 3e7]
 
 
 def test_a_short_position_is_worth_less_as_the_price_rises() -> None:

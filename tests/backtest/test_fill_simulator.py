@@ -8,13 +8,19 @@ from typing import Any
 import pytest
 
 from backtest.contracts import FillTiming
+from backtest.data.price_grid import PriceGrid
 from backtest.data.series import BarSeries
-from core.contracts import OrderCancel, OrderUpdate
+from backtest.engine.risk_check import NoRiskCheck
+from backtest.fill_simulator import FillSimulator, Moment
+from core.contracts import OrderCancel, OrderEvent, OrderIntent, OrderType, OrderUpdate
 from tests.support.backtest_runs import (
     ATOM,
     BTC,
+    CONFIG,
+    INSTRUMENTS,
     T0,
     Action,
+    at,
     bars,
     cancel_all,
     engine,
@@ -188,6 +194,60 @@ def test_what_is_below_the_minimum_notional_is_refused_and_counted(risk: bool) -
 
     assert result.fills == ()
     assert result.refused == {"MIN_NOTIONAL": 1}
+
+
+def asked(type_: OrderType, qty: float, price: float | None = None) -> OrderEvent:
+    """An allowed order as the risk engine sends it, whatever the instrument says to it."""
+    intent = OrderIntent("scripted", ATOM, "buy", type_, qty, price, "i-1", at(0))
+    _, order = NoRiskCheck().decide(intent)
+    assert isinstance(order, OrderEvent)
+    return order
+
+
+def answers_of(order: OrderEvent, rows: Sequence[Row] = (FLAT,)) -> list[Any]:
+    """What the venue answers to an order that reaches it at the close of the first bar."""
+    venue = FillSimulator(CONFIG, {ATOM: PriceGrid(bars(rows), INSTRUMENTS[ATOM])})
+    return venue.on_order(order, Moment(at(0), 0))
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        (asked("limit", 1.0, 10.005), "TICK_SIZE: ATOM/USDT: expected a price in steps of 0.01, got 10.005"),
+        (asked("market", 0.55), "LOT_SIZE: ATOM/USDT: expected a quantity in steps of 0.1, got 0.55"),
+    ],
+)
+def test_the_venue_itself_refuses_what_is_off_the_grid(order: OrderEvent, reason: str) -> None:
+    (update,) = answers_of(order)
+
+    assert (update.status, update.reason) == ("rejected", reason)
+
+
+@pytest.mark.parametrize(
+    ("order", "status"),
+    [
+        (asked("market", 0.5), "open"),  # 5.00 at the close of 10.0: exactly the minimum
+        (asked("market", 0.4), "rejected"),
+        (asked("limit", 0.5, 10.0), "open"),
+        (asked("limit", 0.5, 9.99), "rejected"),  # 4.995, at its own limit and not at the close
+        (asked("limit", 0.4, 12.5), "open"),
+    ],
+)
+def test_the_venue_takes_an_order_of_exactly_the_minimum_notional_and_none_below(
+    order: OrderEvent, status: str
+) -> None:
+    update, *_ = answers_of(order)
+
+    assert update.status == status
+    assert update.reason.startswith("MIN_NOTIONAL: ") == (status == "rejected")
+
+
+def test_before_the_first_close_a_market_order_has_no_price_to_be_too_small_at() -> None:
+    venue = FillSimulator(CONFIG, {ATOM: PriceGrid(bars([FLAT]), INSTRUMENTS[ATOM])})
+
+    (update,) = venue.on_order(asked("market", 0.1), Moment(T0, 0))
+
+    assert update.status == "open"
 
 
 def test_a_quantity_off_the_grid_is_refused_at_the_strategys_door_and_told() -> None:

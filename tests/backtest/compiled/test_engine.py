@@ -298,6 +298,29 @@ def test_amounts_that_could_overflow_are_refused(qty: float) -> None:
         run_kernel(AsTold, {"qty": qty}, series, config_of({}), SMALL)
 
 
+FINE_LOTS = Instrument("BTC/USD", Decimal("0.01"), Decimal("0.00000001"))
+
+
+def test_a_volume_of_more_lots_than_64_bits_hold_slips_exactly_or_is_refused() -> None:
+    series = bars_of(np.full(4, 0.05), np.array([5.0, 1e12, 5.0, 5.0]))  # a bar of 1e20 lots
+    config = config_of({"unit": 1e-12, "silent": 1.0}, slippage_bps=10_000.0, slippage_model="volume")
+
+    evented = run_backtest(config, series, AsTold, instruments=Instruments([FINE_LOTS]))
+
+    assert evented.fills[0]["price"] == 0.06  # a share too small to see: one step, not all of the price
+    with pytest.raises(ContractError, match=r"below 2\^60 lots with slippage by volume, got a bar of 100,000,000,000,"):
+        run_kernel(AsTold, None, series, config, FINE_LOTS)
+
+
+def test_a_volume_of_more_lots_than_64_bits_hold_does_not_matter_where_nothing_depends_on_it() -> None:
+    series = bars_of(np.full(4, 0.05), np.array([5.0, 1e12, 5.0, 5.0]))
+
+    evented, compiled = both(AsTold, series, config_of({"unit": 1e-12, "silent": 1.0}), FINE_LOTS)
+
+    assert len(compiled.fills) == 2
+    assert_same(evented, compiled)
+
+
 def test_an_exposure_beyond_all_bounds_is_refused() -> None:
     series = bars_of(np.full(4, 100.0), np.array([5.0, 5.0, 6.0, 5.0]))
     with pytest.raises(ContractError, match=r"AsTold, set .*: .* below 2\^60 units"):
