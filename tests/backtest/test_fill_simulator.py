@@ -204,10 +204,12 @@ def asked(type_: OrderType, qty: float, price: float | None = None) -> OrderEven
     return order
 
 
-def answers_of(order: OrderEvent, rows: Sequence[Row] = (FLAT,)) -> list[Any]:
-    """What the venue answers to an order that reaches it at the close of the first bar."""
-    venue = FillSimulator(CONFIG, {ATOM: PriceGrid(bars(rows), INSTRUMENTS[ATOM])})
-    return venue.on_order(order, Moment(at(0), 0))
+def first_answer(order: OrderEvent, ts_ns: int = at(0)) -> OrderUpdate:
+    """The venue's first answer to an order; the only bar closes at 10.0 at ``at(0)``."""
+    venue = FillSimulator(CONFIG, {ATOM: PriceGrid(bars([FLAT]), INSTRUMENTS[ATOM])})
+    update = venue.on_order(order, Moment(ts_ns, 0))[0]
+    assert isinstance(update, OrderUpdate)
+    return update
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def answers_of(order: OrderEvent, rows: Sequence[Row] = (FLAT,)) -> list[Any]:
     ],
 )
 def test_the_venue_itself_refuses_what_is_off_the_grid(order: OrderEvent, reason: str) -> None:
-    (update,) = answers_of(order)
+    update = first_answer(order)
 
     assert (update.status, update.reason) == ("rejected", reason)
 
@@ -236,18 +238,14 @@ def test_the_venue_itself_refuses_what_is_off_the_grid(order: OrderEvent, reason
 def test_the_venue_takes_an_order_of_exactly_the_minimum_notional_and_none_below(
     order: OrderEvent, status: str
 ) -> None:
-    update, *_ = answers_of(order)
+    update = first_answer(order)
 
     assert update.status == status
     assert update.reason.startswith("MIN_NOTIONAL: ") == (status == "rejected")
 
 
 def test_before_the_first_close_a_market_order_has_no_price_to_be_too_small_at() -> None:
-    venue = FillSimulator(CONFIG, {ATOM: PriceGrid(bars([FLAT]), INSTRUMENTS[ATOM])})
-
-    (update,) = venue.on_order(asked("market", 0.1), Moment(T0, 0))
-
-    assert update.status == "open"
+    assert first_answer(asked("market", 0.1), T0).status == "open"
 
 
 def test_a_quantity_off_the_grid_is_refused_at_the_strategys_door_and_told() -> None:
