@@ -137,6 +137,7 @@ def test_a_verdict_from_few_decisions_says_so_and_none_is_given_from_nothing(
         assert f"Verdict:        {verdict}" in capsys.readouterr().out
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("entrance", [["controller", "backtest"], ["backtest.runner"]])
 def test_a_reader_that_went_away_gets_no_complaint(entrance: list[str], run_of: list[str]) -> None:
     with subprocess.Popen(

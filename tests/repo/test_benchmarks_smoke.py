@@ -15,7 +15,7 @@ from benchmarks.server import Server, ServerMissingError, running
 from benchmarks.timing import spread
 from benchmarks.workload import Workload
 
-QUICK = ("book", "codec", "fleet", "ingest")
+QUICK = ("book", "fleet", "ingest")
 
 
 @pytest.fixture(scope="module")

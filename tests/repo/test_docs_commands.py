@@ -333,7 +333,7 @@ HOW_WITH_REDIS: Final[dict[str, Way]] = {
 QUICK: Final = frozenset(
     {
         *("make run", "make help", ".venv/bin/njord-ctl --help", ".venv/bin/njord-ctl config check"),
-        *("make run-risk", "make run-kill-trip", "make check-kill", "make run-kill-clear"),
+        *("make run-risk", "make run-kill-trip"),
     }
 )
 

@@ -199,6 +199,7 @@ def test_blocks_of_one_period_are_the_plain_bootstrap() -> None:
     assert (40 * weights).var(axis=0).mean() == pytest.approx(1 - 1 / 40, rel=0.05)
 
 
+@pytest.mark.full
 def test_tests_against_worthless_trials_err_at_their_nominal_rate() -> None:
     check, ability = [], []
     for seed in range(150):
@@ -209,6 +210,7 @@ def test_tests_against_worthless_trials_err_at_their_nominal_rate() -> None:
     assert 0.03 <= np.mean(ability) <= 0.17
 
 
+@pytest.mark.full
 def test_many_trials_over_few_periods_need_samples_that_are_studentised_each() -> None:
     once, each = [], []
     for seed in range(40):

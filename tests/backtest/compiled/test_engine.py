@@ -115,6 +115,7 @@ INSTRUMENTS = st.sampled_from(
 EXPOSURES = st.sampled_from([0.0, 1.0, 1.0, -1.0, 0.5, -0.5, 0.34, 2.0, -1.7, 1e-4, -4.0, -4.0])  # -4: no opinion
 
 
+@pytest.mark.full
 @settings(max_examples=150)
 @given(
     exposures=st.lists(EXPOSURES, min_size=1, max_size=40),
@@ -140,6 +141,7 @@ def test_both_engines_agree_whatever_is_wanted_and_whatever_it_costs(
     assert_same(*both(AsTold, series, config, instrument))
 
 
+@pytest.mark.full
 @settings(max_examples=60)
 @given(
     moves=st.lists(st.integers(-40, 40), min_size=1, max_size=150),

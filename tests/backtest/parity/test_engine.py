@@ -109,6 +109,7 @@ def test_kernel_strategies_come_to_the_same(tmp_path: Path) -> None:
     assert_no_difference(recorded(tmp_path, "synthetic:7:60", strategies=entries), fills=3)
 
 
+@pytest.mark.full
 def test_trades_that_came_late_or_never_are_taken_as_the_fleet_took_them(tmp_path: Path) -> None:
     strategies = nervous(("a", "BTC/USDT", EVERYTHING), ("b", "ETH/USDT", ["md.trades.*", "md.ohlcv.*"]))
     run = recorded(tmp_path / "run", list(late_and_lost(4, tmp_path / "draft")), strategies=strategies)

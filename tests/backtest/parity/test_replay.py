@@ -96,6 +96,7 @@ def test_the_kill_switch_in_the_middle_of_a_session_is_replayed_where_it_was_pul
     assert reasons.count("halted") >= denials
 
 
+@pytest.mark.full
 def test_trades_that_came_late_or_never_are_replayed_with_the_clock_that_waited_for_them(tmp_path: Path) -> None:
     events = list(late_and_lost(4, tmp_path))
     run = recorded(tmp_path, events)

@@ -306,6 +306,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         generate_report(result_of(), tmp_path / "file" / "report.html")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_a_real_browser_draws_every_chart_without_a_complaint_or_a_request(
     tmp_path: Path, width: int, scheme: str

@@ -119,6 +119,7 @@ def without_snapshots(folder: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.full
 @QUICK
 @given(before=STEPS, after=STEPS, every=st.integers(1, 60), cut=st.integers(0, 5))
 def test_a_snapshot_and_the_tail_give_what_the_whole_ledger_gives(

@@ -103,6 +103,7 @@ async def test_a_taken_port_is_a_configuration_error(redis_url: str, tmp_path: P
             await service(redis_url, tmp_path, short_feed(), port=port).run()
 
 
+@pytest.mark.full
 def test_a_torn_market_data_journal_is_mended_and_the_feed_goes_on_behind_its_last_whole_trade(
     redis_url: str, tmp_path: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_torn_market_data_journal_is_mended_and_the_feed_goes_on_behind_its_la
     assert path.with_name(path.name + ".torn").read_bytes() == b'{"symbol":"BTC\n'
 
 
+@pytest.mark.full
 def test_a_message_that_makes_a_component_fail_is_no_reason_to_stop(redis_url: str, tmp_path: Path) -> None:
     """The paper trader gets an order with a forged decision off the bus: refused, told, and it lives."""
     from redis import Redis
