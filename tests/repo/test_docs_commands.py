@@ -21,6 +21,7 @@ from tests.support.redis_server import RedisServer, spare_port
 from tests.support.typed_commands import TypedCommands
 
 QUICKLY: Final = "ARGS=--no-again"
+HALF_AN_HOUR: Final = 30
 ONE_FILE: Final = "ARGS=tests/core/test_retry.py"
 BACKTEST: Final = (
     ".venv/bin/python -m backtest.runner --strategy sma_cross_v1 --symbol BTC/USDT --journals var/runs/monday/journals"
@@ -61,8 +62,10 @@ Way = Callable[[TypedCommands, str], None]
 
 
 @pytest.fixture
-def typed(tmp_path: Path) -> TypedCommands:
-    return TypedCommands(tmp_path / "njord")
+def typed(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> TypedCommands:
+    commands = TypedCommands(tmp_path / "njord")
+    commands.recordings = tmp_path_factory.getbasetemp() / "documented"
+    return commands
 
 
 @pytest.fixture
@@ -164,18 +167,27 @@ def clear(typed: TypedCommands, command: str) -> None:
     assert not typed.kill_switch.exists()
 
 
+def record(typed: TypedCommands, minutes: int = 6) -> Path:
+    """A session under ``var/runs/monday``; recorded once for all commands that are typed on it."""
+    session, kept = typed.folder / "var" / "runs" / "monday", typed.recordings / str(minutes)
+    if kept.exists():
+        shutil.copytree(kept, session)
+    else:
+        assert_proven(typed.run(RUN_MONDAY.replace("'--out", "'--no-again --out"), f"FEED=synthetic:42:{minutes}"))
+        shutil.copytree(session, kept)
+    return session
+
+
 def ask_the_ledger(typed: TypedCommands, command: str) -> None:
-    typed.run("make run", "FEED=synthetic:42:6", f"{QUICKLY} --out first")
+    session = record(typed)
     (typed.folder / LEDGER).parent.mkdir(parents=True)
-    (typed.folder / "first" / "ledgers" / "risk_engine.ndjson").rename(typed.folder / LEDGER)
+    (session / "ledgers" / "risk_engine.ndjson").rename(typed.folder / LEDGER)
     said = typed.run(command)
     assert "risk.decisions" in said if " show " in command else "risk_engine.ndjson" in said
 
 
 def ask_for_the_state(typed: TypedCommands, command: str) -> None:
-    typed.run("make run", "FEED=synthetic:42:6", f"{QUICKLY} --out first")
-    (typed.folder / "var").mkdir()
-    shutil.move(typed.folder / "first" / "ledgers", typed.folder / "var" / "ledger")
+    shutil.move(record(typed) / "ledgers", typed.folder / "var" / "ledger")
     said = typed.run(command)
     assert "3 ledgers in var/ledger: every chain holds" in said
     assert all(f"\n{name}" in said for name in ("strategy_runner", "risk_engine  ACTIVE", "paper_trader  ACTIVE"))
@@ -187,12 +199,12 @@ def run_monday(typed: TypedCommands, command: str) -> None:
 
 
 def compare_with_a_replay(typed: TypedCommands, command: str) -> None:
-    run_monday(typed, RUN_MONDAY)
+    record(typed)
     assert "no differences" in typed.run(command)
 
 
 def backtest_on_trades(typed: TypedCommands, command: str) -> None:
-    run_monday(typed, RUN_MONDAY)
+    record(typed)
     assert "of which at most 50 % goes to orders" in typed.run(command)
 
 
@@ -202,17 +214,12 @@ def compare_with_a_backtest(typed: TypedCommands, command: str) -> None:
 
 
 def compare_two_sessions(typed: TypedCommands, command: str) -> None:
-    run_monday(typed, RUN_MONDAY)
-    shutil.copytree(typed.folder / "var" / "runs" / "monday", typed.folder / "var" / "runs" / "tuesday")
+    shutil.copytree(record(typed), typed.folder / "var" / "runs" / "tuesday")
     assert "no differences" in typed.run(command)
 
 
-def record_half_an_hour(typed: TypedCommands) -> None:
-    typed.run(RUN_MONDAY.replace("'--out", "'--no-again --out"), "FEED=synthetic:42:30")
-
-
 def backtest(typed: TypedCommands, command: str) -> None:
-    record_half_an_hour(typed)
+    record(typed, HALF_AN_HOUR)
     assert "Fills:          at the open of the bar after" in typed.run(command)
     assert (typed.folder / "var" / "backtest" / "report_sma_cross_v1_BTCUSDT.html").stat().st_size > 100_000
 
@@ -223,17 +230,17 @@ def lint_a_backtest(typed: TypedCommands, command: str) -> None:
 
 
 def look_for_foresight(typed: TypedCommands, command: str) -> None:
-    record_half_an_hour(typed)
+    record(typed, HALF_AN_HOUR)
     assert "Verdict:        honest" in typed.run(command)
 
 
 def sweep(typed: TypedCommands, command: str) -> None:
-    record_half_an_hour(typed)
+    record(typed, HALF_AN_HOUR)
     assert "Best by:        sharpe_ratio" in typed.run(command)
 
 
 def sweep_keeping_returns(typed: TypedCommands, command: str) -> None:
-    record_half_an_hour(typed)
+    record(typed, HALF_AN_HOUR)
     assert "\nOverfitting:    " in typed.run(command)
 
 

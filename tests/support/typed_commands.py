@@ -38,6 +38,7 @@ class TypedCommands:
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         (folder / ".venv").symlink_to(ROOT / ".venv")
         self.folder = folder
+        self.recordings = folder.parent / "recordings"  # where tests keep what others need too
         self.kill_switch = folder / "var" / "killswitch"
         self.environ = {
             **clean_environment(),
