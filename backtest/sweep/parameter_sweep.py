@@ -66,6 +66,12 @@ class _Work:
         """How many returns of each set are kept."""
         return 0 if self.job.block_ends is None else len(self.job.block_ends)
 
+    @property
+    def compiled_limit(self) -> str:
+        """The first error where the compiled engine could run none of the sets; empty where it ran one."""
+        errors, sets = self.results.errors, self.results.sets
+        return errors[min(errors)] if self.job.compiled and errors and len(errors) == len(sets) else ""
+
 
 class ParameterSweep:
     """Backtests of one strategy across ranges of its parameters.
@@ -162,20 +168,30 @@ class ParameterSweep:
             SweepInterruptedError: Ctrl-C, or ``stop`` was set from another thread.
             ConfigError, SweepWorkerError: as ``run``.
         """
+        stop = stop or threading.Event()
+        outcome = self._swept(self._prepared(self.settings), stop)
+        if isinstance(outcome, str):  # the compiled engine cannot
+            work = self._prepared(replace(self.settings, engine="event"))
+            outcome = self._swept(replace(work, note=f"event engine, since the compiled one cannot: {outcome}"), stop)
+        assert isinstance(outcome, SweepOutcome)
+        self.outcome = outcome
+        return outcome
+
+    def _swept(self, work: _Work, stop: threading.Event) -> SweepOutcome | str:
+        """The outcome; or the reason why the compiled engine, which nobody asked for, ran none of the sets."""
         from backtest.sweep.checkpoint import Checkpoint
 
-        settings, work = self.settings, self._prepared()
         folder = work.folder / "sweeps"
-        with Checkpoint(folder, work.name, work.fingerprint, work.blocks, fresh=settings.fresh) as checkpoint:
+        with Checkpoint(folder, work.name, work.fingerprint, work.blocks, fresh=self.settings.fresh) as checkpoint:
             checkpoint.restore(work.results.restore)
             notes = tuple(note for note in (checkpoint.note, work.note) if note)
             for note in notes:
                 self._say(note)
-            self._evaluate(work, checkpoint, stop or threading.Event())
-            self.outcome = self._outcome(work, checkpoint, notes)
-        return self.outcome
+            self._evaluate(work, checkpoint, stop)
+            limit = work.compiled_limit if self.settings.engine == "auto" else ""
+            return limit or self._outcome(work, checkpoint, notes)
 
-    def _prepared(self) -> _Work:
+    def _prepared(self, settings: SweepSettings) -> _Work:
         """Everything that a sweep needs before its first set runs. Raises ConfigError."""
         from backtest.sweep.columns import direction_of
         from backtest.sweep.results import Results
@@ -184,7 +200,7 @@ class ParameterSweep:
         from backtest.sweep.space import ParameterSpace
         from backtest.sweep.trials import TrialLog
 
-        settings, request = self.settings, self._requested()
+        request = self._requested()
         space = ParameterSpace(tuple(self._axes), self._constraint)
         direction = settings.direction or direction_of(settings.objective)
         search = search_of(settings.search, space, settings.trials, settings.seed, direction)

@@ -18,6 +18,7 @@ from backtest.errors import RunInterruptedError
 from backtest.sweep.checkpoint import Checkpoint
 from backtest.sweep.evaluation import run_sets
 from backtest.sweep.job import Numbered, Outcome
+from backtest.sweep.main_guard import unguarded_script
 from backtest.sweep.results import Results
 from backtest.sweep.search import Search
 from core.errors import FatalError
@@ -38,7 +39,7 @@ class SweepInterruptedError(RunInterruptedError):
 
 
 class SweepWorkerError(FatalError):
-    """A worker process died, as for want of memory."""
+    """A worker process died, for want of memory or because it could not start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,20 @@ class SweepRun:
         except KeyboardInterrupt:
             raise SweepInterruptedError(len(self._results), self._search.total) from None
         except BrokenExecutor as error:
-            raise SweepWorkerError(
-                f"a worker died, perhaps for want of memory: {error}; {len(self._results):,} sets are in the "
-                "checkpoint, the same command goes on from there; give fewer --workers or less --memory"
-            ) from error
+            raise SweepWorkerError(self._worker_died(error)) from error
+
+    def _worker_died(self, error: BrokenExecutor) -> str:
+        script = unguarded_script()
+        if script is not None:
+            return (
+                f"a worker could not start: it imports {script}, which starts the sweep again; put the sweep under a "
+                'main guard: add the line `if __name__ == "__main__":` and, indented below it, the lines that run the '
+                "sweep, such as `    sweep.run_here()`"
+            )
+        return (
+            f"a worker died, perhaps for want of memory: {error}; {len(self._results):,} sets are in the "
+            "checkpoint, the same command goes on from there; give fewer --workers or less --memory"
+        )
 
     def _evaluate(self, executor: Executor, source: Any, todo: Iterator[Numbered], left: int) -> None:
         pending: dict[Future[list[Outcome]], float] = {}

@@ -21,6 +21,7 @@ from backtest.lint.search import Search, ends_told_by, market_returns
 from backtest.lint.search_file import read_search
 from backtest.sweep import command as sweep_command
 from backtest.sweep import setup as sweep_setup
+from backtest.sweep.memory import resident_bytes
 from core.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
@@ -246,7 +247,7 @@ def test_holding_is_compared_also_where_a_memory_budget_made_blocks_coarser(
     swept: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sweep_setup, "_PER_RETURN", 10**9)  # as many sets would have it
-    assert sweep_command.main([*sweep_of(swept[1], tmp_path), "--memory", "1GB"]) == 0
+    assert sweep_command.main([*sweep_of(swept[1], tmp_path), "--memory", str(resident_bytes() + 10**9)]) == 0
     assert "; 32 returns a set are kept instead of 600, so that the memory holds them" in capsys.readouterr().out
     read = read_search(tmp_path / "sweep_results.json", (), [from_file(swept[1], "BTC/USD", "1m")])
     assert read.returns is not None

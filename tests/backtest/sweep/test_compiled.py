@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,15 @@ from backtest.run_request import RunRequest
 from backtest.sweep.compiled import CompiledSweep, marked
 from backtest.sweep.evaluation import SetEvaluator
 from backtest.sweep.job import Numbered, Outcome, SweepJob
-from backtest.sweep.memory import Load, planned
+from backtest.sweep.memory import Load, planned, resident_bytes
 from backtest.sweep.returns import RETURN_COLUMNS, figures_of_rows
 from backtest.sweep.run import SweepInterruptedError
-from backtest.sweep.settings import SweepSettings
+from backtest.sweep.settings import EngineChoice, SweepSettings
 from backtest.sweep.setup import job_of
 from backtest.sweep.space import ParamSet
 from core.config.schema import RiskConfig
 from core.errors import ConfigError
-from core.instruments import Instruments
+from core.instruments import Instrument, Instruments
 from risk.limits import RiskLimits
 from strategies.kernels.sma_cross import SmaCross
 from tests.support.kernel_cases import SMALL, SYMBOL, AsTold, bars_of, config_of
@@ -186,7 +187,7 @@ def test_sets_that_fail_in_a_chunk_have_their_errors_and_the_others_their_figure
 
 def test_a_compiled_sweep_writes_the_same_bytes_whatever_runs_it(tmp_path: Path) -> None:
     written = []
-    for workers, memory in ((0, None), (1, None), (3, 10**9)):
+    for workers, memory in ((0, None), (1, None), (3, resident_bytes() + 10**9)):  # beside what this process has
         folder = tmp_path / f"{workers}"
         sweep = sweep_of(folder, workers=workers, memory=memory)
         asyncio.run(sweep.run())
@@ -253,3 +254,27 @@ def _with_closes(bars: Any, closes: Any) -> Any:
     return type(bars)(
         bars.symbol, bars.timeframe, bars.ts_open, bars.ts_close, bars.open, high, bars.low, closes, bars.volume
     )
+
+
+def test_a_sweep_that_the_compiled_engine_cannot_count_runs_in_the_event_engine_and_says_so(tmp_path: Path) -> None:
+    heard: list[str] = []
+    fine = Instrument(SYMBOL, Decimal("1e-9"), Decimal("1e-9"))
+
+    def sweep(engine: EngineChoice) -> ParameterSweep:
+        of_engine = ParameterSweep(
+            "sma_cross_kernel_v1", SYMBOL, config=config_of({}, initial_capital=1e9), data=bars_of(WALK[:200]),
+            strategy=SmaCross, instruments=Instruments([fine]), say=heard.append,
+            settings=SweepSettings(workers=0, folder=tmp_path / engine, engine=engine),
+        )  # fmt: skip
+        of_engine.add_param_range("fast", [3, 5])
+        of_engine.add_param_range("slow", [9])
+        return of_engine
+
+    outcome = sweep("auto").run_here()
+
+    assert not outcome.compiled
+    assert outcome.table.error.tolist() == ["", ""]
+    assert any("event engine, since the compiled one cannot: ContractError: " in note for note in outcome.notes)
+    assert outcome.notes[-1] == heard[-1]
+    with pytest.raises(ConfigError, match=r"all 2 sets failed, the first one with ContractError: .*compiled run of"):
+        sweep("compiled").run_here()
