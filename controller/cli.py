@@ -58,9 +58,11 @@ def config_check(
     """Read the configuration as the daemons do and say what is wrong with it."""
     from core.config import live_enabled, load_config
     from core.errors import ConfigError
+    from risk.limits import RiskLimits
 
     try:
         loaded = load_config(root)
+        RiskLimits.of(loaded.risk)
     except ConfigError as error:
         if not as_json:
             raise

@@ -9,8 +9,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from core import topics
+from core.config.expectations import expectation
 from core.config.schema import StrategyConfig
 from core.errors import ConfigError
 from strategies.context import StrategyContext
@@ -31,7 +33,7 @@ def entries_in(config: Mapping[str, Any]) -> tuple[StrategyConfig, ...]:
     found: dict[str, StrategyConfig] = {}
     for index, plain in enumerate(listed):
         place = f"config/strategies.yaml: strategies[{index}]"
-        entry = plain if isinstance(plain, StrategyConfig) else _entry(plain, place)
+        entry = plain if isinstance(plain, StrategyConfig) else checked_entry(plain, place)
         if entry.id in found:
             raise ConfigError(f"{place}.id: expected a unique id, got {entry.id!r} a second time; rename one")
         for pattern in entry.events:
@@ -59,13 +61,25 @@ def params_of(context: StrategyContext, model: type[M]) -> M:
         ) from None
 
 
-def _entry(plain: object, place: str) -> StrategyConfig:
+def checked_entry(values: object, place: str) -> StrategyConfig:
+    """An entry out of plain values; ``place`` names it in the error.
+
+    Raises:
+        ConfigError: an unknown or missing key, or a value that its key does not take.
+    """
     try:
-        return StrategyConfig.model_validate(plain)
+        return StrategyConfig.model_validate(values)
     except ValidationError as error:
-        wrong = "; ".join(f"{place}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(f"{place}.{_detail(details)}" for details in error.errors())
         keys = ", ".join(field.alias or name for name, field in StrategyConfig.model_fields.items())
         raise ConfigError(f"{wrong}. An entry has the keys {keys}") from None
+
+
+def _detail(details: ErrorDetails) -> str:
+    key = ".".join(map(str, details["loc"]))
+    if details["type"] in ("missing", "extra_forbidden"):
+        return f"{key}: {details['msg']}"
+    return f"{key}: {expectation(details)}, got {details['input']!r}"
 
 
 def _check_topic(pattern: str, place: str) -> None:

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from backtest.errors import StrategyFailedError
 from core.bus import MemoryBus
-from core.config.schema import PATTERNS, StrategyConfig
+from core.config.expectations import expectation
+from core.config.schema import StrategyConfig
 from core.contracts import ClockTick, Contract, OrderCancel, OrderIntent
 from core.errors import ConfigError, ContractError, NjordError, RejectedError
 from core.instruments import Instruments
@@ -148,11 +149,9 @@ def entry_of(entrant: Entrant) -> StrategyConfig:
         )
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        pattern = detail.get("ctx", {}).get("pattern", "")
         field = {"id": "id", "symbols": "symbol"}.get(str(detail["loc"][0]), str(detail["loc"][0]))
         raise ConfigError(
-            f"strategy {entrant.strategy_id!r}: {field}: expected {PATTERNS.get(pattern, detail['msg'])}, got "
-            f"{detail['input']!r}"
+            f"strategy {entrant.strategy_id!r}: {field}: {expectation(detail)}, got {detail['input']!r}"
         ) from None
 
 

@@ -7,7 +7,6 @@ nearest valid key. Values of secrets are never shown.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,6 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from core.config.expectations import expectation
 from core.config.keys import ConfigKey, catalogue, holds_secret, unknown_key
 from core.config.layers import (
     Layer,
@@ -27,7 +27,6 @@ from core.config.layers import (
     yaml_layer,
 )
 from core.config.model import INCONSISTENT, REDIS_URL, Config
-from core.config.schema import PATTERNS
 from core.config.yaml import KeyPath
 from core.errors import ConfigError
 from core.logging.redaction import KnownSecrets, is_secret_name
@@ -36,8 +35,6 @@ from core.redis_address import RedisAddress, RedisAddressError
 __all__ = ["Config", "ConfigKey", "catalogue", "feature_enabled", "live_enabled", "load_config"]
 
 Feature = Literal["LIVE", "METRICS", "ALERTS", "AUDIT"]
-_PREAMBLE: Final = re.compile(r"^.*?\bshould (?:be|have) ")
-_DECIMAL: Final = re.compile(r"Decimal\('([^']*)'\)")
 _SHOWN: Final = 80  # characters of a wrong value that an error quotes
 
 
@@ -157,24 +154,8 @@ def _problems(details: ErrorDetails, source: Layer, secrets: KnownSecrets) -> It
     elif details["type"] == "missing":
         yield Problem(_origin(path, source), path, "required key is missing")
     else:
-        text = f"{_expected(details)}, got {_got(details['input'], path, source, secrets)}"
+        text = f"{expectation(details)}, got {_got(details['input'], path, source, secrets)}"
         yield Problem(_origin(path, source), path, text)
-
-
-def _expected(details: ErrorDetails) -> str:
-    if details["type"] == "string_pattern_mismatch":
-        return "expected " + PATTERNS.get(details["ctx"]["pattern"], f"text of the form {details['ctx']['pattern']}")
-    if details["type"] in ("model_type", "model_attributes_type", "mapping_type", "dict_type"):
-        return "expected keys and values below this one"
-    if details["type"] == "tuple_type":
-        return "expected a list"
-    if details["type"] == "value_error":
-        return str(details["ctx"]["error"]).partition(", got")[0]
-    message = _PREAMBLE.sub("", _DECIMAL.sub(r"\1", details["msg"]))
-    requirement = message.partition(", unable")[0].partition(" after validation")[0]
-    return (
-        f"expected a number {requirement}" if requirement.startswith(("greater", "less")) else f"expected {requirement}"
-    )
 
 
 def _got(value: Any, path: KeyPath, source: Layer, secrets: KnownSecrets) -> str:

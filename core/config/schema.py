@@ -13,6 +13,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from core.errors import ContractError
+from core.instruments import Instrument
 from core.redis_address import RedisAddress, RedisAddressError
 
 
@@ -40,14 +42,26 @@ def _readable_address(value: str) -> str:
     return value
 
 
-_SYMBOL: Final = r"^[A-Z0-9]+/[A-Z0-9]+(:[A-Z0-9]+)?$"
+def _tradable(symbol: str) -> str:
+    """A symbol that an instrument can have and that a pattern of topics can name."""
+    try:
+        Instrument(symbol, tick_size=Decimal(1), lot_size=Decimal(1))
+    except ContractError as error:
+        raise ValueError(str(error).removeprefix("Instrument.symbol: ")) from None
+    if not symbol.isprintable() or not _NOT_IN_SYMBOLS.isdisjoint(symbol):
+        raise ValueError("expected BASE/QUOTE such as BTC/USDT, of printable characters without * ? [ ] { }")
+    return symbol
+
+
+_NOT_IN_SYMBOLS: Final = frozenset("*?[]{}")  # they have a meaning in patterns of topics
+_CURRENCY: Final = r"^[^/:*?\[\]{}\s-]+$"
 _TIMEFRAME: Final = r"^[1-9][0-9]*[smhdw]$"
 _HTTP_URL: Final = r"^(https?|wss?)://.+"
 _STRATEGY_ID: Final = r"^[A-Za-z][A-Za-z0-9_-]*$"
 _CLASS_PATH: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+$"
 
 PATTERNS: Final[Mapping[str, str]] = {
-    _SYMBOL: "BASE/QUOTE in capitals such as BTC/USDT",
+    _CURRENCY: "a currency such as BTC",
     _TIMEFRAME: "a number and s, m, h, d or w such as 5m",
     _HTTP_URL: "an address that starts with http://, https://, ws:// or wss://",
     _STRATEGY_ID: "a letter followed by letters, digits, _ or -",
@@ -63,9 +77,10 @@ NonNegativeInt = Annotated[int, _Number, Field(ge=0, le=2**53)]
 Port = Annotated[int, _Number, Field(ge=1024, le=65_000)]
 Step = Annotated[Decimal, _Number, _GRID]
 Notional = Annotated[Decimal, _Number, Field(ge=0, le=1_000_000_000, decimal_places=18)]
+Currency = Annotated[str, Field(pattern=_CURRENCY)]
 Fee = Annotated[Decimal, _Number, Field(ge=Decimal("-0.05"), le=Decimal("0.05"), decimal_places=18)]
 Name = Annotated[str, Field(min_length=1)]
-Symbol = Annotated[str, Field(pattern=_SYMBOL)]
+Symbol = Annotated[str, AfterValidator(_tradable)]
 Timeframe = Annotated[str, Field(pattern=_TIMEFRAME)]
 RedisUrl = Annotated[str, AfterValidator(_readable_address), Confidential()]
 HttpUrl = Annotated[str, Field(pattern=_HTTP_URL)]
@@ -176,6 +191,11 @@ class RiskConfig(Section):
     )
     max_price_age_ms: PositiveInt = Field(
         10_000, description="Age of the last trade beyond which orders are refused, in milliseconds"
+    )
+    usd_rates: Mapping[Currency, PositiveFloat] = Field(
+        default_factory=dict,
+        description="Dollars per unit of a quote currency that is no dollar and that no configured instrument trades "
+        "against one, such as `{BTC: 60000}`; a traded rate wins, an order without any is denied NO_PRICE",
     )
     kill_switch_file: Path = Field(
         Path("/tmp/njord_killswitch"), description="While this file exists, nothing is traded on this machine"

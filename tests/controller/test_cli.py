@@ -193,6 +193,21 @@ def test_the_configuration_of_the_checkout_is_sound() -> None:
     assert main(["config", "check", "--root", str(ROOT)]) == Exit.DONE
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        "redis: {url: 'redis://127.0.0.1:notaport/0'}\n",
+        "redis: {url: 'redis://h:1/abc'}\n",
+        "risk: {usd_rates: {USDT: 1}}\n",
+    ],
+)
+def test_what_would_stop_a_daemon_is_found_by_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], base: str
+) -> None:
+    assert main(["config", "check", "--root", installation(tmp_path, base)]) == Exit.BAD
+    assert "expected" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_flawed_configuration_is_bad_news(tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
     root = installation(tmp_path, "app: {env: papre}\n")

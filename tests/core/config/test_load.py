@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from core.config import Config, catalogue, feature_enabled, live_enabled, load_config
 from core.config.yaml import parse_yaml
 from core.errors import ConfigError, UnknownSymbolError
+from risk.limits import RiskLimits
 
 ROOT = Path(__file__).resolve().parents[3]
 Load = Callable[..., Config]
@@ -74,6 +75,16 @@ class TestWhatIsRead:
         assert str(table["BTC/USDT"].lot_size) == "0.00001"
         with pytest.raises(UnknownSymbolError):
             table["ETH/USDT"]
+
+    @pytest.mark.parametrize("symbol", ["BTC/USDT:USDT", "1000SHIB/USDT", "kPEPE/USDC:USDC", "币安人生/USDT"])
+    def test_every_symbol_of_a_venue_can_be_configured(self, load: Load, symbol: str) -> None:
+        text = BTC.replace("BTC/USDT", f"'{symbol}'"), STRATEGY.replace("BTC/USDT", f"'{symbol}'")
+        config = load(*text)
+        assert config.instruments_table()[symbol].quote in ("USDT", "USDC")
+        assert config.strategies[0].symbols == (symbol,)
+
+    def test_a_currency_that_is_no_dollar_has_a_configured_rate(self, load: Load) -> None:
+        assert RiskLimits.of(load("risk: {usd_rates: {BTC: 60_000}}").risk).usd_rates == {"BTC": 60_000.0}
 
     def test_the_configuration_is_frozen(self, load: Load) -> None:
         with pytest.raises(ValidationError, match="frozen"):
@@ -199,8 +210,15 @@ class TestWhatIsRefused:
             ("bars: {timeframes: [1y]}", "expected a number and s, m, h, d or w such as 5m, got '1y'"),
             ("bars: {timeframes: [1m, 1m]}", "expected each timeframe once"),
             ("redis: {url: 'http://h'}", "expected an address such as redis://127.0.0.1:6379/0"),
-            ("instruments: {btc: {tick_size: 1, lot_size: 1}}", "expected BASE/QUOTE in capitals such as BTC/USDT"),
+            ("instruments: {btc: {tick_size: 1, lot_size: 1}}", "expected BASE/QUOTE such as BTC/USDT"),
             ("instruments: {BTC/USDT: {tick_size: 1}}", "instruments.BTC/USDT.lot_size: required key is missing"),
+            (
+                "instruments: {BTC/USD:BTC: {tick_size: 1, lot_size: 1}}",
+                "expected a contract that settles in its quote",
+            ),
+            ("instruments: {'*/USDT': {tick_size: 1, lot_size: 1}}", "of printable characters without * ? [ ] { }"),
+            ("risk: {usd_rates: {BTC: 0}}", "risk.usd_rates.BTC: expected a number greater than 0, got 0"),
+            ("risk: {usd_rates: {B/C: 1}}", "expected a currency such as BTC"),
             (BTC.replace("min_notional: 10", "taker_fee: 0.1"), "expected a number less than or equal to 0.05"),
             ("exchange: {backoff_base_s: 9, backoff_max_s: 3}", "expected at least backoff_base_s (9), got 3"),
             ("risk: {position_usd_cap: 5}", "expected at least per_order_usd_cap (5000), got 5"),
