@@ -1,8 +1,8 @@
-"""Refuses ambient time, randomness, set iteration, environment reads and float sums in decision code.
+"""The check that decision code reads no ambient state and does no input or output of its own.
 
-The same events must give the same answers on every machine, so decisions may depend on nothing else. Run as
-``python -m scripts.check_ambient [PATH…]``; a line that has to be an exception ends in ``# ambient: reason``.
-Exit status: 0 clean, 1 findings, 2 a path that cannot be checked.
+The same events must give the same answers on every machine: decisions may depend on no clock, randomness, set order,
+environment or file. Run as ``python -m scripts.check_ambient [PATH…]``. A line that has to be an exception ends in
+``# ambient: reason``. Exit status: 0 clean, 1 findings, 2 a path that cannot be checked.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from scripts.imported_names import annotation_nodes, imported_names, qualified
+from scripts.io_symbols import IO_BUILTINS, is_io, path_method
 from scripts.set_expressions import SetTypes
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 DECISION_CODE: Final = ("core", "strategies", "risk", "execution", "portfolio")
 
-# The modules of these packages that are hosts rather than deciders, and what each has to touch.
+# The modules of these packages that are hosts rather than deciders, and the ambient state that each has to touch.
 EXEMPT: Final = {
     "core/clock.py": "the machine's clock, injected from here",
     "core/config/load.py": "files and the environment",
@@ -35,6 +37,19 @@ EXEMPT: Final = {
     "strategies/time_budget.py": "a watcher that takes the processor back from a strategy; decides nothing",
 }
 
+# The rooms whose work is input and output. In every other respect they are checked like the rest.
+IO_ROOMS: Final = {
+    "core/bus/": "the connection to Redis",
+    "core/config/": "files of the configuration",
+    "core/console.py": "the terminal of a command",
+    "core/disk.py": "the calls that write journals and ledgers",
+    "core/journal/": "files of journals",
+    "core/ledger/": "files of ledgers and snapshots",
+    "core/logging/": "the log's file and stderr",
+    "core/service/": "hosts of daemons: sockets, signals, files",
+}
+
+_IO: Final = "a decider gets events and answers with events; let its host read and write"
 _TIME: Final = "take time from the event (`event.ts_ns`)"
 _RANDOM: Final = "derive identities with `core.ids`; draw from a generator that was given its seed"
 _ENVIRONMENT: Final = "read it in the host and pass it in as configuration"
@@ -104,38 +119,56 @@ def check_source(source: str, path: str) -> list[Finding]:
     Raises:
         SyntaxError: the text is not Python.
     """
-    found = sorted(set(_findings(ast.parse(source, path), path)))
+    findings = sorted(set(_findings(ast.parse(source, path), path)))
     markers = {
         number: match.group(1).strip()
         for number, line in enumerate(source.splitlines(), start=1)
         if (match := _MARKER.search(line))
     }
-    kept = [finding for finding in found if not markers.get(finding.line)]
-    flagged = {finding.line for finding in found}
+    reported = [finding for finding in findings if not markers.get(finding.line)]
+    flagged = {finding.line for finding in findings}
     for number, reason in markers.items():
         if not reason:
-            kept.append(Finding(path, number, 1, "marker", "# ambient:", "say why after the colon"))
+            reported.append(Finding(path, number, 1, "marker", "# ambient:", "say why after the colon"))
         elif number not in flagged:
-            kept.append(Finding(path, number, 1, "marker", "# ambient:", "nothing on this line needs it; remove it"))
-    return sorted(kept)
+            reported.append(
+                Finding(path, number, 1, "marker", "# ambient:", "nothing on this line needs it; remove it")
+            )
+    return sorted(reported)
 
 
 def _findings(tree: ast.Module, path: str) -> Iterator[Finding]:
-    names = _imported_names(tree)
+    names = imported_names(tree, (*_BUILTINS, *IO_BUILTINS))
     integer_sums = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call) and _adds_no_floats(n)}
     calls_with_arguments = {id(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call) and (n.args or n.keywords)}
-    in_annotation = set(_annotation_nodes(tree))
+    in_annotation = set(annotation_nodes(tree))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
             continue
-        symbol = _qualified(node, names)
+        symbol = qualified(node, names)
         if symbol is None or id(node) in in_annotation or (symbol == "sum" and id(node) in integer_sums):
             continue
         reason = _banned(symbol, seeded=id(node) in calls_with_arguments)
         if reason:
             yield Finding(path, node.lineno, node.col_offset + 1, reason[0], symbol, reason[1])
+    if not path.startswith(tuple(IO_ROOMS)):
+        yield from _io_findings(tree, names, in_annotation, path)
     for use in SetTypes(tree).ordered_uses():
         yield Finding(path, use.lineno, use.col_offset + 1, "set order", ast.unparse(use), _ORDER)
+
+
+def _io_findings(tree: ast.Module, names: dict[str, str], in_annotation: set[int], path: str) -> Iterator[Finding]:
+    owners = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and qualified(node.func, names) is None and (method := path_method(node)):
+            yield Finding(path, node.lineno, node.func.col_offset + 1, "I/O", method, _IO)
+        if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Load):
+            continue
+        symbol = qualified(node, names)
+        if symbol is None or id(node) in in_annotation or id(node) in owners or symbol in _BANNED:
+            continue
+        if is_io(symbol):
+            yield Finding(path, node.lineno, node.col_offset + 1, "I/O", symbol, _IO)
 
 
 def _banned(symbol: str, *, seeded: bool) -> tuple[str, str] | None:
@@ -174,47 +207,6 @@ def _is_integer(term: ast.expr) -> bool:
     return False
 
 
-def _imported_names(tree: ast.Module) -> dict[str, str]:
-    """What each name that an import binds stands for, and the banned builtins that nothing shadows."""
-    names = {name: name for name in _BUILTINS}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                top = alias.name.partition(".")[0]
-                names[alias.asname or top] = alias.name if alias.asname else top
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-        elif isinstance(node, ast.arg):
-            names.pop(node.arg, None)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.pop(node.id, None)
-    return names
-
-
-def _qualified(node: ast.expr, names: dict[str, str]) -> str | None:
-    """The dotted name behind an expression such as ``dt.now``, or None when it is no import's."""
-    if isinstance(node, ast.Name):
-        return names.get(node.id)
-    if isinstance(node, ast.Attribute):
-        owner = _qualified(node.value, names)
-        return f"{owner}.{node.attr}" if owner else None
-    return None
-
-
-def _annotation_nodes(tree: ast.Module) -> Iterator[int]:
-    """The nodes inside annotations: a type may be named, it is not read there."""
-    for node in ast.walk(tree):
-        owners = []
-        if isinstance(node, ast.arg | ast.AnnAssign):
-            owners.append(node.annotation)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            owners.append(node.returns)
-        for owner in owners:
-            if owner is not None:
-                yield from (id(inner) for inner in ast.walk(owner))
-
-
 def modules(paths: Iterable[Path]) -> Iterator[Path]:
     """The Python files at or under the paths, in order."""
     for path in paths:
@@ -228,26 +220,27 @@ def main(arguments: list[str] | None = None) -> int:
     """Check the decision code, or the given files and folders; returns the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("paths", nargs="*", type=Path, help=f"default: {', '.join(DECISION_CODE)}")
-    chosen: list[Path] = parser.parse_args(arguments).paths or [ROOT / name for name in DECISION_CODE]
-    found: list[Finding] = []
-    for module in modules(chosen):
+    roots: list[Path] = parser.parse_args(arguments).paths or [ROOT / name for name in DECISION_CODE]
+    findings: list[Finding] = []
+    for module in modules(roots):
         full = module.resolve()
         name = full.relative_to(ROOT).as_posix() if full.is_relative_to(ROOT) else str(module)
         if name in EXEMPT:
             continue
         try:
-            found += check_source(module.read_text(encoding="utf-8"), name)
+            findings += check_source(module.read_text(encoding="utf-8"), name)
         except (OSError, SyntaxError) as error:
             print(f"{name}: cannot be checked: {error}", file=sys.stderr)
             return 2
-    for finding in found:
+    for finding in findings:
         print(finding)
-    if found:
+    if findings:
         print(
-            f"{len(found)} ambient reads in decision code. An exception has its reason on its line, `# ambient: why`; "
-            "a module that hosts and does not decide has a row in EXEMPT of scripts/check_ambient.py."
+            f"{len(findings)} ambient reads, or input and output, in decision code. "
+            "An exception has its reason on its line, `# ambient: why`; a module that hosts and does not decide has a "
+            "row in EXEMPT or IO_ROOMS of scripts/check_ambient.py."
         )
-    return 1 if found else 0
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def catch_up_from_journals(aggregator: BarAggregator, folder: Path, symbols: Ite
         CodecError: a malformed journal line.
         FatalError: a journal that cannot be read.
     """
-    if not folder.is_dir():
+    if not folder.is_dir():  # ambient: the journals of before the start, read once by the host
         return []
     reader = JournalReader(folder)
     return [bar for symbol in symbols for bar in _catch_up(aggregator, reader, symbol)]

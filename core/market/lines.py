@@ -76,7 +76,7 @@ def _sha256(path: Path) -> str:
 
 def _open(path: Path) -> BufferedReader:
     try:
-        return path.open("rb")
+        return path.open("rb")  # ambient: a recording that is replayed, read by the feed
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}: {error.strerror}; expected a raw Binance capture or one of our journals"

@@ -1,4 +1,4 @@
-"""Decision code reads no ambient time, randomness, environment or set order; the check that says so is right."""
+"""Decision code reads no ambient state and does no input or output, and the check that says so is right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from scripts.check_ambient import EXEMPT, ROOT, check_source, main
+from scripts.check_ambient import EXEMPT, IO_ROOMS, ROOT, check_source, main
 
 REFUSED = {
     "import time\nnow = time.time_ns()": "time.time_ns",
@@ -29,6 +29,26 @@ REFUSED = {
     "def f(fees):\n    return sum(fee.paid for fee in fees)": "sum",
     "def f(fees):\n    return sum(fees, 0.0)": "sum",
     "x = hash('a')": "hash",
+    "x = open('a')": "open",
+    "print('a')": "print",
+    "x = input()": "input",
+    "import io\nx = io.open('a')": "io.open",
+    "import sys\nsys.stdout.write('a')": "sys.stdout.write",
+    "from pathlib import Path\nx = Path('a').read_text()": "….read_text",
+    "def f(path):\n    path.write_text('a')": "….write_text",
+    "def f(path):\n    return path.open('rb')": "….open",
+    "def f(path):\n    return path.exists()": "….exists",
+    "import os\nos.remove('a')": "os.remove",
+    "from os import listdir\nx = listdir('a')": "os.listdir",
+    "import os\nx = os.path.exists('a')": "os.path.exists",
+    "import socket\nx = socket.create_connection(('h', 1))": "socket.create_connection",
+    "import subprocess\nsubprocess.run(['a'])": "subprocess.run",
+    "import requests\nx = requests.get('a')": "requests.get",
+    "from urllib.request import urlopen\nx = urlopen('a')": "urllib.request.urlopen",
+    "import asyncio\nx = asyncio.open_connection('h', 1)": "asyncio.open_connection",
+    "import shutil\nshutil.rmtree('a')": "shutil.rmtree",
+    "from redis.asyncio import Redis\nx = Redis.from_url('a')": "redis.asyncio.Redis.from_url",
+    "import gzip\nx = gzip.open('a')": "gzip.open",
     "x = sorted([], key=id)": "id",
     "for x in {1, 2}:\n    pass": "{1, 2}",
     "x = list({a for a in 'ab'})": "{a for a in 'ab'}",
@@ -55,6 +75,12 @@ ALLOWED = [
     "import numpy as np\ndef f(r: np.random.Generator) -> np.random.Generator:\n    return r",
     "from datetime import UTC, datetime\nd = datetime.fromtimestamp(0, UTC)",
     "import os\nx = os.path.join('a', 'b')",
+    "from pathlib import Path\nx = Path('a') / 'b'",
+    "def f(orders, order_id):\n    return orders.open(order_id), orders.open",
+    "def f(bar):\n    return bar.open",
+    "def open(x):\n    return x\ndef f(open):\n    return open(1)",
+    "import logging\nlogging.getLogger('a').warning('b')",
+    "import asyncio\nasync def f():\n    await asyncio.Event().wait()",
     "def f(event):\n    return event.hash, event.id",
     "def f(id: str):\n    return id",
     "for x in sorted({1, 2}):\n    pass",
@@ -71,8 +97,26 @@ ALLOWED = [
 
 @pytest.mark.parametrize("source", REFUSED, ids=REFUSED.values())
 def test_an_ambient_read_is_refused_and_named(source: str) -> None:
-    found = check_source(source, "risk/x.py")
-    assert REFUSED[source] in [finding.symbol for finding in found]
+    findings = check_source(source, "risk/x.py")
+    assert REFUSED[source] in [finding.symbol for finding in findings]
+
+
+@pytest.mark.parametrize(
+    "path", ["risk/x.py", "execution/x.py", "strategies/samples/x.py", "core/market/x.py", "core/x.py"]
+)
+def test_input_and_output_is_refused_outside_the_rooms_that_are_there_for_it(path: str) -> None:
+    assert [finding.kind for finding in check_source("x = open('a')", path)] == ["I/O"]
+
+
+@pytest.mark.parametrize("room", IO_ROOMS)
+def test_a_room_for_input_and_output_is_there_and_is_checked_for_all_else(room: str) -> None:
+    path = room if room.endswith(".py") else f"{room}x.py"
+    assert (ROOT / room).exists()
+    assert [finding.kind for finding in check_source("import time\nx = open('a'), time.time()", path)] == ["time"]
+
+
+def test_a_marker_with_a_reason_allows_input_and_output_on_its_line() -> None:
+    assert check_source("x = open('a')  # ambient: once, by the host", "risk/x.py") == []
 
 
 @pytest.mark.parametrize("source", ALLOWED)
@@ -90,8 +134,8 @@ def test_a_marker_with_a_reason_allows_its_line() -> None:
 
 
 def test_a_marker_without_a_reason_allows_nothing() -> None:
-    found = check_source("import time\nnow = time.time_ns()  # ambient:", "x.py")
-    assert [finding.kind for finding in found] == ["marker", "time"]
+    findings = check_source("import time\nnow = time.time_ns()  # ambient:", "x.py")
+    assert [finding.kind for finding in findings] == ["marker", "time"]
 
 
 def test_a_marker_that_nothing_needs_is_refused() -> None:
