@@ -1,4 +1,4 @@
-"""What a ledger holds in the words of whoever trades: an event on a line, and the numbers that a decision rests on."""
+"""The events of a ledger as text for traders: an event on a line, and the numbers that a decision rests on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from core.contracts import (
 _MOMENTS_FROM: Final = 10**17  # a count of nanoseconds from here on is a time of day, below a duration
 
 
-def words(event: Contract) -> str:
+def event_line(event: Contract) -> str:
     """The event on one line; JSON, cut short, for one that no ledger usually holds."""
     match event:
         case OrderIntent():
@@ -42,9 +42,10 @@ def words(event: Contract) -> str:
             deal = f"{event.side} {number(event.qty)} {event.symbol} at {number(event.price)}"
             return f"{deal} as {event.liquidity}, fee {number(event.fee)}, for {event.strategy_id}  {event.fill_id}"
         case PositionSnapshot():
-            held = f"{number(event.qty)} {event.symbol} at {number(event.avg_price)}" if event.qty else event.symbol
+            price = f" at {number(event.avg_price)}" if event.qty else " flat"
+            position = f"{number(event.qty)} {event.symbol}{price}" if event.qty else f"{event.symbol}{price}"
             gains = f"realised {number(event.realized_pnl)}, unrealised {number(event.unrealized_pnl)}"
-            return f"{held if event.qty else f'{held} flat'}; {gains}, fees {number(event.fees_paid)}"
+            return f"{position}; {gains}, fees {number(event.fees_paid)}"
         case RiskState():
             return f"{event.state}{_why(event.reason)}"
         case KillSwitchEvent():
@@ -53,7 +54,7 @@ def words(event: Contract) -> str:
 
 
 def grounds(event: Contract) -> list[tuple[str, str]]:
-    """What a decision or change of state was taken on, as ``(title, name=value …)``; what is empty is left out."""
+    """The numbers behind a decision or change of state, as ``(title, name=value …)``; empty ones are left out."""
     if isinstance(event, RiskDecision):
         rows = [("numbers", _named(event.inputs)), ("limits", _named(event.caps))]
     elif isinstance(event, RiskState):

@@ -6,7 +6,6 @@ Exit statuses are those of ``controller.terminal.Exit``: 3 is done in part or no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from controller.options import AsJson, Root
-from controller.terminal import Exit
+from controller.terminal import Exit, alarming, print_json, print_line, print_warning
 from core import kill_switch
 from core.clock import NS_PER_S
 from core.errors import NjordError
@@ -34,7 +33,7 @@ kill = typer.Typer(
 
 
 class Target(StrEnum):
-    """Which switches a command is about."""
+    """The switches that a command is about."""
 
     BOTH = "both"
     FILE = "file"
@@ -43,7 +42,7 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Switches:
-    """Where the switches are, and a word where the configuration could not say."""
+    """The places of the switches, and a warning where the configuration could not be used."""
 
     file: str = kill_switch.DEFAULT_FILE
     url: str = "redis://127.0.0.1:6379/0"
@@ -53,7 +52,7 @@ class Switches:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command found or did at one switch. ``tripped`` is None where it is not known."""
+    """The state of one switch after a command. ``tripped`` is None where it is not known."""
 
     switch: str
     place: str
@@ -80,15 +79,15 @@ def trip(
     as_json: AsJson = False,
 ) -> None:
     """Stop all trading."""
-    at = _switches(root, file, redis_url, key)
-    outcomes = _each(
-        at,
+    switches = _switches(root, file, redis_url, key)
+    outcomes = _act_on(
+        switches,
         target,
-        lambda: kill_switch.trip_file(at.file, reason),
-        lambda: kill_switch.trip_redis(at.url, at.key, reason),
+        lambda: kill_switch.trip_file(switches.file, reason),
+        lambda: kill_switch.trip_redis(switches.url, switches.key, reason),
     )
     done = [outcome for outcome in outcomes if outcome.tripped]
-    _finish(outcomes, at, as_json, _all_some_none(len(done), len(outcomes)))
+    _finish(outcomes, switches, as_json, _all_some_none(len(done), len(outcomes)))
 
 
 @kill.command()
@@ -101,12 +100,15 @@ def clear(
     as_json: AsJson = False,
 ) -> None:
     """Let trading go on."""
-    at = _switches(root, file, redis_url, key)
-    outcomes = _each(
-        at, target, lambda: kill_switch.clear_file(at.file), lambda: kill_switch.clear_redis(at.url, at.key)
+    switches = _switches(root, file, redis_url, key)
+    outcomes = _act_on(
+        switches,
+        target,
+        lambda: kill_switch.clear_file(switches.file),
+        lambda: kill_switch.clear_redis(switches.url, switches.key),
     )
     done = [outcome for outcome in outcomes if outcome.tripped is False and not outcome.error]
-    _finish(outcomes, at, as_json, _all_some_none(len(done), len(outcomes)))
+    _finish(outcomes, switches, as_json, _all_some_none(len(done), len(outcomes)))
 
 
 @kill.command()
@@ -119,13 +121,13 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Say whether trading is stopped, and why."""
-    at = _switches(root, file, redis_url, key)
-    outcomes = _each(at, target, lambda: None, _nothing)
+    switches = _switches(root, file, redis_url, key)
+    outcomes = _act_on(switches, target, lambda: None, _nothing)
     if any(outcome.tripped for outcome in outcomes):
         code = Exit.BAD
     else:
         code = Exit.PARTLY if any(outcome.tripped is None for outcome in outcomes) else Exit.DONE
-    _finish(outcomes, at, as_json, code)
+    _finish(outcomes, switches, as_json, code)
 
 
 async def _nothing() -> None:
@@ -133,7 +135,7 @@ async def _nothing() -> None:
 
 
 def _switches(root: Path, file: str | None, url: str | None, key: str | None) -> Switches:
-    """What is given, else what is configured, else the defaults with a warning."""
+    """The switches of the options, else of the configuration, else the defaults with a warning."""
     if file and url and key:
         return Switches(file, url, key)
     from core.config import load_config
@@ -146,34 +148,34 @@ def _switches(root: Path, file: str | None, url: str | None, key: str | None) ->
     return Switches(file or at.file, url or at.url, key or at.key, at.warning)
 
 
-def _each(
-    at: Switches, target: Target, on_file: Callable[[], None], on_redis: Callable[[], Awaitable[None]]
+def _act_on(
+    switches: Switches, target: Target, on_file: Callable[[], None], on_redis: Callable[[], Awaitable[None]]
 ) -> list[Outcome]:
-    """Act on the switches asked for, then look what they say. One that fails does not keep the other back."""
+    """Act on the switches of the target, then read them. One that fails does not keep the other back."""
     outcomes = []
     if target in (Target.BOTH, Target.FILE):
-        outcomes.append(_at_file(at, on_file))
+        outcomes.append(_at_file(switches, on_file))
     if target in (Target.BOTH, Target.REDIS):
         import asyncio  # here, as redis-py: the file alone and --help do without
 
-        outcomes.append(asyncio.run(_at_redis(at, on_redis)))
+        outcomes.append(asyncio.run(_at_redis(switches, on_redis)))
     return outcomes
 
 
-def _at_file(at: Switches, act: Callable[[], None]) -> Outcome:
+def _at_file(switches: Switches, act: Callable[[], None]) -> Outcome:
     error = ""
     try:
         act()
     except NjordError as failure:
         error = str(failure)
-    return _outcome("file", at.file, kill_switch.read_file(at.file), error)
+    return _outcome("file", switches.file, kill_switch.read_file(switches.file), error)
 
 
-async def _at_redis(at: Switches, act: Callable[[], Awaitable[None]]) -> Outcome:
-    place = f"{at.key} at {shown_address(at.url)}"
+async def _at_redis(switches: Switches, act: Callable[[], Awaitable[None]]) -> Outcome:
+    place = f"{switches.key} at {shown_address(switches.url)}"
     try:
         await act()
-        return _outcome("redis", place, await kill_switch.read_redis(at.url, at.key), "")
+        return _outcome("redis", place, await kill_switch.read_redis(switches.url, switches.key), "")
     except NjordError as failure:
         return Outcome("redis", place, None, error=str(failure))
 
@@ -191,24 +193,22 @@ def _all_some_none(done: int, asked: int) -> Exit:
     return Exit.PARTLY if done else Exit.FAILED
 
 
-def _finish(outcomes: list[Outcome], at: Switches, as_json: bool, code: Exit) -> None:
+def _finish(outcomes: list[Outcome], switches: Switches, as_json: bool, code: Exit) -> None:
     if as_json:
         answer: dict[str, Any] = {"exit": int(code), "switches": [asdict(outcome) for outcome in outcomes]}
-        typer.echo(json.dumps(answer | ({"warning": at.warning} if at.warning else {})))
+        print_json(answer | ({"warning": switches.warning} if switches.warning else {}))
     else:
-        if at.warning:
-            typer.secho(f"warning: {at.warning}", fg="yellow", err=True)
+        if switches.warning:
+            print_warning(f"warning: {switches.warning}")
         for outcome in outcomes:
-            _tell(outcome)
+            _print_outcome(outcome)
     raise typer.Exit(int(code))
 
 
-def _tell(outcome: Outcome) -> None:
-    word, colour = {True: ("TRIPPED", "red"), False: ("not tripped", "green"), None: ("NOT KNOWN", "yellow")}[
-        outcome.tripped
-    ]
+def _print_outcome(outcome: Outcome) -> None:
+    state = {True: "TRIPPED", False: "not tripped", None: "NOT KNOWN"}[outcome.tripped]
     why = " ".join(part for part in (outcome.reason, f"since {outcome.since}" if outcome.since else "") if part)
-    typer.secho(f"{outcome.switch}: {word}", fg=colour, nl=False)
-    typer.echo(f" ({outcome.place})" + (f": {why}" if why else ""))
+    state = alarming(state) if outcome.tripped is not False else state
+    print_line(f"{outcome.switch}: {state} ({outcome.place})" + (f": {why}" if why else ""))
     if outcome.error:
-        typer.secho(f"  {outcome.error}", fg="red", err=True)
+        print_warning(f"  {outcome.error}")

@@ -1,4 +1,4 @@
-"""How commands answer: tables and colour on a terminal, plain columns in a pipe, JSON when asked.
+"""The answers of commands: tables and colour on a terminal, plain columns in a pipe, JSON when asked.
 
 Answers go to standard output, errors to standard error, so that a script may read one without the other.
 """
@@ -99,22 +99,27 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], right: Container
 
 
 def print_heading(title: str, verdict: str = "", *, alarming: bool = False) -> None:
-    """What the lines below are about, with a verdict in a word: bold on a terminal, red when it is alarming."""
+    """The title of the lines below, with a verdict in a word: bold on a terminal, red when it is alarming."""
     if not sys.stdout.isatty():
         print_line(f"{title}  {verdict}".rstrip())
         return
-    print_line(f"{_BOLD}{title}{_RESET}  {_RED + verdict + _RESET if alarming else verdict}".rstrip())
+    print_line(f"{_BOLD}{title}{_RESET}  {f'{_RED}{verdict}{_RESET}' if alarming else verdict}".rstrip())
+
+
+def alarming(text: str) -> str:
+    """A part of an answer that is bad news: red on a terminal."""
+    return f"{_RED}{text}{_RESET}" if sys.stdout.isatty() else text
 
 
 def print_passing(text: str = "") -> None:
-    """What takes a while, on standard error, until the next one takes its place; on a terminal only."""
+    """The work in progress, on standard error, until the next one takes its place; on a terminal only."""
     if sys.stderr.isatty():
         sys.stderr.write(f"\r{_ERASE}{text}")
         sys.stderr.flush()
 
 
 def print_warning(text: str) -> None:
-    """What an operator must not miss, on standard error, in red on a terminal."""
+    """A message that an operator must not miss, on standard error, in red on a terminal."""
     sys.stderr.write(f"{_RED}{text}{_RESET}\n" if sys.stderr.isatty() else f"{text}\n")
 
 

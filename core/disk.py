@@ -122,7 +122,7 @@ def make_private_folders(path: Path) -> None:
 
 
 def can_write(path: Path, disk: Disk = OS_DISK) -> bool:
-    """Whether ``path`` can be opened for appending, and its folder takes a few kilobytes and syncs them."""
+    """True if ``path`` can be opened for appending, and its folder takes a few kilobytes and syncs them."""
     probe = path.with_name(f"{path.name}.probe")
     try:
         make_private_folders(path.parent)

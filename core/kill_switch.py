@@ -39,7 +39,7 @@ class Trip:
 
 
 def file_tripped(path: str | Path) -> bool:
-    """Whether the switch file exists, in any form. A path that cannot be looked at counts as existing."""
+    """True if the switch file exists, in any form. A path that cannot be looked at counts as existing."""
     try:
         os.lstat(path)
     except FileNotFoundError:
@@ -98,12 +98,12 @@ def clear_file(path: str | Path) -> None:
 
 
 def value_trips(value: bytes | str | None) -> bool:
-    """Whether this value of the Redis key trips the switch: any but none, empty and ``0``."""
+    """True if this value of the Redis key trips the switch: any but none, empty and ``0``."""
     return value not in (None, b"", "", b"0", "0")
 
 
 async def redis_tripped(url: str, key: str, *, client: Redis | None = None) -> bool:
-    """Whether the Redis key is set. ``client`` saves a connection per question.
+    """True if the Redis key is set. ``client`` saves a connection per question.
 
     Raises:
         BusUnavailableError: Redis does not answer; the caller decides what follows from that.

@@ -1,1 +1,1 @@
-"""What developers and operators run by hand or from make; nothing in the fleet imports it."""
+"""The commands that developers and operators run by hand or from make. Nothing in the fleet imports them."""

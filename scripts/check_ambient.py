@@ -183,7 +183,7 @@ def _banned(symbol: str, *, seeded: bool) -> tuple[str, str] | None:
 
 
 def _adds_no_floats(call: ast.Call) -> bool:
-    """Whether a call of ``sum`` shows by its text that it adds integers or decimals."""
+    """True if a call of ``sum`` shows by its text that it adds integers or decimals."""
     if not call.args:
         return False
     terms = call.args[0]

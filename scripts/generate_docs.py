@@ -72,7 +72,7 @@ def daemons_table() -> str:
 
 
 def wiring_diagram() -> str:
-    """Who talks to whom: one arrow per pair of daemons, dashed where every message on it may be lost."""
+    """The wiring of the daemons: one arrow per pair of daemons, dashed where every message on it may be lost."""
     edges: dict[tuple[str, str], list[Topic]] = {}
     for row in TABLE:
         for pair in product(row.producers, row.receivers):
@@ -134,20 +134,20 @@ def markdown_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> st
 
 def rewritten(document: str, part: Part) -> str:
     """The document with the part's text between its markers. Raises ConfigError without the markers."""
-    before, begin, rest = document.partition(part.begin)
-    _, end, after = rest.partition(part.end)
+    head, begin, rest = document.partition(part.begin)
+    _, end, tail = rest.partition(part.end)
     if not begin or not end:
         raise ConfigError(f"{part.path}: expected the lines {part.begin!r} and, below it, {part.end!r}; add them")
-    return f"{before}{begin}\n\n{part.text()}\n\n{end}{after}"
+    return f"{head}{begin}\n\n{part.text()}\n\n{end}{tail}"
 
 
 def stale(root: Path, parts: Iterable[Part] = PARTS) -> dict[Path, str]:
     """The files whose generated parts differ from the code, with what they should contain."""
-    wanted: dict[Path, str] = {}
+    texts: dict[Path, str] = {}
     for part in parts:
         path = root / part.path
-        wanted[path] = rewritten(wanted.get(path) or path.read_text(encoding="utf-8"), part)
-    return {path: text for path, text in wanted.items() if text != path.read_text(encoding="utf-8")}
+        texts[path] = rewritten(texts.get(path) or path.read_text(encoding="utf-8"), part)
+    return {path: text for path, text in texts.items() if text != path.read_text(encoding="utf-8")}
 
 
 def main(arguments: list[str] | None = None) -> int:

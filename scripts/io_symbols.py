@@ -48,7 +48,7 @@ _METHODS: Final = frozenset(
 
 
 def is_io(symbol: str) -> bool:
-    """Whether a dotted name, as imported, does input or output."""
+    """True if a dotted name, as imported, does input or output."""
     if symbol in _SYMBOLS or symbol.startswith(tuple(f"{module}." for module in _MODULES)):
         return True
     if symbol.startswith("os.path."):

@@ -91,7 +91,7 @@ def _keys(values: Any, path: str = "") -> list[str]:
 
 def _decrypted(file: Path) -> dict[str, Any]:
     try:
-        return secrets.decrypt(_read(file), secrets.age_keys(os.environ), where=str(file))
+        return secrets.decrypt(_read(file), secrets.age_keys(os.environ), place=str(file))
     except ConfigError as error:
         _fail(str(error))
 

@@ -1,7 +1,7 @@
-"""Finds where a module lets the order of a set reach its results.
+"""The set expressions of a module whose order reaches its results.
 
-Types are read from the text alone: set displays and calls, annotations, and names or ``self`` attributes that
-were given one. What cannot be seen to be a set is not reported.
+Types are read from the text alone: set displays and calls, annotations, and names or ``self`` attributes with such a
+value. An expression that is not visibly a set is not reported.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ORDERED: Final = frozenset(
 
 
 class SetTypes:
-    """What in a module is a set, and where its order is used."""
+    """The sets of a module and the uses of their order."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._tree = tree
@@ -82,13 +82,13 @@ class SetTypes:
                 for target in node.targets:
                     self._bind(target, self._is_set(node.value))
             elif isinstance(node, ast.AnnAssign):
-                self._bind(node.target, _names_set(node.annotation) or self._given_set(node))
+                self._bind(node.target, _names_set(node.annotation) or self._is_annotated_set(node))
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 arguments = node.args
                 for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
                     self._names[id(node), argument.arg] = _names_set(argument.annotation)
 
-    def _given_set(self, node: ast.AnnAssign) -> bool:
+    def _is_annotated_set(self, node: ast.AnnAssign) -> bool:
         """``NAMES: Final = {…}`` says nothing of the type; the value does."""
         bare = isinstance(node.annotation, ast.Name) and node.annotation.id in {"Final", "ClassVar"}
         return bare and node.value is not None and self._is_set(node.value)
@@ -146,9 +146,9 @@ class SetTypes:
     def _name_is_set(self, node: ast.Name) -> bool:
         scope: ast.AST | None = self._scopes.get(id(node), self._tree)
         while scope is not None:
-            found = self._names.get((id(scope), node.id))
-            if found is not None:
-                return found
+            is_set = self._names.get((id(scope), node.id))
+            if is_set is not None:
+                return is_set
             scope = None if scope is self._tree else self._scopes[id(scope)]
         return False
 
@@ -164,7 +164,7 @@ def _is_self(node: ast.expr) -> bool:
 
 
 def _names_set(annotation: ast.expr | None) -> bool:
-    """Whether an annotation is a set type: ``set[str]``, ``frozenset``, ``Final[set[str]]``, ``set[str] | None``."""
+    """True if an annotation is a set type: ``set[str]``, ``frozenset``, ``Final[set[str]]``, ``set[str] | None``."""
     match annotation:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name in _TYPES

@@ -174,16 +174,16 @@ def _plain(transaction: Transaction) -> dict[str, Any]:
 
 
 def _print_transaction(transaction: Transaction) -> None:
-    from controller.event_formatting import grounds, words
+    from controller.event_formatting import event_line, grounds
 
     cause = transaction.cause
     caused = f"{cause.stream} {cause.id}"
     if cause.event is not None:
-        caused += f"  {cause.topic}  {words(cause.event)}"
+        caused += f"  {cause.topic}  {event_line(cause.event)}"
     print_folded(f"#{transaction.seq}  {iso_time(transaction.ts_ns)}  <- {caused}", indent=4)
     if transaction.note:
         print_folded(f"    not processed: {transaction.note}", indent=8)
     for topic, event in transaction.events:
-        print_folded(f"    {topic}  {words(event)}", indent=8)
+        print_folded(f"    {topic}  {event_line(event)}", indent=8)
         for title, said in grounds(event):
             print_folded(f"        {title}  {said}", indent=12)

@@ -14,7 +14,7 @@ _DECIMAL: Final = re.compile(r"Decimal\('([^']*)'\)")
 
 
 def expectation(details: ErrorDetails) -> str:
-    """What was expected, as ``expected …``, without the value that came instead."""
+    """The requirement, as ``expected …``, without the value that came instead."""
     if details["type"] == "string_pattern_mismatch":
         return "expected " + PATTERNS.get(details["ctx"]["pattern"], f"text of the form {details['ctx']['pattern']}")
     if details["type"] in ("model_type", "model_attributes_type", "mapping_type", "dict_type"):

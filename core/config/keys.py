@@ -113,7 +113,7 @@ def annotation_at(path: KeyPath) -> Any:
 
 
 def holds_secret(path: KeyPath) -> bool:
-    """Whether a secret stands at the key, above it or below it, by the types of the keys."""
+    """True if a secret stands at the key, above it or below it, by the types of the keys."""
     section: Any = Config
     for part in path:
         if not _is_section(section):
@@ -137,12 +137,12 @@ def _has_secret(section: Any) -> bool:
 
 
 def is_path(path: KeyPath) -> bool:
-    """Whether the key holds a path of the file system."""
+    """True if the key holds a path of the file system."""
     return annotation_at(path) is Path
 
 
 def is_text(path: KeyPath) -> bool:
-    """Whether the key holds text, so that ``007`` stays as typed."""
+    """True if the key holds text, so that ``007`` stays as typed."""
     annotation = annotation_at(path)
     return annotation in (str, SecretStr, Path) or get_origin(annotation) is Literal
 

@@ -124,7 +124,7 @@ def secrets_layer(path: Path, text: str, environ: Mapping[str, str]) -> Layer:
     """The keys of an encrypted file. Raises ConfigError where it cannot be opened."""
     from core.config import secrets
 
-    layer = Layer(str(path), secrets.decrypt(text, secrets.age_keys(environ), where=str(path)))
+    layer = Layer(str(path), secrets.decrypt(text, secrets.age_keys(environ), place=str(path)))
     layer.origins = {key: str(path) for key, _ in leaves(layer.values)}
     layer.hidden = set(layer.origins)
     return layer

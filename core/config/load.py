@@ -72,12 +72,12 @@ def load_config(
 
 
 def live_enabled(config: Config, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether orders may reach a real venue: ``app.env=live`` and ``NJORD_ENABLE_LIVE=1``, both."""
+    """True if orders may reach a real venue: ``app.env=live`` and ``NJORD_ENABLE_LIVE=1``, both."""
     return config.app.env == "live" and feature_enabled("LIVE", environ)
 
 
 def feature_enabled(feature: Feature, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the gate ``NJORD_ENABLE_<feature>`` stands open: its value is exactly ``1``."""
+    """True if the gate ``NJORD_ENABLE_<feature>`` stands open: its value is exactly ``1``."""
     return environ.get(f"NJORD_ENABLE_{feature}") == "1"
 
 

@@ -1,7 +1,7 @@
 """Secrets at rest: files in the SOPS YAML format with age keys, read and written without the sops program.
 
-Every value is sealed on its own (AES-256-GCM, the key path as associated data), the file as a whole by a MAC over all
-values in order. What this reader does not know (KMS, PGP, key groups, …) is refused, never skipped.
+Every value is sealed on its own (AES-256-GCM, the key path as associated data), the file by a MAC over all values in
+order. A feature that this reader does not have (KMS, PGP, key groups, …) is refused, never skipped.
 """
 
 from __future__ import annotations
@@ -52,29 +52,31 @@ def age_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
 
 
-def decrypt(text: str, keys: Sequence[str], *, where: str) -> dict[str, Any]:
+def decrypt(text: str, keys: Sequence[str], *, place: str) -> dict[str, Any]:
     """The plain values of a SOPS file, after its MAC was verified.
 
-    ``keys`` are age identities (``AGE-SECRET-KEY-1…``), ``where`` names the file in errors.
+    ``keys`` are age identities (``AGE-SECRET-KEY-1…``), ``place`` names the file in errors.
 
     Raises:
         ConfigError: no SOPS file, an unsupported feature, no fitting key, or a value that was tampered with.
     """
-    tree, sops = _parsed(text, where)
-    data_key = _data_key(sops["age"], keys, where)
+    tree, sops = _parsed(text, place)
+    data_key = _data_key(sops["age"], keys, place)
     suffix = sops.get("unencrypted_suffix") or UNENCRYPTED_SUFFIX
     digest = hashlib.sha512()
 
     def opened(value: Any, path: tuple[str, ...]) -> Any:
-        plain = value if _is_clear(path, suffix) else _open(value, data_key, _associated(path), f"{where}: {path[-1]}")
-        digest.update(_plain_bytes(plain, where))
-        return plain
+        opened_value = (
+            value if _is_clear(path, suffix) else _open(value, data_key, _associated(path), f"{place}: {path[-1]}")
+        )
+        digest.update(_plain_bytes(opened_value, place))
+        return opened_value
 
     plain_tree: dict[str, Any] = _walk(tree, (), opened)
-    sealed_mac = _open(sops.get("mac"), data_key, str(sops.get("lastmodified", "")), f"{where}: sops.mac")
+    sealed_mac = _open(sops.get("mac"), data_key, str(sops.get("lastmodified", "")), f"{place}: sops.mac")
     if not hmac.compare_digest(str(sealed_mac), digest.hexdigest().upper()):
         raise ConfigError(
-            f"{where}: the MAC does not match: values were changed, moved or removed by something other than sops. "
+            f"{place}: the MAC does not match: values were changed, moved or removed by something other than sops. "
             "Restore the file, or write it anew from the plain values with `python -m scripts.njord_secrets encrypt`."
         )
     return plain_tree
@@ -151,34 +153,34 @@ def _key_file(path: Path, variable: str) -> str:
         raise ConfigError(f"{variable}: expected a readable file with age keys at {path}: {reason}") from None
 
 
-def _parsed(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parsed(text: str, place: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The sealed tree and the metadata, once it is sure that all of the file is understood."""
     document = parse_yaml(text)
     if document.flaws:
-        raise ConfigError("\n".join(f"{where}:{flaw.line}:{flaw.column}: {flaw.text}" for flaw in document.flaws))
+        raise ConfigError("\n".join(f"{place}:{flaw.line}:{flaw.column}: {flaw.text}" for flaw in document.flaws))
     tree = document.value
     if not isinstance(tree, dict) or not isinstance(tree.get("sops"), dict):
         raise ConfigError(
-            f"{where}: expected a file encrypted with sops, got one without a `sops` section. If it holds plain "
+            f"{place}: expected a file encrypted with sops, got one without a `sops` section. If it holds plain "
             "secrets, consider them leaked where it was copied; encrypt with `python -m scripts.njord_secrets encrypt`."
         )
     sops: dict[str, Any] = tree.pop("sops")
     unsupported = sorted(key for key, value in sops.items() if key not in _KNOWN and value)
     if unsupported:
         raise ConfigError(
-            f"{where}: sops feature not supported: {', '.join(unsupported)}. Expected age recipients only; "
+            f"{place}: sops feature not supported: {', '.join(unsupported)}. Expected age recipients only; "
             f"re-encrypt the file with age and the suffix rule {UNENCRYPTED_SUFFIX!r}."
         )
     if not isinstance(sops.get("age"), list) or not sops["age"]:
-        raise ConfigError(f"{where}: expected at least one age recipient under sops.age, got none")
+        raise ConfigError(f"{place}: expected at least one age recipient under sops.age, got none")
     return tree, sops
 
 
-def _data_key(stanzas: Sequence[Any], keys: Sequence[str], where: str) -> bytes:
+def _data_key(stanzas: Sequence[Any], keys: Sequence[str], place: str) -> bytes:
     import pyrage  # here: daemons without secrets never load it
 
     if not keys:
-        raise ConfigError(f"{where}: encrypted, and no age key at hand. Set {KEY_SOURCES}.")
+        raise ConfigError(f"{place}: encrypted, and no age key at hand. Set {KEY_SOURCES}.")
     identities = [_identity(key) for key in keys]
     for stanza in stanzas:
         try:
@@ -188,10 +190,10 @@ def _data_key(stanzas: Sequence[Any], keys: Sequence[str], where: str) -> bytes:
         if len(data_key) == _KEY_BYTES:
             return data_key
     meant = ", ".join(str(s.get("recipient")) if isinstance(s, dict) else "?" for s in stanzas)
-    held = ", ".join(str(identity.to_public()) for identity in identities)
+    owners = ", ".join(str(identity.to_public()) for identity in identities)
     raise ConfigError(
-        f"{where}: no age key at hand opens it. Encrypted for {meant}; keys at hand belong to {held}. "
-        f"Set {KEY_SOURCES} to a fitting key, or encrypt the file anew for {held}."
+        f"{place}: no age key at hand opens it. Encrypted for {meant}; keys at hand belong to {owners}. "
+        f"Set {KEY_SOURCES} to a fitting key, or encrypt the file anew for {owners}."
     )
 
 
@@ -222,7 +224,7 @@ def _associated(path: tuple[str, ...]) -> str:
     return ":".join(path) + ":"
 
 
-def _open(sealed: Any, data_key: bytes, associated: str, where: str) -> Any:
+def _open(sealed: Any, data_key: bytes, associated: str, place: str) -> Any:
     """One sealed value as plain text, number or boolean. Raises ConfigError, never quoting the value."""
     from cryptography.exceptions import InvalidTag  # here: daemons without secrets never load it
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -231,26 +233,26 @@ def _open(sealed: Any, data_key: bytes, associated: str, where: str) -> Any:
         return ""  # sops leaves empty text as it is
     match = _SEALED.fullmatch(sealed) if isinstance(sealed, str) else None
     if match is None:
-        raise ConfigError(f"{where}: expected ENC[AES256_GCM,…], got a plain value: it was added without sops")
+        raise ConfigError(f"{place}: expected ENC[AES256_GCM,…], got a plain value: it was added without sops")
     try:
         data, iv, tag = (base64.b64decode(part, validate=True) for part in match.groups()[:3])
-        plain = AESGCM(data_key).decrypt(iv, data + tag, associated.encode()).decode()
-        return _typed(plain, match[4])
+        text = AESGCM(data_key).decrypt(iv, data + tag, associated.encode()).decode()
+        return _typed(text, match[4])
     except (InvalidTag, binascii.Error, ValueError) as error:
         why = str(error) or "the value, its key's name or its place was changed"
-        raise ConfigError(f"{where}: cannot be decrypted: {why}") from None
+        raise ConfigError(f"{place}: cannot be decrypted: {why}") from None
 
 
-def _typed(plain: str, kind: str) -> Any:
+def _typed(text: str, kind: str) -> Any:
     match kind:
         case "str":
-            return plain
+            return text
         case "int" | "int64":
-            return int(plain)
+            return int(text)
         case "float":
-            return float(plain)
-        case "bool" if plain.lower() in ("true", "false"):
-            return plain.lower() == "true"
+            return float(text)
+        case "bool" if text.lower() in ("true", "false"):
+            return text.lower() == "true"
         case _:
             raise ValueError(f"sops type {kind!r} is not supported; expected str, int, float or bool")
 
@@ -267,7 +269,7 @@ def _seal(value: Any, data_key: bytes, associated: str) -> str:
     return "ENC[AES256_GCM,data:{},iv:{},tag:{},type:{}]".format(*parts, type(value).__name__)
 
 
-def _plain_bytes(value: Any, where: str) -> bytes:
+def _plain_bytes(value: Any, place: str) -> bytes:
     """A value as sops feeds it to the cipher and the MAC: ``True``, ``5``, ``0.00001``, text as it is."""
     if isinstance(value, bool):
         return b"True" if value else b"False"
@@ -277,7 +279,7 @@ def _plain_bytes(value: Any, where: str) -> bytes:
         return _plain_float(value).encode()
     if isinstance(value, str):
         return value.encode()
-    raise ConfigError(f"{where}: expected text, a number or a boolean, got {type(value).__name__}")
+    raise ConfigError(f"{place}: expected text, a number or a boolean, got {type(value).__name__}")
 
 
 def _plain_float(value: float) -> str:

@@ -1,4 +1,4 @@
-"""YAML as people write configuration: values with the line each came from, and every flaw at once.
+"""YAML as people write configuration: values with the lines they came from, and every flaw at once.
 
 Scalars are read by the YAML 1.2 core schema (``on`` is a word, ``12:30`` is no number); duplicate keys, tags and
 documents without end are flaws. Built on libyaml's events, because its tree builder crashes on deep nesting.
@@ -43,7 +43,7 @@ class Flaw:
 
 @dataclass(frozen=True, slots=True)
 class YamlDocument:
-    """A parsed document. With ``flaws`` present, ``value`` is what could be read and must not be used."""
+    """A parsed document. With ``flaws`` present, ``value`` is incomplete and must not be used."""
 
     value: Any
     lines: Mapping[KeyPath, int]
@@ -51,7 +51,7 @@ class YamlDocument:
 
 
 def parse_yaml(text: str) -> YamlDocument:
-    """One YAML document as plain values. Never raises on any text: what is wrong stands in ``flaws``."""
+    """One YAML document as plain values. Never raises on any text: faults stand in ``flaws``."""
     builder = _Builder()
     try:
         builder.read(yaml.parse(text, Loader=_LOADER))
@@ -115,10 +115,10 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
         self._count(1, event, path)
-        before = self._nodes
+        nodes_above = self._nodes
         value = self._content(event, events, path)
         if anchor := getattr(event, "anchor", None):
-            self._anchors[anchor] = (value, self._nodes - before + 1)
+            self._anchors[anchor] = (value, self._nodes - nodes_above + 1)
         return value
 
     def _content(self, event: yaml.Event, events: Iterator[yaml.Event], path: KeyPath) -> Any:
@@ -146,9 +146,9 @@ class _Builder:
         for event in events:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
-            here = (*path, len(items))
-            self.lines[here] = _position(event)[0]
-            items.append(self._node(event, events, here))
+            place = (*path, len(items))
+            self.lines[place] = _position(event)[0]
+            items.append(self._node(event, events, place))
         return items
 
     def _mapping(self, events: Iterator[yaml.Event], path: KeyPath) -> dict[str, Any]:
@@ -157,13 +157,13 @@ class _Builder:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             key = self._key(event, path)
-            here = (*path, key)
+            place = (*path, key)
             if key in items:
-                first = self.lines[here]
-                self._flaw(f"key {key!r} stands here a second time, first in line {first}: keep one", event, here)
+                first = self.lines[place]
+                self._flaw(f"key {key!r} stands here a second time, first in line {first}: keep one", event, place)
             else:
-                self.lines[here] = _position(event)[0]
-            items[key] = self._node(next(events), events, here)
+                self.lines[place] = _position(event)[0]
+            items[key] = self._node(next(events), events, place)
         return items
 
     def _key(self, event: yaml.Event, path: KeyPath) -> str:

@@ -50,7 +50,7 @@ _IN_TEXT: Final = tuple(
 
 @lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether a key of this name holds a secret: ``api_key``, ``apiSecret``, ``X-Auth-Token``, ``password2``."""
+    """True if a key of this name holds a secret: ``api_key``, ``apiSecret``, ``X-Auth-Token``, ``password2``."""
     return bool(_SECRET_NAME.search(_WORD_BORDER.sub("_", name).lower()))
 
 
@@ -96,7 +96,7 @@ class KnownSecrets:
         return _Walk(self, *limits).to_json(value, 0)
 
     def is_secret_number(self, value: float) -> bool:
-        """Whether a number is a known secret, such as a PIN; short ones are too common to be masked."""
+        """True if a number is a known secret, such as a PIN; short ones are too common to be masked."""
         text = repr(value)
         return len(text) >= SHORTEST_IN_TEXT and text in self._exact
 

@@ -119,7 +119,7 @@ class _Pipeline:
 
 
 class _SinkLogger:
-    """What structlog calls at the end of its chain; one method per level."""
+    """The end of structlog's chain, with one method per level."""
 
     def __init__(self, pipeline: _Pipeline, name: str = "") -> None:
         self._pipeline = pipeline

@@ -23,10 +23,10 @@ def pattern_of(secret: str) -> str:
 def _run(character: str, length: int) -> str:
     if character == "\\":  # repeated escaping multiplies them; one quantifier for the run keeps matching fast
         return rf"(?:\\{{{length},}}|(?:(?i:%5c)){{{length}}}|(?:\\{{1,8}}(?i:x5c|u005c)){{{length}}})"
-    return _one(character) * length
+    return _character(character) * length
 
 
-def _one(character: str) -> str:
+def _character(character: str) -> str:
     if character in _AS_THEY_ARE:
         return re.escape(character)
     code, encoded = ord(character), character.encode("utf-8", "surrogatepass")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from controller.cli import main
-from controller.event_formatting import words
+from controller.event_formatting import event_line
 from controller.terminal import Exit
 from core.contracts import DenialCode, OrderCancel, OrderIntent, RiskDecision
 from core.ledger import Cause, Ledger
@@ -145,7 +145,7 @@ def test_every_event_that_a_ledger_may_hold_is_shown_in_words() -> None:
     samples = [event for event in SAMPLES if type(event) in held]
 
     assert {type(event) for event in samples} == set(held)
-    assert not [event for event in samples if words(event).startswith("{")]
+    assert not [event for event in samples if event_line(event).startswith("{")]
 
 
 def test_bytes_that_a_crash_left_behind_the_last_transaction_are_told(

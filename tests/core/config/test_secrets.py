@@ -39,12 +39,12 @@ def changed(text: str, change: Any) -> str:
 
 def refused(text: str, *keys: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        secrets.decrypt(text, keys or (KEY,), where="s.enc.yaml")
+        secrets.decrypt(text, keys or (KEY,), place="s.enc.yaml")
     return str(caught.value)
 
 
 def test_what_was_sealed_opens_to_the_same_values_in_the_same_order() -> None:
-    opened = secrets.decrypt(sealed(), [KEY], where="")
+    opened = secrets.decrypt(sealed(), [KEY], place="")
     assert opened == VALUES
     assert list(opened) == list(VALUES)
     assert [type(value) for value in opened["numbers"]] == [int, float, float, bool, dict]
@@ -70,7 +70,7 @@ def test_the_file_has_the_form_that_sops_writes() -> None:
 
 def test_each_of_several_recipients_opens_the_file() -> None:
     text = sealed(VALUES, RECIPIENT, OTHER_RECIPIENT)
-    assert secrets.decrypt(text, [OTHER_KEY], where="") == secrets.decrypt(text, [KEY], where="") == VALUES
+    assert secrets.decrypt(text, [OTHER_KEY], place="") == secrets.decrypt(text, [KEY], place="") == VALUES
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ _leaf: st.SearchStrategy[Any] = st.one_of(
     )
 )
 def test_any_values_survive_the_round_trip(values: dict[str, Any]) -> None:
-    opened = secrets.decrypt(sealed(values), [KEY], where="")
+    opened = secrets.decrypt(sealed(values), [KEY], place="")
     assert opened == values
 
 
@@ -159,7 +159,7 @@ class TestWhatIsRefused:
         def add(tree: Any) -> None:
             tree["sops"].update(kms=[], pgp=[], hc_vault=[], shamir_threshold=0)
 
-        assert secrets.decrypt(changed(sealed(), add), [KEY], where="") == VALUES
+        assert secrets.decrypt(changed(sealed(), add), [KEY], place="") == VALUES
 
     def test_a_foreign_key_is_told_whom_the_file_is_for(self) -> None:
         text = refused(sealed(), OTHER_KEY)
@@ -167,7 +167,7 @@ class TestWhatIsRefused:
 
     def test_no_key_at_all_says_where_one_may_come_from(self) -> None:
         with pytest.raises(ConfigError, match=r"no age key at hand. Set SOPS_AGE_KEY, SOPS_AGE_KEY_FILE or age\.key"):
-            secrets.decrypt(sealed(), [], where="s")
+            secrets.decrypt(sealed(), [], place="s")
 
     def test_a_damaged_key_is_never_quoted(self) -> None:
         text = refused(sealed(), KEY[:-1])
