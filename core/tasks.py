@@ -18,16 +18,16 @@ _log: Final = logging.getLogger("njord.tasks")
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]], timeout_s: float = END_TIMEOUT_S) -> None:
-    """Cancel tasks and wait until they have ended, ``timeout_s`` at most. What they raised is left in them."""
+    """Cancel tasks and wait until they have ended, ``timeout_s`` at most. An error that a task raised stays in it."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    left = [task for task in tasks if not task.done()]  # in their order: what they do when they end may depend on it
-    while left and loop.time() < deadline:
-        for task in left:
+    pending = [task for task in tasks if not task.done()]  # in their order: what they do when they end may depend on it
+    while pending and loop.time() < deadline:
+        for task in pending:
             task.cancel()
-        await asyncio.wait(left, timeout=AGAIN_S)
-        left = [task for task in left if not task.done()]
-    for task in left:
+        await asyncio.wait(pending, timeout=AGAIN_S)
+        pending = [task for task in pending if not task.done()]
+    for task in pending:
         _log.warning("%s did not end within %g s; the process goes on without it", task.get_name(), timeout_s)
 
 

@@ -265,13 +265,21 @@ def test_an_id_that_no_configuration_could_have_is_refused_in_a_sentence(
     assert not (data.parent / "out").exists()
 
 
-@pytest.mark.parametrize("symbol", ["btc/usdt", "BTC/USDT ", "币安人生/USDT"])
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTC/USDT ", "*/USDT"])
 def test_a_symbol_that_no_configuration_could_have_is_refused_in_a_sentence(
     data: Path, capsys: pytest.CaptureFixture[str], symbol: str
 ) -> None:
     assert main(["--strategy", "sma_cross_v1", "--symbol", symbol, "--data", str(data)]) == 1
 
-    assert f"symbol: expected BASE/QUOTE in capitals such as BTC/USDT, got {symbol!r}" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "symbol: expected BASE/QUOTE such as BTC/USDT" in error
+    assert f"got {symbol!r}" in error
+
+
+@pytest.mark.parametrize("symbol", ["BTC/USDT:USDT", "btc/usdt", "币安人生/USDT", "kPEPE/USDC:USDC"])
+def test_a_symbol_as_a_venue_calls_it_runs(data: Path, symbol: str) -> None:
+    arguments = [symbol if argument == "ATOM/USDT" else argument for argument in run(data)]
+    assert main(arguments) == 0
 
 
 def test_a_quantity_that_a_guessed_lot_would_cut_is_refused_and_traded_once_the_lot_is_given(
