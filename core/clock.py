@@ -1,4 +1,4 @@
-"""Time is injected. Decision code sees only the time of events; hosts see a ``Clock``."""
+"""Clocks: time is injected. Decision code sees only the time of events; hosts see a ``Clock``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NS_PER_DAY: Final = 24 * 60 * NS_PER_MINUTE
 
 
 class Clock(Protocol):
-    """Tells the time, UTC epoch nanoseconds."""
+    """A source of the time, UTC epoch nanoseconds."""
 
     def now_ns(self) -> int:
         """The time now, UTC epoch nanoseconds."""

@@ -25,7 +25,7 @@ _SHOWN: Final = 120  # characters of an unreadable message that an error quotes
 
 
 class Meta(NamedTuple):
-    """Who sent a message and its number on that producer's topic; ``seq`` 0 when nobody said."""
+    """The sender of a message and its number on that producer's topic; ``seq`` 0 when the message names none."""
 
     producer: str = ""
     seq: int = 0
@@ -46,10 +46,10 @@ _decoders: Final[dict[type[Contract], msgspec.json.Decoder[Any]]] = {}
 
 
 def _decoder(contract: type[C]) -> msgspec.json.Decoder[C]:
-    found = _decoders.get(contract)
-    if found is None:
-        found = _decoders[contract] = msgspec.json.Decoder(contract)
-    return found
+    decoder = _decoders.get(contract)
+    if decoder is None:
+        decoder = _decoders[contract] = msgspec.json.Decoder(contract)
+    return decoder
 
 
 def encode(event: Contract) -> bytes:
@@ -102,12 +102,12 @@ def encode_message(event: Contract, meta: Meta) -> bytes:
 
 def decode_message(contract: type[C], data: bytes) -> tuple[C, Meta]:
     """A message off the wire and what is known of its sender. Raises as ``decode`` does."""
-    body, found, tail = data.rpartition(_META)
-    if not found:
+    body, marker, tail = data.rpartition(_META)
+    if not marker:
         return decode(contract, data), NO_META
-    known = _OURS.fullmatch(tail)
-    if known is not None:
-        return decode(contract, body + b"}"), Meta(known[1].decode(), int(known[2]))
+    ours = _OURS.fullmatch(tail)
+    if ours is not None:
+        return decode(contract, body + b"}"), Meta(ours[1].decode(), int(ours[2]))
     try:
         foreign = _tail_decoder.decode(b'{"_producer":' + tail)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -120,20 +120,20 @@ def _each_key_once(contract: type[Contract], data: bytes) -> dict[str, Any]:
     """The plain values of a message. Raises ContractError when a key comes twice, at whatever depth."""
 
     def checked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        plain = dict(pairs)
-        if len(plain) < len(pairs):
+        values = dict(pairs)
+        if len(values) < len(pairs):
             keys = [key for key, _ in pairs]
             twice = sorted({key for key in keys if keys.count(key) > 1})
             raise ContractError(f"{contract.__name__}: expected every field once, got {', '.join(twice)} twice")
-        return plain
+        return values
 
     try:
-        plain: dict[str, Any] = json.loads(data, object_pairs_hook=checked)
+        values: dict[str, Any] = json.loads(data, object_pairs_hook=checked)
     except ContractError:
         raise
     except (ValueError, RecursionError) as error:  # in a field that the contract does not know
         raise CodecError(f"{contract.__name__}: {error} in {_shown(data)}") from None
-    return plain
+    return values
 
 
 def _shown(data: bytes | str) -> str:

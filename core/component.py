@@ -1,4 +1,4 @@
-"""What every deciding part of the system looks like, and the envelope in which its events travel.
+"""The component, the form of every deciding part of the system, and the message in which its events travel.
 
 A component is plain synchronous Python without I/O, clock or randomness: events in, events out. Time is
 the time of the events. Hosts (a daemon, the embedded fleet, the backtester) do everything else.

@@ -1,4 +1,4 @@
-"""What one reading of a ledger finds besides the daemon's own state: its extent, what was consumed, what went to whom.
+"""The chain of a ledger in one reading, besides the daemon's own state: its extent, offsets and messages by receiver.
 
 Only for looking: files are opened for reading, no lock is taken, and a running daemon may write on meanwhile.
 """
@@ -52,10 +52,10 @@ class Chain:
             for consumer in row_of(message.topic).receivers:
                 self._sent.setdefault(consumer, array("Q")).append(_number(message.entry))
 
-    def waiting(self, consumer: str, after: EntryId) -> int:
-        """How many messages for a consumer stand behind an entry."""
+    def waiting(self, consumer: str, offset: EntryId) -> int:
+        """The number of messages for a consumer behind its offset."""
         sent = self._sent.get(consumer)
-        return 0 if sent is None else len(sent) - bisect_right(sent, _number(after))
+        return 0 if sent is None else len(sent) - bisect_right(sent, _number(offset))
 
     def reaches(self, entry: EntryId) -> bool:
         """Whether the ledger has that entry, or has got it since it was read. Raises LedgerCorruptError."""

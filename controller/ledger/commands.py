@@ -1,4 +1,4 @@
-"""``njord-ctl ledger``: hold ledgers against their hash chain and read them."""
+"""``njord-ctl ledger``: verify ledgers by their hash chain and print them."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def show(
     (existing,) = _existing([path])
     transactions: Iterable[Transaction] = read(existing)
     if answered:
-        transactions = (each for each in transactions if each.events)
+        transactions = (transaction for transaction in transactions if transaction.events)
     if last:
         transactions = deque(transactions, maxlen=last)
     for transaction in transactions:
         if as_json:
-            print_json(_plain(transaction))
+            print_json(_values(transaction))
         else:
             _print_transaction(transaction)
 
@@ -116,17 +116,17 @@ def state(
             Exit.USAGE, f"no ledgers in {folder}; those of `make run` are in var/runs/…/ledgers: name it, --ledger-dir"
         )
     _existing([ledger_path(folder, name) for name in names])
-    found = look(config, folder, names, _print_reading)
+    fleet = look(config, folder, names, _print_reading)
     print_passing()
     if as_json:
-        print_json(as_plain(found))
+        print_json(as_plain(fleet))
     else:
-        print_state(found, folder)
-    for problem in found.problems:
+        print_state(fleet, folder)
+    for problem in fleet.problems:
         print_warning(f"look into this first: {problem}")
-    if found.problems:
+    if fleet.problems:
         raise typer.Exit(Exit.BAD)
-    if found.unknown:
+    if fleet.unknown:
         raise typer.Exit(Exit.PARTLY)
 
 
@@ -152,14 +152,14 @@ def _print_verdicts(answers: list[dict[str, Any]]) -> None:
         if answer["torn_bytes"]:
             print_line(
                 f"{answer['path']}: {answer['torn_bytes']} bytes behind the last transaction are not counted: a crash "
-                "cut a write short before anybody saw it. The daemon mends that when it starts."
+                "cut a write short before anybody saw it. The daemon repairs that when it starts."
             )
     for answer in answers:
         if not answer["ok"]:
             print_warning(f"broken: {answer['error']}")
 
 
-def _plain(transaction: Transaction) -> dict[str, Any]:
+def _values(transaction: Transaction) -> dict[str, Any]:
     cause: dict[str, Any] = {"stream": transaction.cause.stream, "id": transaction.cause.id}
     if transaction.cause.event is not None:
         cause |= {"topic": transaction.cause.topic, "event": transaction.cause.event.to_dict()}
@@ -185,5 +185,5 @@ def _print_transaction(transaction: Transaction) -> None:
         print_folded(f"    not processed: {transaction.note}", indent=8)
     for topic, event in transaction.events:
         print_folded(f"    {topic}  {event_line(event)}", indent=8)
-        for title, said in grounds(event):
-            print_folded(f"        {title}  {said}", indent=12)
+        for title, text in grounds(event):
+            print_folded(f"        {title}  {text}", indent=12)

@@ -1,4 +1,4 @@
-"""What each kind of daemon holds, read from its component after the fold: positions, orders, restrictions, the day."""
+"""The holdings of each kind of daemon, read from its folded component: positions, orders, restrictions, the day."""
 
 from __future__ import annotations
 
@@ -65,79 +65,79 @@ class Folded:
     day: Day | None = None
 
     def quantities(self) -> dict[str, float]:
-        """What is held, by symbol, of a daemon with one book; flat ones left out."""
+        """The quantities by symbol, of a daemon with one position ledger; flat ones left out."""
         return {position.symbol: position.qty for position in self.positions if position.qty}
 
 
 def folded_risk(engine: RiskEngine, config: Config) -> Folded:
-    """The risk engine's."""
-    plain, instruments = engine.snapshot(), config.instruments_table()
+    """The holdings of the risk engine."""
+    snapshot, instruments = engine.snapshot(), config.instruments_table()
     orders = [
         Order(order_id, symbol, side, instruments[symbol].qty(target), instruments[symbol].qty(max(0, target - filled)))
-        for order_id, (symbol, side, target, filled) in plain["working"].items()
+        for order_id, (symbol, side, target, filled) in snapshot["working"].items()
     ]
-    day = plain["day"]["day"]
+    day = snapshot["day"]["day"]
     return Folded(
-        _holdings(plain["positions"], config),
+        _holdings(snapshot["positions"], config),
         orders,
-        {"decided intents": len(plain["decided"])},
+        {"decided intents": len(snapshot["decided"])},
         engine.state.value,
-        [{"name": name, "source": source, "detail": detail} for name, source, detail in plain["restrictions"]],
+        [{"name": name, "source": source, "detail": detail} for name, source, detail in snapshot["restrictions"]],
         None if day < 0 else Day(_date(day), engine.day_pnl_usd(), engine.limits.daily_loss_usd_cap),
     )
 
 
 def folded_paper(venue: PaperVenue, config: Config) -> Folded:
-    """The simulated venue's."""
-    plain, instruments = venue.snapshot(), config.instruments_table()
-    orders = [_open(each, instruments[each["order"]["symbol"]]) for each in _open_of(plain)]
-    known = {"finished orders": plain["orders"]["finished"], "early cancels": plain["orders"]["early_cancels"]}
+    """The holdings of the simulated venue."""
+    snapshot, instruments = venue.snapshot(), config.instruments_table()
+    orders = [_open(state, instruments[state["order"]["symbol"]]) for state in _open_of(snapshot)]
+    id_sets = {"finished orders": snapshot["orders"]["finished"], "early cancels": snapshot["orders"]["early_cancels"]}
     return Folded(
-        _holdings(plain["positions"], config),
+        _holdings(snapshot["positions"], config),
         orders,
-        {name: len(ids) for name, ids in known.items()},
+        {name: len(ids) for name, ids in id_sets.items()},
         "HALTED" if venue.halted else "ACTIVE",
         [{"name": _KILL_SWITCH, "source": "", "detail": ""}] if venue.halted else (),
     )
 
 
 def folded_strategies(manager: StrategyManager, config: Config) -> Folded:
-    """The strategies', each with its own positions."""
-    plain, instruments = manager.snapshot(), config.instruments_table()
+    """The holdings of the strategies, each with its own positions."""
+    snapshot, instruments = manager.snapshot(), config.instruments_table()
     positions = [
-        holding for strategy, book in plain["positions"].items() for holding in _holdings(book, config, strategy)
+        holding for strategy, ledger in snapshot["positions"].items() for holding in _holdings(ledger, config, strategy)
     ]
     orders = [
         Order(
-            each["order_id"], each["symbol"], each["side"], each["qty"],
-            instruments[each["symbol"]].qty(each["open_lots"]), each["limit_price"], each["strategy_id"],
-            "cancel asked for" if each["cancel_requested"] else "",
+            order["order_id"], order["symbol"], order["side"], order["qty"],
+            instruments[order["symbol"]].qty(order["open_lots"]), order["limit_price"], order["strategy_id"],
+            "cancel asked for" if order["cancel_requested"] else "",
         )
-        for each in _open_of(plain)
+        for order in _open_of(snapshot)
     ]  # fmt: skip
-    return Folded(positions, orders, {"ended orders": len(plain["orders"]["ended"])})
+    return Folded(positions, orders, {"ended orders": len(snapshot["orders"]["ended"])})
 
 
-def _open_of(plain: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    found: Sequence[Mapping[str, Any]] = plain["orders"]["open"]
-    return found
+def _open_of(snapshot: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    orders: Sequence[Mapping[str, Any]] = snapshot["orders"]["open"]
+    return orders
 
 
-def _open(plain: Mapping[str, Any], instrument: Instrument) -> Order:
-    order = plain["order"]
-    left = instrument.qty(instrument.lots(order["qty"]) - plain["filled"])
+def _open(state: Mapping[str, Any], instrument: Instrument) -> Order:
+    order = state["order"]
+    remaining = instrument.qty(instrument.lots(order["qty"]) - state["filled"])
     return Order(
-        order["order_id"], order["symbol"], order["side"], order["qty"], left, order["limit_price"],
+        order["order_id"], order["symbol"], order["side"], order["qty"], remaining, order["limit_price"],
         order["strategy_id"],
     )  # fmt: skip
 
 
-def _holdings(book: Mapping[str, Any], config: Config, strategy_id: str = "") -> list[Holding]:
-    positions = PositionLedger(config.instruments_table(), book["method"])
-    positions.load(book)
+def _holdings(ledger: Mapping[str, Any], config: Config, strategy_id: str = "") -> list[Holding]:
+    positions = PositionLedger(config.instruments_table(), ledger["method"])
+    positions.load(ledger)
     return [
-        Holding(symbol, each.qty, each.avg_price, each.realized_pnl, each.fees_paid, strategy_id)
-        for symbol, each in positions.positions().items()
+        Holding(symbol, position.qty, position.avg_price, position.realized_pnl, position.fees_paid, strategy_id)
+        for symbol, position in positions.positions().items()
     ]
 
 

@@ -1,7 +1,7 @@
-"""Every ledgered daemon's state as its next start would find it: its component, built anew and folded over its ledger.
+"""The state of every ledgered daemon as its next start would find it: its component, folded anew over its ledger.
 
-Nothing is written, locked or sent. What a daemon knows is compared with what its neighbours know, so that a ledger
-that was lost, replaced or left behind shows before anything is started on top of it.
+Nothing is written, locked or sent. The states are compared with each other, so that a ledger that was lost, replaced or
+left behind shows before anything is started on top of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from controller.ledger.chain import Chain
 from controller.ledger.holdings import Folded, folded_paper, folded_risk, folded_strategies
 from core.component import Component, Durable
 from core.config.model import Config
-from core.entries import NO_ENTRY
+from core.entries import NO_ENTRY, EntryId, entry_text
 from core.errors import LedgerCorruptError, NjordError
 from core.ledger import Transaction, ledger
 from core.ledger.snapshot import Snapshot, SnapshotFile
@@ -36,16 +36,16 @@ _SHAPE: Final = (NjordError, KeyError, TypeError, ValueError)  # of a ledger tha
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
-    """How far a daemon has processed an upstream; how many messages stand behind that, None without its ledger."""
+    """The consumer offset of a daemon in an upstream; ``waiting`` messages stand behind it, None without its ledger."""
 
     producer: str
-    entry: tuple[int, int]
+    entry: EntryId
     waiting: int | None
 
 
 @dataclass(slots=True)
 class SnapshotCheck:
-    """What became of a daemon's snapshot. ``seq`` is the transaction it stands behind, 0 for one that a start would
+    """The check of a daemon's snapshot. ``seq`` is the transaction it stands behind, 0 for one that a start would
     pass over; ``agrees`` whether the ledger folded up to there gives the same, None while that is not known."""
 
     seq: int = 0
@@ -54,7 +54,7 @@ class SnapshotCheck:
 
 @dataclass(slots=True)
 class DaemonState:
-    """What was found of one daemon. ``folded`` is None, with ``error``, when the ledger could not be folded.
+    """The state of one daemon. ``folded`` is None, with ``error``, when the ledger could not be folded.
 
     ``snapshot`` is None where there is none.
     """
@@ -73,12 +73,12 @@ class DaemonState:
 class FleetState:
     """Every daemon asked for; ``problems`` are what a human has to look into before the fleet is started.
 
-    ``books_equal`` is None while the positions of risk engine and venue cannot be compared.
+    ``positions_equal`` is None while the positions of risk engine and venue cannot be compared.
     """
 
     daemons: Sequence[DaemonState]
     problems: Sequence[str]
-    books_equal: bool | None = None
+    positions_equal: bool | None = None
 
     @property
     def unknown(self) -> bool:
@@ -87,21 +87,21 @@ class FleetState:
 
 
 def ledger_path(folder: Path, name: str) -> Path:
-    """Where a daemon keeps its ledger."""
+    """The file of a daemon's ledger."""
     return folder / f"{name}.ndjson"
 
 
-def look(config: Config, folder: Path, names: Sequence[str], told: Callable[[Path], None]) -> FleetState:
+def look(config: Config, folder: Path, names: Sequence[str], on_file: Callable[[Path], None]) -> FleetState:
     """Fold the ledgers of some daemons; those of their upstreams are read as well, where they are.
 
-    ``told`` hears which file is read, as a day's ledger takes seconds.
+    ``on_file`` is called with each file before it is read, as a day's ledger takes seconds.
 
     Raises:
         ConfigError: a component cannot be built from this configuration.
     """
     states: dict[str, DaemonState] = {}
     for name in names:
-        told(ledger_path(folder, name))
+        on_file(ledger_path(folder, name))
         states[name] = _fold(SPECS[name], config, ledger_path(folder, name))
     chains = {name: state.chain for name, state in states.items() if state.sound}
     problems = [state.error for state in states.values() if not state.sound]
@@ -109,15 +109,15 @@ def look(config: Config, folder: Path, names: Sequence[str], told: Callable[[Pat
         path = ledger_path(folder, producer)
         try:
             if path.exists():
-                told(path)
+                on_file(path)
                 chains[producer] = _scan(producer, path)
         except LedgerCorruptError as error:
             problems.append(str(error))
     for state in states.values():
         problems += [*_stale(state), *_compare(state, chains)]
-    different = _different_books(states)
+    differences = _different_positions(states)
     return FleetState(
-        list(states.values()), [*problems, *(different or ())], None if different is None else not different
+        list(states.values()), [*problems, *(differences or ())], None if differences is None else not differences
     )
 
 
@@ -146,9 +146,9 @@ def _snapshot(state: DaemonState, component: Component, path: Path) -> Snapshot 
     file = SnapshotFile(path)
     if not file.path.exists():
         return None
-    found = file.read(state.name, int(getattr(component, "SNAPSHOT_VERSION", 1)))
-    state.snapshot = SnapshotCheck(0 if found is None else found.seq)
-    return found
+    snapshot = file.read(state.name, int(getattr(component, "SNAPSHOT_VERSION", 1)))
+    state.snapshot = SnapshotCheck(0 if snapshot is None else snapshot.seq)
+    return snapshot
 
 
 def _agrees(snapshot: Snapshot, chain: Chain, component: Component) -> bool:
@@ -159,7 +159,7 @@ def _agrees(snapshot: Snapshot, chain: Chain, component: Component) -> bool:
 
 
 def _recover(component: Component, transaction: Transaction, path: Path) -> str:
-    """Restore one transaction; why it cannot be, in words, or nothing."""
+    """Give a component one recorded transaction; why it cannot be, in words, or nothing."""
     if transaction.note or not isinstance(component, Durable):
         return ""
     try:
@@ -197,8 +197,8 @@ def _compare(state: DaemonState, chains: Mapping[str, Chain]) -> Iterable[str]:
             )
         elif not chain.reaches(entry):
             yield (
-                f"{state.name} has processed {producer} up to {entry[0]}-{entry[1]}, but {chain.path} ends at "
-                f"{chain.newest[0]}-{chain.newest[1]}: it lost its end or is an older copy. Restore the newest one"
+                f"{state.name} has processed {producer} up to {entry_text(entry)}, but {chain.path} ends at "
+                f"{entry_text(chain.newest)}: it lost its end or is an older copy. Restore the newest one"
             )
 
 
@@ -211,7 +211,7 @@ def _stale(state: DaemonState) -> Iterable[str]:
         )
 
 
-def _different_books(states: Mapping[str, DaemonState]) -> list[str] | None:
+def _different_positions(states: Mapping[str, DaemonState]) -> list[str] | None:
     """The risk engine's positions and the venue's are equal once every fill has arrived; None before that."""
     risk, paper = states.get("risk_engine"), states.get("paper_trader")
     if risk is None or paper is None or risk.folded is None or paper.folded is None:
@@ -229,4 +229,4 @@ def _different_books(states: Mapping[str, DaemonState]) -> list[str] | None:
 
 def at_rest(state: DaemonState, producer: str) -> bool:
     """Whether a daemon has processed everything that an upstream has for it."""
-    return all(each.waiting == 0 for each in state.consumed if each.producer == producer)
+    return all(upstream.waiting == 0 for upstream in state.consumed if upstream.producer == producer)

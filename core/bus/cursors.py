@@ -44,9 +44,9 @@ class _Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """The entries that are missing in a stream: those behind ``after``, up to and with ``until``."""
+    """The entries that are missing in a stream: those behind ``behind``, up to and with ``until``."""
 
-    after: EntryId
+    behind: EntryId
     until: EntryId
     ledger: str
 

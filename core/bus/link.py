@@ -114,7 +114,7 @@ class Link(Protocol):
         ...
 
     def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
-        """What is published on topics or globs from now on, as topic and payload; first None, once subscribed to all
+        """The publications on topics or globs from now on, as topic and payload; first None, once subscribed to all
         of them. Close it when done."""
         ...
 

@@ -179,7 +179,7 @@ class RedisBus:
         return token
 
     async def hold(self, producer: str) -> None:
-        """See that the claim stands, and renew it where the server forgot it.
+        """Check that the claim stands, and repeat it where the server forgot it.
 
         Raises:
             BusUnavailableError: Redis does not answer.
@@ -371,8 +371,8 @@ class RedisBus:
             producer = producers[key]
             if hole.until <= beginnings.get(producer, NO_ENTRY):
                 cursors.pass_over(key)
-                gap = StreamGap(producer, entry_text(hole.after), entry_text(hole.until))
-                inbox.put(Message("", gap, producer, 0, hole.until, hole.after, hole.ledger))
+                gap = StreamGap(producer, entry_text(hole.behind), entry_text(hole.until))
+                inbox.put(Message("", gap, producer, 0, hole.until, hole.behind, hole.ledger))
 
     async def _wait_after_loss(self, reader: str, error: BusUnavailableError, backoff: Backoff) -> None:
         delay_s = backoff.failed()

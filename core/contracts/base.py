@@ -1,4 +1,4 @@
-"""What every contract is made of: the base class, strict construction from plain values, and the checks of fields.
+"""The parts of every contract: the base class, strict construction from plain values, and the checks of fields.
 
 A check raises ``ContractError`` with the contract, the field, what was expected and what came.
 """
@@ -23,7 +23,7 @@ MAX_NESTING: Final = 16  # objects within objects in ``meta``, ``inputs`` and ``
 
 
 class Contract:
-    """What every message can do. Subclasses are frozen, slotted dataclasses."""
+    """The base of every message. Subclasses are frozen, slotted dataclasses."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -35,8 +35,8 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """The message as plain JSON values, every field present, in declared order."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return values
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:
@@ -62,13 +62,13 @@ def named_after(contract: type[Contract], error: Exception) -> str:
 
 def refuse_unknown_fields(contract: type[Contract], payload: Mapping[str, Any]) -> None:
     """Raise ContractError when the payload, or a contract within it, has a key that its contract does not know."""
-    known = known_fields(contract)  # type: ignore[arg-type]  # mypy takes the instances' __hash__ for the class's
-    unknown = [str(key) for key in payload if key not in known]
+    contract_fields = known_fields(contract)  # type: ignore[arg-type]  # mypy takes the instances' __hash__ for the class's
+    unknown = [str(key) for key in payload if key not in contract_fields]
     if unknown:
         raise ContractError(
-            f"{contract.__name__}: unknown field {', '.join(sorted(unknown))}; expected {', '.join(known)}"
+            f"{contract.__name__}: unknown field {', '.join(sorted(unknown))}; expected {', '.join(contract_fields)}"
         )
-    for name, nested in known.items():
+    for name, nested in contract_fields.items():
         if nested is not None and isinstance(payload.get(name), Mapping):
             refuse_unknown_fields(nested, payload[name])
 
@@ -81,8 +81,8 @@ def known_fields(contract: type[Contract]) -> Mapping[str, type[Contract] | None
 
 
 def _contract_in(hint: Any) -> type[Contract] | None:
-    found = (each for each in (hint, *get_args(hint)) if isinstance(each, type) and issubclass(each, Contract))
-    return next(found, None)
+    contracts = (kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and issubclass(kind, Contract))
+    return next(contracts, None)
 
 
 def fail(contract: object, name: str, expected: str, got: object) -> ContractError:
@@ -143,7 +143,7 @@ def check_shallow(contract: object, name: str, value: dict[str, Any]) -> None:
         return
     level: list[Any] = [value]
     for _ in range(MAX_NESTING):
-        level = [each for outer in level for each in _inside(outer) if isinstance(each, dict | list | tuple)]
+        level = [nested for outer in level for nested in _inside(outer) if isinstance(nested, dict | list | tuple)]
         if not level:
             return
     raise fail(contract, name, f"values nested at most {MAX_NESTING} deep", "deeper ones")

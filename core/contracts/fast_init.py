@@ -34,10 +34,10 @@ def trusted({signature}):
 def quickly_built(contract: type[T]) -> type[T]:
     """Class decorator over ``@dataclass(frozen=True, slots=True)``: the same ``__init__``, checks included, quicker."""
     afterwards = "self.__post_init__()" if hasattr(contract, "__post_init__") else ""
-    made = _compiled(_INIT, "__init__", contract, afterwards, checked=contract.__init__, thaw=object.__setattr__)
-    made.__annotations__ = contract.__init__.__annotations__
-    made.__qualname__ = contract.__init__.__qualname__
-    contract.__init__ = made  # type: ignore[method-assign]
+    init = _compiled(_INIT, "__init__", contract, afterwards, checked=contract.__init__, thaw=object.__setattr__)
+    init.__annotations__ = contract.__init__.__annotations__
+    init.__qualname__ = contract.__init__.__qualname__
+    contract.__init__ = init  # type: ignore[method-assign]
     return contract
 
 
@@ -47,33 +47,39 @@ def trusted(contract: Callable[P, T]) -> Callable[P, T]:
     Only for values that the checks cannot refuse, because they come out of contracts that passed them or out of our
     own integers. Whatever comes from outside is built by the class itself.
     """
-    made: Callable[P, T] = _compiled(_TRUSTED, "trusted", contract, new=object.__new__)
-    return made
+    constructor: Callable[P, T] = _compiled(_TRUSTED, "trusted", contract, new=object.__new__)
+    return constructor
 
 
 def _compiled(template: str, name: str, contract: Any, afterwards: str = "", **used: Any) -> Any:
-    known = fields(contract)
-    twin = type(f"Open{contract.__name__}", contract.__bases__, {"__slots__": tuple(each.name for each in known)})
+    declared = fields(contract)
+    twin = type(
+        f"Open{contract.__name__}",
+        contract.__bases__,
+        {"__slots__": tuple(declaration.name for declaration in declared)},
+    )
     scope: dict[str, Any] = {"contract": contract, "twin": twin, "missing": MISSING, **used}
-    for each in known:
-        scope[f"default_{each.name}"] = each.default
-        scope[f"factory_{each.name}"] = each.default_factory
+    for declaration in declared:
+        scope[f"default_{declaration.name}"] = declaration.default
+        scope[f"factory_{declaration.name}"] = declaration.default_factory
     text = template.format(
-        signature=", ".join(_parameter(each) for each in known),
-        names=", ".join(each.name for each in known),
-        factories="".join(_made(each) for each in known if each.default_factory is not MISSING),
-        settings="\n".join(f"    self.{each.name} = {each.name}" for each in known),
+        signature=", ".join(_parameter(declaration) for declaration in declared),
+        names=", ".join(declaration.name for declaration in declared),
+        factories="".join(
+            _factory_default(declaration) for declaration in declared if declaration.default_factory is not MISSING
+        ),
+        settings="\n".join(f"    self.{declaration.name} = {declaration.name}" for declaration in declared),
         afterwards=afterwards,
     )
     exec(text, scope)  # of field names alone, as dataclasses does it
     return scope[name]
 
 
-def _parameter(each: Field[Any]) -> str:
-    if each.default is not MISSING:
-        return f"{each.name}=default_{each.name}"
-    return each.name if each.default_factory is MISSING else f"{each.name}=missing"
+def _parameter(declaration: Field[Any]) -> str:
+    if declaration.default is not MISSING:
+        return f"{declaration.name}=default_{declaration.name}"
+    return declaration.name if declaration.default_factory is MISSING else f"{declaration.name}=missing"
 
 
-def _made(each: Field[Any]) -> str:
-    return f"    if {each.name} is missing:\n        {each.name} = factory_{each.name}()\n"
+def _factory_default(declaration: Field[Any]) -> str:
+    return f"    if {declaration.name} is missing:\n        {declaration.name} = factory_{declaration.name}()\n"

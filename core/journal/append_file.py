@@ -56,7 +56,7 @@ class AppendFile:
 
     @property
     def kept_bytes(self) -> int:
-        """How much is kept in memory until the next sync."""
+        """The bytes kept in memory until the next sync."""
         return self._kept_bytes
 
     def open(self, flags: int = 0) -> None:
@@ -98,9 +98,9 @@ class AppendFile:
             while written < len(data):
                 written += self._disk.write(self.fd, data[written:] if written else data)
         except OSError:
-            whole = data.rfind(b"\n", 0, written) + 1
-            self._took(data[:whole])
-            if written > whole:
+            line_end = data.rfind(b"\n", 0, written) + 1
+            self._took(data[:line_end])
+            if written > line_end:
                 self._excess = True
                 self._try_cut()
             raise

@@ -41,7 +41,7 @@ class JournalWriter:
         self._held: list[tuple[str, bytes, int]] = []  # lines that a full journal did not take
 
     def append(self, stream: str, line: bytes, ts_ns: int) -> None:
-        """Add a line. While something cannot be written, one that is projected is left to ``mend``, others are held."""
+        """Add a line. While something cannot be written, a projected one is left to ``repair``, others are held."""
         if self._projected and self.trouble is not None:
             return
         if self._held:
@@ -75,7 +75,7 @@ class JournalWriter:
         self.trouble = None
         self._all_well()
 
-    def mend(self, write: Callable[[], None]) -> None:
+    def repair(self, write: Callable[[], None]) -> None:
         """Open everything anew and let ``write`` bring the projections up to date. What it cannot is ``trouble``."""
         self.trouble = None
         self._journals.abandon()

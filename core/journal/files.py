@@ -1,4 +1,4 @@
-"""What a journal's files are called, in which order they were written, and when a line happened.
+"""The files of a journal: their names, the order in which they were written, and the time of a line.
 
 The active file is ``{stream}.ndjson``. Rotated away it is ``{stream}.{YYYYMMDD}.ndjson``, further ones of
 the same day ``{stream}.{YYYYMMDD}.{n}.ndjson``; compressed they end in ``.ndjson.gz``.
@@ -59,7 +59,7 @@ def closed_name(stream: str, day: int, part: int) -> str:
 
 
 def parse_closed(path: Path) -> ClosedFile | None:
-    """What the name of a rotated file says, or None for any other file."""
+    """The stream, day and part that a rotated file's name gives, or None for any other file."""
     match = _CLOSED.fullmatch(path.name)
     if match is None:
         return None
@@ -111,7 +111,7 @@ def last_line_of(closed: Path) -> bytes | None:
 
 
 def last_line(fd: int, size: int) -> tuple[int, bytes | None]:
-    """Where the last whole line ends (its newline included), and that line without it."""
+    """The end of the last whole line (its newline included), and that line without it."""
     tail = b""
     start = size
     while start > 0 and tail.count(b"\n") < 2:

@@ -1,4 +1,4 @@
-"""What happens to journals after their writer is done with them: compressed, checksummed, verified.
+"""The rotation of journals behind their writer: closed files are compressed, checksummed, verified.
 
 Off the hot path, safe to kill at any instant: the plain file goes only after its compressed copy is on the
 disk and has been read back. Compressing the same file again gives the same bytes.
@@ -49,8 +49,8 @@ def compress_closed(folder: Path, *, older_than_s: float = 0.0, now_ns: int | No
     with _only_one(folder) as alone:
         if not alone:
             return []
-        plain = [f.path for f in journal_files.closed_files(folder) if not f.compressed]
-        return [_compress(path) for path in plain if path.stat().st_mtime_ns <= before_ns]
+        uncompressed = [f.path for f in journal_files.closed_files(folder) if not f.compressed]
+        return [_compress(path) for path in uncompressed if path.stat().st_mtime_ns <= before_ns]
 
 
 def rotate_idle(
@@ -78,7 +78,7 @@ def corrupt_files(folder: Path) -> list[Path]:
 def _active_files(folder: Path, streams: Collection[str]) -> Iterator[Path]:
     for path in sorted(folder.glob(f"*{journal_files.SUFFIX}")):
         stream = journal_files.stream_of(path)
-        if journal_files.parse_closed(path) is None and any(fnmatchcase(stream, wanted) for wanted in streams):
+        if journal_files.parse_closed(path) is None and any(fnmatchcase(stream, pattern) for pattern in streams):
             yield path
 
 
@@ -92,30 +92,30 @@ def _rotate_if_idle(path: Path, before_ns: int) -> Path | None:
         return None
 
 
-def _compress(plain: Path) -> Path:
-    target = plain.with_name(plain.name + GZ)
+def _compress(source: Path) -> Path:
+    target = source.with_name(source.name + GZ)
     temporary = target.with_name(target.name + _TEMPORARY)
     try:
-        content = _write_gzip(plain, temporary)
+        content = _write_gzip(source, temporary)
         if _digest_gzip(temporary) != content:
-            raise OSError(f"{temporary.name} does not read back as {plain.name}")
+            raise OSError(f"{temporary.name} does not read back as {source.name}")
         checksum = f"{_digest(temporary)}  {target.name}\n".encode()
-        _write_durably(_checksum_path(target), checksum, _mode_of(plain))
+        _write_durably(_checksum_path(target), checksum, _mode_of(source))
         temporary.rename(target)
-        journal_files.sync_folder(plain.parent)
-        plain.unlink()
+        journal_files.sync_folder(source.parent)
+        source.unlink()
     except UNREADABLE as error:
         cause = error if isinstance(error, OSError) else OSError(str(error))
         raise JournalWriteError(target, cause) from error
     return target
 
 
-def _write_gzip(plain: Path, target: Path) -> str:
+def _write_gzip(source: Path, target: Path) -> str:
     """Compress and sync; the SHA-256 of the content."""
     digest = hashlib.sha256()
-    with plain.open("rb") as source, _open_new(target, _mode_of(plain)) as raw:
+    with source.open("rb") as reader, _open_new(target, _mode_of(source)) as raw:
         with gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=raw, mtime=0) as packed:
-            while chunk := source.read(_CHUNK):
+            while chunk := reader.read(_CHUNK):
                 digest.update(chunk)
                 packed.write(chunk)
         raw.flush()

@@ -23,13 +23,13 @@ class JournalSet:
 
     def open(self, stream: str) -> NdjsonJournal:
         """The journal of a stream."""
-        found = self._open.get(stream)
-        if found is None:
+        journal = self._open.get(stream)
+        if journal is None:
             path = self.folder / f"{stream}.ndjson"
-            found = self._open[stream] = NdjsonJournal(
+            journal = self._open[stream] = NdjsonJournal(
                 path, rotate_bytes=self._rotate_bytes, daily=self._daily, disk=self._disk
             )
-        return found
+        return journal
 
     def append(self, stream: str, line: bytes, ts_ns: int) -> None:
         """Add a line; it reaches the file at the next ``flush``."""

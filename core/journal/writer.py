@@ -107,7 +107,7 @@ class NdjsonJournal:
 
     @property
     def kept_bytes(self) -> int:
-        """What is kept in memory, though written, until the next ``sync``; 0 unless the journal ``rewrites``."""
+        """The bytes kept in memory, though written, until the next ``sync``; 0 unless the journal ``rewrites``."""
         return self._file.kept_bytes
 
     # ---- writing
@@ -237,11 +237,11 @@ class NdjsonJournal:
     # ---- the file
 
     def _write(self, data: bytes) -> None:
-        before = self._file.size
+        size = self._file.size
         try:
             self._file.write(data)
         except OSError as error:
-            self._wait_with(data[self._file.size - before :])
+            self._wait_with(data[self._file.size - size :])
             raise JournalWriteError(self.path, error) from error
         self._lines, self._pending = [], 0
 
@@ -289,8 +289,8 @@ class NdjsonJournal:
 
     def _day_written(self) -> int:
         _, line = journal_files.last_line(self._file.fd, self._file.size)
-        told = journal_files.line_day(line) if line is not None else None
-        return told if told is not None else journal_files.day_of(os.fstat(self._file.fd).st_mtime_ns)
+        day = journal_files.line_day(line) if line is not None else None
+        return day if day is not None else journal_files.day_of(os.fstat(self._file.fd).st_mtime_ns)
 
     # ---- rotation
 

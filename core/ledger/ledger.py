@@ -66,7 +66,7 @@ _FURTHER_BACK: Final = 8  # times as far, when there is no message before the on
 
 @dataclass(frozen=True)
 class LedgerReport:
-    """What a verification found in a sound ledger. ``torn_bytes`` at its end are no transaction: a crash cut a
+    """The verification of a sound ledger. ``torn_bytes`` at its end are no transaction: a crash cut a
     write off that was never acknowledged. The daemon moves them aside when it starts."""
 
     path: Path
@@ -148,17 +148,17 @@ class Ledger:
         """Behind the last transaction. Ask when everything is committed."""
         return Place(self.seq, self._prev, self._journal.size)
 
-    def replay(self, after: Place | None = None) -> Iterator[Transaction]:
+    def replay(self, place: Place | None = None) -> Iterator[Transaction]:
         """Every transaction so far, or those behind a place, verified. Read it to the end before the first ``append``.
 
         Raises:
             LedgerCorruptError: the chain does not hold.
         """
-        if after is not None:
-            self.seq = self.committed = self._synced = after.seq
-            self._prev = after.hash
+        if place is not None:
+            self.seq = self.committed = self._synced = place.seq
+            self._prev = place.hash
         self.identity = first_identity(self.path)
-        for transaction in read(self.path, after):
+        for transaction in read(self.path, place):
             self.seq = self.committed = self._synced = transaction.seq
             self._prev, self.ts_ns = transaction.hash, transaction.ts_ns
             yield transaction
@@ -235,7 +235,7 @@ def verify(path: Path) -> LedgerReport:
     return LedgerReport(path, count, events, last, len(torn_tail(path)))
 
 
-def messages_after(path: Path, producer: str, after: EntryId) -> Iterator[Message]:
+def messages_after(path: Path, producer: str, offset: EntryId) -> Iterator[Message]:
     """The ledger-class messages of a ledger behind an entry, as they were or would have been sent.
 
     Only what lies behind the entry is read, and as much before it as leads to the message that precedes the first.
@@ -245,28 +245,28 @@ def messages_after(path: Path, producer: str, after: EntryId) -> Iterator[Messag
     """
     identity = first_identity(path)
     prev = NO_ENTRY
-    for transaction in read(path, _leading_to(path, producer, after)):
+    for transaction in read(path, _leading_to(path, producer, offset)):
         for message in outgoing(producer, transaction, prev, identity):
-            if message.entry > after:
+            if message.entry > offset:
                 yield message
             prev = message.entry
 
 
-def _leading_to(path: Path, producer: str, after: EntryId) -> Place:
+def _leading_to(path: Path, producer: str, offset: EntryId) -> Place:
     """The place before the last transaction with a message up to an entry: what is read from there knows it."""
     back = 0
     while True:
-        place = place_before(path, after[0] - back)
+        place = place_before(path, offset[0] - back)
         if place.seq == 0:
             return place
-        found = 0
+        last = 0
         for transaction in read(path, place):
-            if transaction.seq > after[0]:
+            if transaction.seq > offset[0]:
                 break
-            if any(message.entry <= after for message in outgoing(producer, transaction)):
-                found = transaction.seq
-        if found:
-            return place_before(path, found)
+            if any(message.entry <= offset for message in outgoing(producer, transaction)):
+                last = transaction.seq
+        if last:
+            return place_before(path, last)
         back = back * _FURTHER_BACK + 1
 
 

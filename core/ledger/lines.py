@@ -1,4 +1,4 @@
-"""How a transaction stands in a ledger's file: one line that carries its own hash, and how lines are found and read.
+"""The lines of a ledger's file: each is a transaction that carries its own hash; they are written, found and read here.
 
 Lines are ordered by their number, so any of them is found without reading those before it.
 """
@@ -35,7 +35,7 @@ _UNREADABLE: Final = (RejectedError, ValueError, RecursionError)  # of JSON in a
 
 
 class Cause(NamedTuple):
-    """What a transaction answers: an entry ``id`` of a producer's ``stream``, with the event when it was durable.
+    """The cause of a transaction: an entry ``id`` of a producer's ``stream``, with the event when it was durable.
 
     For market data the stream is the topic and the id names the event; neither event nor topic is kept. An
     entry that was unreadable has its topic and no event. ``ledger`` is the identity of the producer's ledger, kept
@@ -116,8 +116,10 @@ def beginning(path: Path) -> Place:
 
 
 def identity_of(first_hash: str) -> str:
-    """What names a ledger: the hash of its first transaction, shortened. The same input gives the same name, and one
-    that was begun anew has another."""
+    """The identity of a ledger: the hash of its first transaction, shortened.
+
+    The same input gives the same identity, and a ledger that was begun anew has another.
+    """
     return first_hash[:_IDENTITY]
 
 
@@ -161,7 +163,7 @@ def unseal(line: bytes) -> str | None:
     return digest.decode() if mark and tail == b'%b"}' % digest else None
 
 
-def read(path: Path, after: Place | None = None) -> Iterator[Transaction]:
+def read(path: Path, place: Place | None = None) -> Iterator[Transaction]:
     """The transactions of a ledger in order, each verified before it is handed on.
 
     A last line without its newline is not part of the ledger: it was never acknowledged.
@@ -173,7 +175,7 @@ def read(path: Path, after: Place | None = None) -> Iterator[Transaction]:
     Raises:
         LedgerCorruptError: a line is unreadable or breaks the chain; names file and line.
     """
-    start = after or beginning(path)
+    start = place or beginning(path)
     prev, number = start.hash, start.seq
     if not path.exists():
         return
@@ -244,7 +246,7 @@ def place_before(path: Path, seq: int) -> Place:
 
 
 def torn_tail(path: Path) -> bytes:
-    """What stands behind the last newline of a ledger."""
+    """The bytes behind the last newline of a ledger."""
     if not path.exists():
         return b""
     with path.open("rb") as file:
@@ -261,15 +263,15 @@ def is_whole(line: bytes) -> bool:
 def refuse_changed_tail(path: Path, number: int, tail: bytes) -> None:
     """Raise LedgerCorruptError: a crash cuts a write short, it never leaves a whole transaction with anything but a
     newline behind it."""
-    whole = _WHOLE.match(tail)
-    if whole and whole.end() < len(tail) and _digest(whole["body"]) == whole["hash"]:
+    transaction = _WHOLE.match(tail)
+    if transaction and transaction.end() < len(tail) and _digest(transaction["body"]) == transaction["hash"]:
         raise LedgerCorruptError(
-            path, number, f"expected a newline behind the transaction, got {tail[whole.end() :]!r}"
+            path, number, f"expected a newline behind the transaction, got {tail[transaction.end() :]!r}"
         )
 
 
 def count_lines(path: Path) -> int:
-    """How many whole lines a ledger has."""
+    """The number of whole lines of a ledger."""
     with path.open("rb") as file:
         return sum(1 for line in file if line.endswith(b"\n"))
 
@@ -294,10 +296,10 @@ def _halved(file: IO[bytes], seq: int, end: int) -> Place:
 
 
 def _number(line: bytes) -> int:
-    found = _NUMBERED.match(line)
-    if found is None:
+    match = _NUMBERED.match(line)
+    if match is None:
         raise ValueError(f"expected a transaction, got {line[:40]!r}")
-    return int(found[1])
+    return int(match[1])
 
 
 def _digest(body: bytes) -> bytes:
@@ -309,21 +311,21 @@ def _parse(path: Path, number: int, line: bytes, prev: str) -> Transaction:
     if digest is None:
         raise LedgerCorruptError(path, number, "the line does not match its own hash")
     try:
-        plain = _decoder.decode(line)
-        if plain.prev != prev:
-            raise LedgerCorruptError(path, number, f"expected prev {prev[:16]}…, got {plain.prev[:16]}…")
-        if plain.seq != number:
-            raise LedgerCorruptError(path, number, f"expected transaction {number}, got {plain.seq}")
-        events = tuple([(each.topic, _event(each.topic, each.event)) for each in plain.events])
-        return Transaction(number, plain.ts_ns, _cause(plain.cause), events, digest, plain.note)
+        decoded = _decoder.decode(line)
+        if decoded.prev != prev:
+            raise LedgerCorruptError(path, number, f"expected prev {prev[:16]}…, got {decoded.prev[:16]}…")
+        if decoded.seq != number:
+            raise LedgerCorruptError(path, number, f"expected transaction {number}, got {decoded.seq}")
+        events = tuple([(record.topic, _event(record.topic, record.event)) for record in decoded.events])
+        return Transaction(number, decoded.ts_ns, _cause(decoded.cause), events, digest, decoded.note)
     except _UNREADABLE as error:
         detail = f"the line matches its hash but cannot be read: {type(error).__name__}: {error}"
         raise LedgerCorruptError(path, number, detail) from error
 
 
-def _cause(plain: _PlainCause) -> Cause:
-    event = _event(plain.topic, plain.event) if memoryview(plain.event).nbytes else None
-    return Cause(plain.stream, plain.id, plain.topic, event, plain.ledger)
+def _cause(decoded: _PlainCause) -> Cause:
+    event = _event(decoded.topic, decoded.event) if memoryview(decoded.event).nbytes else None
+    return Cause(decoded.stream, decoded.id, decoded.topic, event, decoded.ledger)
 
 
 def _event(topic: str, payload: msgspec.Raw) -> Contract:

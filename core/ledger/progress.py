@@ -41,7 +41,7 @@ class Progress:
 
     @classmethod
     def at(cls, snapshot: Snapshot) -> Progress:
-        """What a snapshot says."""
+        """The progress that a snapshot records."""
         return cls(
             snapshot.daemon,
             dict(snapshot.consumed),
@@ -80,11 +80,11 @@ class Progress:
         Raises:
             LedgerReplacedError: it comes from another ledger than those before.
         """
-        known = self.origins.setdefault(message.producer, message.ledger)
+        origin = self.origins.setdefault(message.producer, message.ledger)
         at = self.consumed.get(message.producer, NO_ENTRY)
-        if message.ledger != known and message.ledger and known:
+        if message.ledger != origin and message.ledger and origin:
             raise LedgerReplacedError(
-                f"{self.name} has processed {message.producer} up to {entry_text(at)} of the ledger {known}, but now "
+                f"{self.name} has processed {message.producer} up to {entry_text(at)} of the ledger {origin}, but now "
                 f"gets entries of {message.ledger}: that ledger was deleted or replaced. Restore it from a backup; or, "
                 f"to start anew, stop the fleet and move the ledgers of all daemons aside"
             )

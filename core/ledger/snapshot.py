@@ -15,7 +15,7 @@ import msgspec
 
 from core import codec
 from core.disk import OS_DISK, Disk
-from core.ledger.lines import Place, first_identity, seal, stands_at, unseal
+from core.ledger.lines import Place, daemon_of, first_identity, seal, stands_at, unseal
 
 FORMAT: Final = 1
 SNAPSHOT_EVERY: Final = 5_000  # transactions
@@ -23,7 +23,7 @@ _log: Final = logging.getLogger("njord.host")
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host and its component know behind transaction ``seq``.
+    """The state of a host and its component behind transaction ``seq``.
 
     Attributes:
         format: of this file.
@@ -55,7 +55,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def place(self) -> Place:
-        """Where in the ledger it was taken."""
+        """The place in the ledger where it was taken."""
         return Place(self.seq, self.at, self.offset)
 
 
@@ -66,13 +66,13 @@ class SnapshotFile:
     """The snapshot beside a ledger, ``{daemon}.snapshot``.
 
     Args:
-        book: the ledger's file.
+        path: the ledger's file.
         disk: what it is written through.
     """
 
-    def __init__(self, book: Path, disk: Disk = OS_DISK) -> None:
-        self.path = book.with_name(f"{book.name.partition('.')[0]}.snapshot")
-        self._book = book
+    def __init__(self, path: Path, disk: Disk = OS_DISK) -> None:
+        self.path = path.with_name(f"{daemon_of(path)}.snapshot")
+        self._ledger_path = path
         self._disk = disk
 
     def write(self, snapshot: Snapshot, *, durable: bool = True) -> None:
@@ -116,7 +116,7 @@ class SnapshotFile:
                 f"expected format {FORMAT} of {daemon} with state {version}, "
                 f"got {snapshot.format} of {snapshot.daemon} with state {snapshot.version}"
             )
-        if not stands_at(self._book, snapshot.place) or first_identity(self._book) != snapshot.ledger:
+        if not stands_at(self._ledger_path, snapshot.place) or first_identity(self._ledger_path) != snapshot.ledger:
             return self._passed_over(f"the ledger has no such transaction {snapshot.seq} at byte {snapshot.offset}")
         return snapshot
 

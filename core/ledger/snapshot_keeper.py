@@ -22,7 +22,7 @@ class SnapshotKeeper:
 
     Args:
         name: the daemon.
-        book: its ledger.
+        ledger: its ledger.
         journals: those projected from it.
         every: transactions between two snapshots; 0 for none.
 
@@ -30,13 +30,13 @@ class SnapshotKeeper:
         projected: the place of the latest snapshot, and what the journals ended with there.
     """
 
-    def __init__(self, name: str, book: Ledger, journals: JournalSet, every: int) -> None:
+    def __init__(self, name: str, ledger: Ledger, journals: JournalSet, every: int) -> None:
         self.projected: ProjectionOffset | None = None
         self._name = name
-        self._book = book
+        self._ledger = ledger
         self._journals = journals
         self._every = every
-        self._file = SnapshotFile(book.path, book.disk)
+        self._file = SnapshotFile(ledger.path, ledger.disk)
 
     def load(self, component: Component, rebuild: Callable[[], Component]) -> tuple[Component, Snapshot | None]:
         """Load a component, which has seen nothing yet, from the snapshot that fits. Where there is none, the component
@@ -55,7 +55,7 @@ class SnapshotKeeper:
 
     def due(self, *, at_end: bool = False) -> bool:
         """Whether enough has come since the last one; at the end anything is enough."""
-        since = self._book.seq - (self.projected.place.seq if self.projected is not None else 0)
+        since = self._ledger.seq - (self.projected.place.seq if self.projected is not None else 0)
         return bool(self._every) and since >= (1 if at_end else self._every)
 
     def save(self, component: Component, progress: Progress) -> None:
@@ -63,15 +63,15 @@ class SnapshotKeeper:
         cannot be written is only told."""
         if not isinstance(component, Loadable):
             return
-        book = self._book
-        self.projected = ProjectionOffset(book.place, self._ends())
+        ledger = self._ledger
+        self.projected = ProjectionOffset(ledger.place, self._ends())
         snapshot = Snapshot(
             daemon=self._name,
-            ledger=book.identity,
-            seq=book.seq,
-            at=book.place.hash,
-            offset=book.place.offset,
-            ts_ns=book.ts_ns,
+            ledger=ledger.identity,
+            seq=ledger.seq,
+            at=ledger.place.hash,
+            offset=ledger.place.offset,
+            ts_ns=ledger.ts_ns,
             consumed=progress.recorded,
             origins={name: progress.origins[name] for name in sorted(progress.kept)},
             newest_entry=progress.newest_entry,
@@ -82,15 +82,15 @@ class SnapshotKeeper:
             state=component.snapshot(),
         )
         try:
-            self._file.write(snapshot, durable=book.durable)
+            self._file.write(snapshot, durable=ledger.durable)
         except (OSError, ValueError) as error:
-            _log.warning("no snapshot of %s at transaction %d: %s", self._name, book.seq, error)
+            _log.warning("no snapshot of %s at transaction %d: %s", self._name, ledger.seq, error)
 
     def _ends(self) -> dict[str, str]:
-        """What each projected journal ends with."""
-        known = self.projected.journals if self.projected is not None else {}
+        """The end of each projected journal, as ``digest`` gives it."""
+        earlier = self.projected.journals if self.projected is not None else {}
         lines = self._journals.last_lines()
-        return {**known, **{name: digest(line) for name, line in lines.items() if not name.startswith(REJECTED)}}
+        return {**earlier, **{name: digest(line) for name, line in lines.items() if not name.startswith(REJECTED)}}
 
 
 def _version(component: Component) -> int:

@@ -321,7 +321,7 @@ class ComponentHost:
             return False  # what space there is belongs to the ledger
         if not can_write(self.trouble.path, self.ledger.disk):
             return False  # seen before the ledger is read: that may take seconds, and this is asked often
-        self._writer.mend(self._project)
+        self._writer.repair(self._project)
         return self.trouble is None
 
     def report_trouble(self) -> list[Message]:

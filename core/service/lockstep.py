@@ -207,7 +207,7 @@ class Follower:
             yield self._in_serving_order()
 
     def _in_serving_order(self) -> list[Message]:
-        """What waits, by producer as a round of the embedded fleet serves them, and empty the queues."""
+        """The waiting messages, by producer as a round of the embedded fleet serves them; the queues are empty then."""
         producers = sorted(self._waiting, key=lambda name: (FLEET.index(name) if name in FLEET else len(FLEET), name))
         return [message for producer in producers for message in self._waiting.pop(producer)]
 

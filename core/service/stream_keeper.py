@@ -147,12 +147,12 @@ class StreamKeeper:
         readers = (*self._consumers, *self._listeners.present(self._time_s()))
         return {reader: offsets[reader] for reader in readers if reader in offsets}
 
-    async def _begin_again(self, ledger: Ledger, after: EntryId) -> None:
+    async def _begin_again(self, ledger: Ledger, offset: EntryId) -> None:
         await self._bus.hold(self._host.name)  # a fenced copy removes nothing
         await self._bus.remove(self._host.name)
-        await self._send_behind(ledger, min(after, _just_before(self._host.newest_entry)), anew=True)
+        await self._send_behind(ledger, min(offset, _just_before(self._host.newest_entry)), anew=True)
 
-    async def _send_behind(self, ledger: Ledger, after: EntryId, *, anew: bool = False) -> None:
+    async def _send_behind(self, ledger: Ledger, offset: EntryId, *, anew: bool = False) -> None:
         """Send the ledger's messages behind an entry, in order; ``anew`` begins a stream that is not there.
 
         The progress of a long refill is logged.
@@ -160,7 +160,7 @@ class StreamKeeper:
         name, loop = self._host.name, asyncio.get_running_loop()
         began = logged = loop.time()
         sent, start = 0, NO_ENTRY
-        messages = messages_after(ledger.path, name, after)
+        messages = messages_after(ledger.path, name, offset)
         while batch := await self._next_batch(messages):
             if anew and not sent:
                 start = batch[0].prev
