@@ -7,7 +7,9 @@ function calls nor can it name a function that was handed in, so it would run ye
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final, TypeVar, cast
 
@@ -20,7 +22,8 @@ from numba.extending import register_jitable
 
 from core.errors import ConfigError
 
-_PLAIN: Final = (bool, int, float, str, bytes, type(None), np.generic)
+_log = logging.getLogger(__name__)
+_SCALARS: Final = (bool, int, float, str, bytes, type(None), np.generic)
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., Any]
 F = TypeVar("F", bound=Function)
@@ -47,12 +50,26 @@ def kernel_size(function: F) -> F:
 def compiled_with_cache(function: Function) -> Any:
     """``function``, around a kernel in its closure: compiled, without the interpreter lock, cached across processes.
 
+    Where there is no folder for the cache, a warning names the remedy and the function is compiled in every process.
+
     Raises:
         ConfigError: something that it calls is no compiled function, or caches itself.
     """
     dispatcher: Any = numba.njit(nogil=True, error_model="numpy")(function)
-    dispatcher._cache = _FingerprintedCache(function, fingerprint(dispatcher))
+    contents = fingerprint(dispatcher)
+    try:
+        dispatcher._cache = _FingerprintedCache(function, contents)
+    except RuntimeError:  # numba's: neither beside the source nor in a home may it write
+        _warn_without_cache()
     return dispatcher
+
+
+@cache
+def _warn_without_cache() -> None:
+    _log.warning(
+        "compiled kernels are not kept and every process compiles them anew, which takes seconds: expected a folder "
+        "for them that this user can write, got neither the checkout nor a home; set NUMBA_CACHE_DIR to one"
+    )
 
 
 def fingerprint(dispatcher: Any) -> str:
@@ -61,11 +78,11 @@ def fingerprint(dispatcher: Any) -> str:
     Raises:
         ConfigError: something that it calls is no compiled function, or caches itself.
     """
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in _parts(dispatcher, set()):
-        whole.update(part.encode())
-        whole.update(b"\0")
-    return whole.hexdigest()
+        digest.update(part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 class _FingerprintedCache(FunctionCache):
@@ -93,13 +110,13 @@ def _function(function: FunctionType, seen: set[FunctionType]) -> Iterator[str]:
     if function in seen:
         return
     seen.add(function)
-    yield function.__qualname__
+    yield f"{function.__module__}.{function.__qualname__}"  # numba's files name modules: one that moved is another
     yield from _code(function.__code__)
-    known = {**function.__globals__, **_closure(function)}
+    scope = {**function.__globals__, **_closure(function)}
     for name in _names(function.__code__):
-        if name in known:
+        if name in scope:
             yield f"{name}="
-            yield from _value(known[name], seen)
+            yield from _value(scope[name], seen)
 
 
 def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
@@ -109,11 +126,11 @@ def _value(value: Any, seen: set[FunctionType]) -> Iterator[str]:
         yield from _function(value, seen)
     elif isinstance(value, ModuleType):
         yield value.__name__
-    elif isinstance(value, _PLAIN):
+    elif isinstance(value, _SCALARS):
         yield repr(value)
     elif isinstance(value, tuple):
-        for each in value:
-            yield from _value(each, seen)
+        for member in value:
+            yield from _value(member, seen)
     elif isinstance(value, type) or callable(value):
         fields = getattr(value, "_fields", ())
         yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', repr(value))}{fields}"

@@ -12,7 +12,8 @@ from typing import Final
 
 from core.errors import ConfigError
 from strategies.base import StrategyBase
-from strategies.modules import import_fresh, path_of, strategies_in
+from strategies.modules import path_of, strategies_in
+from strategies.reloading import Reload
 from strategies.time_budget import TimeBudget
 
 IMPORT_BUDGET_S: Final = 30.0  # wall clock for one strategy module, its imports included
@@ -40,26 +41,26 @@ class StrategyRegistry:
         strategy_id = getattr(strategy_class, "strategy_id", None)
         if not isinstance(strategy_id, str) or not strategy_id:
             raise ConfigError(f"{path_of(strategy_class)}: expected a class attribute strategy_id, got {strategy_id!r}")
-        known = self._by_id.setdefault(strategy_id, strategy_class)
-        if known is not strategy_class:
+        owner = self._by_id.setdefault(strategy_id, strategy_class)
+        if owner is not strategy_class:
             raise ConfigError(
-                f"strategy_id {strategy_id!r} of {path_of(strategy_class)} is taken by {path_of(known)}; rename one"
+                f"strategy_id {strategy_id!r} of {path_of(strategy_class)} is taken by {path_of(owner)}; rename one"
             )
 
     def get(self, strategy_id: str) -> type[StrategyBase]:
         """The class registered under an id. Raises UnknownStrategyError."""
-        found = self._by_id.get(strategy_id)
-        if found is None:
+        strategy_class = self._by_id.get(strategy_id)
+        if strategy_class is None:
             raise UnknownStrategyError(_unknown("strategy", strategy_id, list(self._by_id)) + self._skipped())
-        return found
+        return strategy_class
 
     def discover(self, package: str = "strategies.samples") -> None:
         """Import every module of a package and register its strategies; one that fails is logged and skipped."""
         if package not in self._packages:
             self._packages.append(package)
-        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
-            if found.name not in self._modules:
-                self._take_in(found.name, importlib.import_module)
+        for info in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+            if info.name not in self._modules:
+                self._take_in(info.name, importlib.import_module)
 
     def resolve(self, path: str) -> type[StrategyBase]:
         """The class of a dotted path, such as ``strategies.samples.trendline_break.TrendlineBreak``.
@@ -74,15 +75,17 @@ class StrategyRegistry:
         module = self._modules.get(module_name)
         if module is None:
             raise ConfigError(f"{path}: {self.failures[module_name]}")
-        for candidate in (found := strategies_in(module)):
-            if candidate.__name__ == name:
-                return candidate
-        raise UnknownStrategyError(_unknown(f"strategy class in {module_name}", name, [c.__name__ for c in found]))
+        candidates = {candidate.__name__: candidate for candidate in strategies_in(module)}
+        if name in candidates:
+            return candidates[name]
+        raise UnknownStrategyError(_unknown(f"strategy class in {module_name}", name, list(candidates)))
 
     def refresh(self) -> None:
-        """Import everything anew. A module that fails keeps its old version and is told of in ``failures``."""
+        """Import everything anew, and what it imports of the same author. A module that fails, itself or in what it
+        imports, keeps its old version and is in ``failures``."""
+        reload = Reload()
         for name in list(self._modules):
-            self._take_in(name, import_fresh)
+            self._take_in(name, reload.module)
         for package in self._packages:
             self.discover(package)
 
@@ -92,7 +95,7 @@ class StrategyRegistry:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 — foreign code: whatever it raises, the others must run
-            self.failures[name] = f"cannot import {name}: {type(error).__name__}: {error}; mend it, then reload"
+            self.failures[name] = f"cannot import {name}: {type(error).__name__}: {error}; correct it, then reload"
             _log.warning("skipped: %s", self.failures[name], exc_info=error)
             return
         self.failures = {place: why for place, why in self.failures.items() if not f"{place}.".startswith(f"{name}.")}
@@ -123,7 +126,7 @@ def registered(strategy_id: str) -> type[StrategyBase]:
         return registry.get(strategy_id)
 
 
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _unknown(kind: str, name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"unknown {what}: {name!r}: expected one of {', '.join(sorted(known)) or 'none found'}{hint}"
+    return f"unknown {kind}: {name!r}: expected one of {', '.join(sorted(names)) or 'none found'}{hint}"

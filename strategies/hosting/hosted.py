@@ -17,7 +17,7 @@ from strategies.time_budget import StrategyTimeout, TimeBudget
 
 ERROR_LIMIT: Final = 3  # failed calls in a row after which a strategy is stopped
 TIMEOUT_LIMIT: Final = 3  # calls over the time budget, in a row or not, after which it is stopped
-REMEDY: Final = "mend it, then reload the strategy_runner (SIGHUP); its positions are kept"
+REMEDY: Final = "correct it, then reload the strategy_runner (SIGHUP); its positions are kept"
 _log: Final = logging.getLogger("njord.strategies")
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 import numba
 import pytest
+from numba.core.caching import CacheImpl
 
 from core.errors import ConfigError
+from strategies import kernel_cache
 from strategies.kernel_cache import compiled_with_cache, fingerprint, kernel_function, kernel_size
 from strategies.kernels import sma_cross
 
@@ -65,6 +67,27 @@ def test_a_changed_global_is_a_changed_kernel() -> None:
     assert fingerprint(kernel_function(changed)) != fingerprint(kernel_function(function))
 
 
+def test_a_kernel_that_moved_to_another_module_is_another_one() -> None:
+    step: Any = sma_cross.step
+    function: FunctionType = step.py_func
+    moved = FunctionType(function.__code__, function.__globals__)
+    moved.__module__ = "strategies.kernels.renamed"
+    assert fingerprint(kernel_function(moved)) != fingerprint(kernel_function(function))
+
+
+def test_without_a_folder_for_the_cache_kernels_run_and_a_warning_names_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
+    kernel_cache._warn_without_cache.cache_clear()
+
+    calls = [compiled_with_cache(plain), compiled_with_cache(other)]
+
+    assert [call(1.0) for call in calls] == [2.0, 3.0]
+    (record,) = caplog.records
+    assert "set NUMBA_CACHE_DIR to one" in record.getMessage()
+
+
 def test_a_size_runs_in_python_and_in_a_kernel() -> None:
     @kernel_size
     def size(period: int) -> int:
@@ -103,3 +126,15 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     ]
     assert said[0][:4] == ["0", "1", "0", "1"]
     assert said[1] == ["1", "0", "1", "0", "0"]  # loop and host step read from disk, the step itself never compiled
+
+
+@pytest.mark.full
+def test_a_kernel_whose_file_was_renamed_loads(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    source = (ROOT / "strategies/kernels/sma_cross.py").read_text()
+    for name in ("kernel_by_its_old_name", "kernel_by_its_new_name"):
+        path = tmp_path / f"{name}.py"
+        path.write_text(source)
+        start = SECOND_START.replace("strategies.kernels.sma_cross", name)
+        subprocess.run([sys.executable, "-c", start], cwd=ROOT, env=environment, check=True, capture_output=True)
+        path.unlink()

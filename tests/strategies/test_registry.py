@@ -82,7 +82,7 @@ def test_a_module_that_does_not_import_is_skipped_with_its_reason_and_the_others
 
     assert registry.get("sound").__name__ == "Mine"
     assert list(registry.failures) == ["mine.broken"]
-    assert "mend it, then reload" in registry.failures["mine.broken"]
+    assert "correct it, then reload" in registry.failures["mine.broken"]
     assert "mine.broken" in caplog.text
     with pytest.raises(UnknownStrategyError, match="Skipped: cannot import"):
         registry.get("broken")

@@ -296,7 +296,7 @@ def test_strategies_that_raise_exit_hang_or_answer_garbage_are_stopped_and_the_g
     ):
         assert told in detail, told
     assert "good" not in detail
-    assert "mend it, then reload the strategy_runner (SIGHUP); its positions are kept" in outcome.log
+    assert "correct it, then reload the strategy_runner (SIGHUP); its positions are kept" in outcome.log
     assert (outcome.summary["intents"], outcome.summary["allowed"]) == (1, 1)
     assert outcome.summary["fills"] > 0
     assert outcome.check("ledgers")[0] == outcome.check("positions")[0] == "PASS"

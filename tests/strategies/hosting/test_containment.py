@@ -85,7 +85,7 @@ def test_a_strategy_that_fails_too_often_in_a_row_is_stopped_and_the_remedy_is_t
     critical = [record.getMessage() for record in caplog.records if record.levelno == logging.CRITICAL]
     assert critical == [
         f"strategy bad is stopped after {status.stopped}, the last one: ValueError: oh; "
-        "mend it, then reload the strategy_runner (SIGHUP); its positions are kept"
+        "correct it, then reload the strategy_runner (SIGHUP); its positions are kept"
     ]
 
 

@@ -125,7 +125,7 @@ async def test_a_version_that_does_not_load_leaves_the_old_one_running_and_the_o
     assert strategy_in(manager, "a") is a
     assert desk.quantities() == {"a": 1.0, "b": 2.0}
     assert list(manager.failures) == ["a"]
-    assert "mend it, then reload" in caplog.text
+    assert "correct it, then reload" in caplog.text
 
 
 async def test_after_mending_the_new_version_loads(desk: Desk) -> None:
