@@ -47,6 +47,7 @@ IO_ROOMS: Final = {
     "core/ledger/": "files of ledgers and snapshots",
     "core/logging/": "the log's file and stderr",
     "core/service/": "hosts of daemons: sockets, signals, files",
+    "strategies/reloading.py": "sources of strategies, on a reload; decides nothing",
 }
 
 _IO: Final = "a decider gets events and answers with events; let its host read and write"
