@@ -26,7 +26,7 @@ class Daemon:
         summary: what it does, in a line for people.
         ledgered: whether it keeps a ledger.
         guarded: whether it asks the kill switch before every intent and order.
-        only_listens: whether it sends nothing to other daemons, so that nobody waits for it.
+        only_listens: whether it sends nothing to other daemons: nobody waits for it, and no round does.
     """
 
     name: str
@@ -86,7 +86,7 @@ DAEMONS: Final = (
     ),
 )
 FEED: Final = DAEMONS[0].name  # where market data enters; every round begins there
-BEHIND_THE_FEED: Final = tuple(daemon.name for daemon in DAEMONS[1:])
+BEHIND_THE_FEED: Final = tuple(daemon.name for daemon in DAEMONS[1:] if not daemon.only_listens)  # in every round
 LEDGERED: Final = tuple(daemon.name for daemon in DAEMONS if daemon.ledgered)
 
 _BY_NAME: Final = {daemon.name: daemon for daemon in DAEMONS}

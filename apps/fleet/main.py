@@ -50,7 +50,7 @@ def command(
     venue: Annotated[str | None, typer.Option(help="Live market data of a venue, such as binanceus")] = None,
     symbol: Annotated[list[str] | None, typer.Option(help="BASE/QUOTE; repeat it for several")] = None,
     speed: Annotated[str | None, typer.Option(help="Of a feed: 1x, 10x, … or max")] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="No live screen")] = False,
+    no_screen: Annotated[bool, typer.Option("--plain", help="No live screen")] = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for this run  [default: var/runs/TIME-FEED]")] = None,
     again: Annotated[bool, typer.Option(help="Run the same input a second time and compare")] = True,
@@ -65,7 +65,7 @@ def command(
     settings = read_config(config_root, config)
     symbols = [name for names in symbol or () for name in names.split(",")]
     console = Console()
-    watched = console.is_terminal and not plain and not json
+    watched = console.is_terminal and not no_screen and not json
     folder = out or settings.data_dir / "runs" / _run_name(feed or venue or DEFAULT_FEED)
     if out is not None and any(out.glob("*/*.ndjson")):
         raise ConfigError(f"--out {out}: expected a folder without journals; name another, so that runs stay apart")

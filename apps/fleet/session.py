@@ -93,7 +93,7 @@ class Session:
 
     @property
     def kill_switch(self) -> str:
-        """What trips the kill switch now; empty when nothing does."""
+        """The file that trips the kill switch now; empty when nothing does."""
         return self._watch.source
 
     @property

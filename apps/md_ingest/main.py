@@ -83,7 +83,7 @@ def command(
 
 
 def _refuse_live(lockstep: bool, speed: str | None, channels: str | None) -> None:
-    """What only a recording or a synthetic market can obey."""
+    """Raise ConfigError for an option that only a recording or a synthetic market can obey."""
     if lockstep:
         raise ConfigError("--lockstep needs --feed: a live venue does not wait")
     if speed is not None:

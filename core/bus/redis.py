@@ -396,7 +396,10 @@ def _payload(topic: str, data: bytes) -> dict[str, Any] | None:
     except CodecError as error:
         _log.warning("unreadable message on %s: %s", topic, error)
         return None
-    return payload if isinstance(payload, dict) else None
+    if not isinstance(payload, dict):
+        _log.warning("unreadable message on %s: expected a JSON object, got %.200r", topic, payload)
+        return None
+    return payload
 
 
 def _entry_ids(fields: Mapping[str, str]) -> dict[str, EntryId]:

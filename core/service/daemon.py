@@ -175,7 +175,7 @@ class Service:
 
     @property
     def waiting_for(self) -> str:
-        """What the daemon waits for, in words; empty when for nothing."""
+        """The reason why the daemon waits; empty when it does not."""
         return self._relay.waiting_for or self._status.waiting_for
 
     def stop(self) -> None:

@@ -91,7 +91,7 @@ class ComponentHost:
 
     @property
     def trouble(self) -> JournalWriteError | None:
-        """What could not be written, until ``repair_journals`` succeeds. The ledger goes on without the journals that
+        """The write that was refused, until ``repair_journals`` succeeds. The ledger goes on without the journals that
         are projected from it; a daemon without a ledger does not go on."""
         return self._writer.trouble
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from core.component import Component
 from core.config.model import Config
 from core.contracts import Contract
-from core.daemons import DAEMONS, Daemon, daemon_named
+from core.daemons import BEHIND_THE_FEED, Daemon, daemon_named
 from core.disk import OS_DISK, Disk
 from core.errors import ConfigError, JournalWriteError
 from core.ledger import Ledger
@@ -62,8 +62,8 @@ def load_spec(daemon: Daemon) -> DaemonSpec:
 
 
 def specs_behind_the_feed() -> tuple[DaemonSpec, ...]:
-    """The specs of all daemons but the feed's, in the order in which a round serves them."""
-    return tuple(load_spec(daemon) for daemon in DAEMONS[1:])
+    """The specs of the daemons that take part in rounds behind the feed, in the order in which they are served."""
+    return tuple(load_spec(daemon_named(name)) for name in BEHIND_THE_FEED)
 
 
 def assemble(

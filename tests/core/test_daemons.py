@@ -13,6 +13,7 @@ from core.daemons import BEHIND_THE_FEED, DAEMONS, FEED, LEDGERED, Daemon, daemo
 from core.errors import ConfigError
 from core.service.launch import service_settings
 from core.service.spec import load_spec
+from core.topics import TABLE
 from tests.conftest import ROOT
 
 RESERVED = {8080, 9091, 9092, 9093, 9094, 9095, 9100}  # dashboard, exporter, controller, alerts, audit, others' tools
@@ -69,7 +70,13 @@ def test_a_daemon_answers_on_the_port_of_its_row_unless_configured_otherwise(row
 
 def test_the_embedded_fleet_is_the_table_without_the_feed() -> None:
     assert tuple(spec.name for spec in registry.BEHIND_THE_FEED) == BEHIND_THE_FEED
-    assert (FEED, *BEHIND_THE_FEED) == tuple(row.name for row in DAEMONS)
+    assert (FEED, *BEHIND_THE_FEED) == tuple(row.name for row in DAEMONS if not row.only_listens)
+
+
+def test_who_produces_a_topic_does_not_only_listen_and_who_only_listens_consumes_none() -> None:
+    listening = {row.name for row in DAEMONS if row.only_listens}
+
+    assert not listening & {name for topic in TABLE for name in (*topic.producers, *topic.consumers)}
 
 
 def test_who_asks_the_kill_switch_keeps_a_ledger_in_which_its_state_is_on_record() -> None:

@@ -50,7 +50,7 @@ LINT_A_SWEEP: Final = (
 )
 RUN_MONDAY: Final = "make run ARGS='--out var/runs/monday'"
 LEDGER: Final = "var/ledger/risk_engine.ndjson"
-PROVEN: Final = ("PASS  data", "PASS  gaps", "PASS  ledgers", "PASS  books")
+PROVEN: Final = ("PASS  data", "PASS  gaps", "PASS  ledgers", "PASS  positions")
 CAPTURE: Final = (
     b'1723075200100000000 {"e":"trade","E":1723075200090,"s":"BTCUSDT","t":1,"p":"61000.00","q":"0.01000",'
     b'"T":1723075200089,"m":true,"M":true}\n'

@@ -22,7 +22,7 @@ class BrokenError(Exception):
 
 
 class _Ledger:
-    """How far one ledger has been read."""
+    """A ledger as far as it has been read."""
 
     def __init__(self, path: Path, rules: FleetRules) -> None:
         self.path = path

@@ -91,7 +91,7 @@ class FaultyDisk(Disk):
             super().close(fd)
 
     def close_all(self) -> None:
-        """What the operating system does when a process ends."""
+        """Close every file, as the operating system does when a process ends."""
         for fd in list(self._paths):
             self.close(fd)
 

@@ -264,7 +264,7 @@ def named(text: str) -> tuple[str, ...]:
 
 
 def plan(seed: int, names: Sequence[str], until_s: float) -> list[Strike]:
-    """What strikes when: by time, nothing before the first seconds and nothing that lasts beyond ``until_s``."""
+    """The strikes of a seed: by time, nothing before the first seconds and nothing that lasts beyond ``until_s``."""
     swarm = tuple(names) == ALL  # of all kinds each seed takes some; what was asked for by name comes
     strikes: list[Strike] = []
     for name in names:

@@ -50,7 +50,7 @@ SERVER_PAST: Final = 64  # states of the server that are kept
 
 
 class VirtualClock:
-    """What the daemons take for the machine's clock: it may jump."""
+    """The clock that the daemons take for the machine's: it may jump."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self.offset_ns = 0
@@ -232,7 +232,7 @@ class Fleet:
             self.machine.lose_power()
 
     def _judge(self, life: Incarnation) -> None:
-        """What the end of a life says: a crash was asked for, an error has to be one that may happen."""
+        """Judge the end of a life: a crash was asked for, an error has to be one that may happen."""
         assert life.main is not None
         error = None if life.main.cancelled() else life.main.exception()
         if life.ended_by != "ended":

@@ -108,7 +108,7 @@ class SimulatedLink:
         return await _Read(self, places, watch, count, block_ms).answer
 
     async def listen(self, patterns: Sequence[str]) -> AsyncGenerator[tuple[str, bytes] | None, None]:
-        """What is published, from now on."""
+        """The messages that are published from now on."""
         listener = _Listener(self.network)
         number = await self._command("subscribe", lambda: self.server.subscribe(patterns, listener.hear))
         self._listening[number] = listener

@@ -57,7 +57,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self._now
 
     def select(self, timeout: float | None) -> tuple[()]:
-        """What the base class asks for events of the outside world: there is none, so time goes on.
+        """The selector of the base class, which asks for events of the outside world: there is none, so time goes on.
 
         Raises:
             StalledError: there will never be anything to do.

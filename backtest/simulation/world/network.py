@@ -1,4 +1,4 @@
-"""What lies between the daemons and the bus server: seeded latencies, and the faults that are in force now."""
+"""The network between the daemons and the bus server: seeded latencies, and the faults that are in force now."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Network:
             self.backlog.popleft()()
 
     def latency_s(self) -> float:
-        """How long one way takes this time."""
+        """The time that one way takes this time, in seconds."""
         draw = self.random.random()
         if draw < _SLOW_SHARE:
             return _SLOW_S * (0.2 + draw / _SLOW_SHARE)

@@ -1,4 +1,4 @@
-"""What must hold of the fleet's ledgers at every instant, checked transaction by transaction in words of its own.
+"""The rules of the fleet's ledgers at every instant, checked transaction by transaction with code of their own.
 
 Nothing of the fleet's code is used but the tables of topics and daemons: a rule that shares a mistake with what it
 judges finds nothing.
@@ -99,7 +99,7 @@ class FleetRules:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How much happened, so that a run in which nothing happens shows."""
+        """The counts of what happened, so that a run in which nothing happens shows."""
         return {
             "intents": len(self._intents),
             "decisions": len(self._decisions),

@@ -23,7 +23,7 @@ _PLACE: Final = attrgetter("id")
 
 @dataclass(frozen=True)
 class ServerState:
-    """What the server held at one moment, as its append-only file would have it."""
+    """The contents of the server at one moment, as its append-only file would have them."""
 
     streams: dict[str, list[Entry]]
     values: dict[str, bytes]
@@ -141,7 +141,7 @@ class SimulatedServer:
         self._values[stream.fence] = str(stream.token).encode()
 
     def _fresh(self, messages: Sequence[Outgoing], stream: Stream) -> list[Outgoing]:
-        """What the stream does not have yet, and the broadcasts."""
+        """The messages that the stream does not have yet, and the broadcasts."""
         entries = self._streams.get(stream.key)
         last = entries[-1].id if entries else stream.start
         newest = entries[-1].id if entries else (-1, -1)
@@ -183,7 +183,7 @@ class SimulatedServer:
             self.on_trimmed(key, first)
 
     def read(self, offsets: Mapping[str, EntryId], watch: str | None, count: int) -> Reading:
-        """What the streams have behind the given entries now."""
+        """The entries that the streams have behind the given ones now."""
         entries_read: list[Entry] = []
         for key, place in offsets.items():
             entries = self._streams.get(key)

@@ -103,6 +103,26 @@ async def acks_of(bus: RedisBus, count: int, requests: list[dict[str, Any]], rea
     return acks
 
 
+async def test_what_is_no_json_object_is_logged_and_reloads_nothing(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from redis.asyncio import Redis
+
+    client, bus, configuration = Redis.from_url(redis_url), RedisBus(redis_url), Configuration()
+    tried = Reloader("risk_engine", bus, Reloading(str, configuration.apply))
+    following = asyncio.create_task(tried.follow())
+    async with within(60):
+        while not tried.reloaded:  # a subscription has no sign of its begin
+            await client.publish(REQUESTS, "[1]")
+            await bus.publish_json(REQUESTS, {"service": "risk_engine"})
+            await interval(0.01)
+    following.cancel()
+    await client.aclose()
+    await bus.close()
+    assert "unreadable message on controller.reload: expected a JSON object, got [1]" in caplog.text
+    assert configuration.number == 1 + tried.reloaded
+
+
 async def test_each_service_obeys_its_own_request_and_answers_with_the_hash_that_its_health_shows(
     redis_url: str, tmp_path: Path
 ) -> None:
