@@ -14,7 +14,7 @@ ARGS ?=
 FLAGS = $(if $(FEED),--feed "$(FEED)") $(if $(VENUE),--venue "$(VENUE)") $(if $(SYMBOL),--symbol "$(SYMBOL)")
 
 .PHONY: help install runtime present fmt lint type test test-rest test-all check hooks lock docs bench clean \
-        run run-redis run-md run-risk run-paper run-strat run-bars run-kill-trip run-kill-clear check-kill journal rehearse torture
+        run run-redis run-md run-risk run-paper run-strat run-bars run-kill-trip run-kill-clear check-kill journal rehearse torture mutants
 
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## "; print "usage: make TARGET [FEED=… VENUE=… SYMBOL=… ARGS=\"…\" PYTHON=…]" } \
@@ -115,6 +115,9 @@ journal: ## Follow the journals as they grow
 
 bench: install ## Measure against bare libraries on this machine
 	@$(PY) -m benchmarks $(ARGS)
+
+mutants: install ## Change the code at random and see which changes no test notices (ARGS="core/position_ledger.py --sample 50")
+	@$(PY) -m scripts.mutants $(ARGS)
 
 docs: install ## Rewrite the generated tables of the documentation
 	@$(PY) -m scripts.generate_docs

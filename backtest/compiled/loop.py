@@ -158,8 +158,8 @@ def run_set(
             until = changes.bar[number] + rules.next_open if number < count else stop
             if missing != 0 and bar < until:
                 at, ts_ns = traded_at[bar], traded_ns[bar]
-                known = bar - rules.next_open  # the latest bar that is known in full
-                price = slipped(rules, high_ticks[known], low_ticks[known], volume_lots[known], missing, at)
+                closed = bar - rules.next_open  # the latest bar that is known in full
+                price = slipped(rules, high_ticks[closed], low_ticks[closed], volume_lots[closed], missing, at)
                 fee = trade(account, open_lots, rules, missing, price, ts_ns)
                 if len(fills):
                     record_fill(fills[account.fills - 1], bar, ts_ns, missing, price, fee)

@@ -131,12 +131,12 @@ class Comparison:
                     "allowed": volume.allowed,
                     "denied": volume.denied,
                     "fills": volume.fills,
-                    "pnl": _plain(pnl),
+                    "pnl": _texts(pnl),
                 }
                 for name, volume, pnl in ((self.a, self.volume_a, self.pnl_a), (self.b, self.volume_b, self.pnl_b))
             ],
             "counts": self.counts,
-            "pnl_difference": {currency: _plain(parts) for currency, parts in self.parts.items()},
+            "pnl_difference": {currency: _texts(parts) for currency, parts in self.parts.items()},
             "differences": [difference.to_dict() for difference in self.differences],
             "remarks": list(self.remarks),
         }
@@ -272,5 +272,5 @@ def _other_end(a: EventLog, b: EventLog, marks_a: Mapping[str, Decimal], marks_b
     ]
 
 
-def _plain(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+def _texts(amounts: Mapping[str, Decimal]) -> dict[str, str]:
     return {name: f"{amount:f}" for name, amount in amounts.items()}

@@ -127,8 +127,8 @@ def ledger_event_log(
 
 def result_event_log(result: BacktestResult, name: str = "backtest") -> EventLog:
     """The event log of a backtest's result; what is open at its end counts at the price it is marked at there."""
-    orders = [OrderEvent.from_dict(plain) for plain in result.orders]
-    fills = [FillEvent.from_dict(plain) for plain in result.fills]
+    orders = [OrderEvent.from_dict(fields) for fields in result.orders]
+    fills = [FillEvent.from_dict(fields) for fields in result.fills]
     marks = {trip.symbol: trip.price_close for trip in result.round_trips if trip.is_open}
     stated = _decimal(result.final_capital) - _decimal(result.initial_capital)
     histories, rules = _histories([*orders, *fills]), result.config

@@ -1,4 +1,4 @@
-"""Frozen contracts built at the price of plain objects: five times faster than what ``dataclasses`` generates.
+"""Fast construction of frozen contracts: two to three times faster than the code of ``dataclasses`` (ADR 0022).
 
 A frozen dataclass sets each field through ``object.__setattr__``. Here a field is set on an open twin of the class, an
 object of the same layout that is not frozen, which then becomes the contract by a change of its class.

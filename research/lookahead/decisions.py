@@ -47,19 +47,19 @@ def grouped(decisions: Iterable[Decision]) -> Groups:
     return {key: tuple(groups[key]) for key in sorted(groups)}
 
 
-def differing(left: Groups, right: Groups, until_ns: int, tolerance: float) -> list[Key]:
+def differing(first: Groups, second: Groups, until_ns: int, tolerance: float) -> list[Key]:
     """Times and symbols up to a time at which the two did not decide the same, in order."""
-    keys = sorted({key for groups in (left, right) for key in groups if key[0] <= until_ns})
-    return [key for key in keys if not alike(left.get(key, ()), right.get(key, ()), tolerance)]
+    keys = sorted({key for groups in (first, second) for key in groups if key[0] <= until_ns})
+    return [key for key in keys if not alike(first.get(key, ()), second.get(key, ()), tolerance)]
 
 
-def alike(left: tuple[Decision, ...], right: tuple[Decision, ...], tolerance: float) -> bool:
+def alike(first: tuple[Decision, ...], second: tuple[Decision, ...], tolerance: float) -> bool:
     """True for the same decisions, numbers compared with a relative tolerance."""
-    return len(left) == len(right) and all(
+    return len(first) == len(second) and all(
         a.action == b.action
         and len(a.amounts) == len(b.amounts)
         and all(same(x, y, tolerance) for x, y in zip(a.amounts, b.amounts, strict=True))
-        for a, b in zip(left, right, strict=True)
+        for a, b in zip(first, second, strict=True)
     )
 
 
