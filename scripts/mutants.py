@@ -118,7 +118,7 @@ def _init(tool: Path, tree: Path, source: str, sample: int, seed: int) -> Path:
 def _execute(tool: Path, tree: Path, limit_s: float) -> None:
     """Try the mutants one after the other, as long as the limit allows. The tests must pass without a mutant."""
     subprocess.run([tool / "cosmic-ray", "baseline", "mutants.toml"], cwd=tree, check=True)
-    command = [tool / "cosmic-ray", "exec", "mutants.toml", "mutants.sqlite"]
+    command = [str(tool / "cosmic-ray"), "exec", "mutants.toml", "mutants.sqlite"]
     with subprocess.Popen(command, cwd=tree, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             process.wait(max(limit_s, 0.0))
