@@ -111,6 +111,7 @@ _L: Final = Delivery.LEDGER
 TABLE: Final = (
     Topic("md.trades.{symbol}", c.TradeEvent, (_MD,), (_BARS, _RISK, _PAPER, _STRAT), _B, "md.trades.{symbol}"),
     Topic("md.book.{symbol}", c.BookEvent, (_MD,), (_STRAT,), _B, "md.book.{symbol}"),
+    Topic("md.bbo.{symbol}", c.BboEvent, (_MD,), (_STRAT,), _B, "md.bbo.{symbol}"),
     Topic("md.ticker.{symbol}", c.TickerEvent, (_MD,), (_STRAT,), _B, "md.ticker.{symbol}"),
     Topic("md.gaps.{symbol}", c.FeedGap, (_MD,), (_BARS,), _B, "md.gaps.{symbol}"),
     Topic("md.status.{symbol}", c.FeedStatus, (_MD,), (_BARS, _RISK), _B, "md.status.{symbol}"),

@@ -5,6 +5,7 @@ Also here: what its errors ask us to do. ccxt is untyped; ``ExchangeClient`` say
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping
@@ -59,6 +60,10 @@ class ExchangeClient(Protocol):
 
     async def watch_order_book(self, symbol: str) -> dict[str, Any]:
         """The next book."""
+        ...
+
+    async def watch_bids_asks(self, symbols: list[str]) -> dict[str, dict[str, Any]]:
+        """The next best bid and offer, by symbol; only where ``has["watchBidsAsks"]``."""
         ...
 
     async def fetch_trades(
@@ -198,6 +203,12 @@ def _is_loopback(address: object) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_cancelled() -> bool:
+    """Whether it is this task that is being cancelled, and not a future of ccxt's that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def is_permanent(error: Exception) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.clock import NS_PER_MS
-from core.contracts import BookEvent, Level, TradeEvent
+from core.contracts import BboEvent, BookEvent, Level, TradeEvent
 from core.errors import ContractError
 from core.market.book import DEPTH, book_checksum
+from core.market.sequence import numeric_id
 
 Unreadable: Final = (ContractError, TypeError, KeyError, ValueError)  # what a broken dictionary raises here
 
@@ -39,6 +40,22 @@ def book_event(book: Mapping[str, Any], symbol: str, venue: str, ts_recv_ns: int
         checksum=book_checksum(bids, asks),
         ts=market_ts if at_ms is None else int(at_ms) * NS_PER_MS,
         last_id=int(book.get("nonce") or 0),
+        venue=venue,
+        ts_recv_ns=ts_recv_ns,
+    )
+
+
+def bbo_event(ticker: Mapping[str, Any], symbol: str, venue: str, ts_recv_ns: int, market_ts: int) -> BboEvent:
+    """The best bid and offer of ``watch_bids_asks``, without a time at ``market_ts``. Raises ``Unreadable``."""
+    at_ms = ticker.get("timestamp")
+    return BboEvent(
+        symbol=symbol,
+        bid_price=float(ticker["bid"]),
+        bid_qty=float(ticker["bidVolume"]),
+        ask_price=float(ticker["ask"]),
+        ask_qty=float(ticker["askVolume"]),
+        update_id=numeric_id(str((ticker.get("info") or {}).get("u", ""))) or 0,
+        ts=market_ts if at_ms is None else int(at_ms) * NS_PER_MS,
         venue=venue,
         ts_recv_ns=ts_recv_ns,
     )

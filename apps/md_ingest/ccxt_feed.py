@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from apps.md_ingest.ccxt_bbo import BestPrices
 from apps.md_ingest.ccxt_client import (
     ChecksumError,
     ExchangeClient,
@@ -20,6 +21,7 @@ from apps.md_ingest.ccxt_client import (
     VenueErrors,
     check_symbols,
     explained,
+    is_cancelled,
     is_permanent,
     retry_after_s,
     shown,
@@ -48,6 +50,8 @@ class CcxtFeed:
     are the latest of their symbol; while missed trades are being fetched none is given, so that a book's time
     never runs ahead of them. The first connection starts at the first live trade, without history, unless
     ``resume_from`` names the last id of an earlier run.
+
+    Best bids and offers come where the venue has a stream of them; what becomes of it changes no symbol's state.
 
     A symbol is stale when neither trades nor book moved for ``staleness_limit_s``: a quiet market still
     quotes. A symbol without a trade for ``limits.quiet_check_s`` is checked over REST; a trade stream that is
@@ -100,6 +104,9 @@ class CcxtFeed:
             caught_up=self._settle,
             max_pending=self._limits.pending_backfills,
         )
+        self._best_prices = BestPrices(
+            exchange, self._queue, venue=venue, clock=clock, counts=self.counts, market_ts=lambda: self._market_ts
+        )
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._sockets: WeakKeyDictionary[Any, tuple[int, list[Channel]]] = WeakKeyDictionary()
         self._market_ts = 0
@@ -117,7 +124,7 @@ class CcxtFeed:
         rest = self.history.counts
         return {
             **asdict(self.counts),
-            "shed_books": self._queue.shed,
+            "shed": self._queue.shed,
             "queue_waits": self._queue.waits,
             "rest_pages": rest.pages,
             "rest_failures": rest.failures,
@@ -125,8 +132,8 @@ class CcxtFeed:
         }
 
     async def stream(self) -> AsyncGenerator[Contract, None]:
-        """Raw ``TradeEvent``, ``BookEvent``, ``FeedStatus``, ``BackfillDone`` and, while nothing happens on a
-        healthy feed, ``ClockTick`` in the venue's time. Connects on first use; ends after ``aclose``.
+        """Raw ``TradeEvent``, ``BookEvent``, ``BboEvent``, ``FeedStatus``, ``BackfillDone`` and, while nothing happens
+        on a healthy feed, ``ClockTick`` in the venue's time. Connects on first use; ends after ``aclose``.
 
         Raises:
             ConfigError: an unknown symbol, a refused key, something the venue does not have.
@@ -201,6 +208,8 @@ class CcxtFeed:
             lane.heard_at = lane.traded_at = lane.checked_at = self._now()
             self._spawn(self._watch(lane, lane.trades, self._next_trades), f"trades {lane.symbol}")
             self._spawn(self._watch(lane, lane.book, self._next_book), f"book {lane.symbol}")
+            if self.exchange.has.get("watchBidsAsks"):
+                self._spawn(self._best_prices.watch(lane), f"best prices {lane.symbol}")
             self._spawn(self._mind(lane), f"watchdog {lane.symbol}")
         self._spawn(self._tick(), "clock")
 
@@ -223,7 +232,7 @@ class CcxtFeed:
                     raise explained(error, self.name, lane.symbol, f"the {channel.kind} stream") from error
                 failure = error
             except asyncio.CancelledError:
-                if _is_cancelled():
+                if is_cancelled():
                     raise
                 failure = RequestTimeout("ccxt gave up the socket")
             await self._lost(lane, channel, failure)
@@ -276,8 +285,8 @@ class CcxtFeed:
         lane.unbooked_since = None
         if lane.book.messages > 1:  # the first one on a socket is made of a snapshot: no proof that the stream moves
             self._on_data(lane, lane.book)
-        if lane.trades.sockets and not (lane.trades.up and not lane.catching_up):
-            return  # trades that this book would overtake are still being fetched
+        if lane.would_overtake:
+            return
         try:
             event = book_event(book, lane.symbol, self.name, self._clock.now_ns(), self._market_ts)
         except Unreadable as error:
@@ -285,7 +294,7 @@ class CcxtFeed:
             _log.warning("%s %s: unreadable book: %s", self.name, lane.symbol, error)
             return
         self._note_time(event.ts)
-        self._queue.put_book(event)
+        self._queue.put_latest(event)
 
     # --- sockets
 
@@ -397,9 +406,3 @@ class CcxtFeed:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _is_cancelled() -> bool:
-    """Whether it is this task that is being cancelled, and not a future of ccxt's that it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

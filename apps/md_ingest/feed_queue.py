@@ -1,7 +1,8 @@
 """The bounded queue between the feed's tasks and its one reader.
 
-Trades are never dropped: who brings them waits for room. Of a symbol's books only the latest waits; the ones
-it replaces are shed and counted. The queue also carries the feed's end or its failure to the reader.
+Trades are never dropped: who brings them waits for room. Of a symbol's order books and of its best bids and offers
+only the latest waits; the ones it replaces are shed and counted. The queue also carries the feed's end or its failure
+to the reader.
 """
 
 from __future__ import annotations
@@ -11,25 +12,30 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.contracts import BookEvent, Contract
+from core.contracts import BboEvent, BookEvent, Contract
 
 
 @dataclass(frozen=True, slots=True)
-class _BookSlot:
-    """Stands in the queue for the latest book of a symbol."""
+class _LatestSlot:
+    """The place in the queue of the latest order book, or best bid and offer, of a symbol."""
 
+    contract: type[Contract]
     symbol: str
 
 
 class FeedQueue:
-    """``shed`` counts the books that a later one replaced before they were read; ``waits`` how often it was full."""
+    """A queue of at most so many events.
+
+    ``shed`` counts the order books and best prices that a later one replaced before they were read; ``waits`` how often
+    the queue was full.
+    """
 
     def __init__(self, limit: int) -> None:
         self.shed = 0
         self.waits = 0
         self._limit = limit
-        self._items: deque[Contract | _BookSlot] = deque()
-        self._books: dict[str, BookEvent] = {}
+        self._items: deque[Contract | _LatestSlot] = deque()
+        self._latest: dict[_LatestSlot, BookEvent | BboEvent] = {}
         self._ready = asyncio.Event()
         self._space = asyncio.Event()
         self._space.set()
@@ -56,13 +62,14 @@ class FeedQueue:
         self._items.extend(events)
         self._ready.set()
 
-    def put_book(self, book: BookEvent) -> None:
-        """Add a book, or let it take the place of the symbol's book that still waits."""
-        if book.symbol in self._books:
+    def put_latest(self, event: BookEvent | BboEvent) -> None:
+        """Add an order book or best prices, or let them take the place of the symbol's that still wait."""
+        slot = _LatestSlot(type(event), event.symbol)
+        if slot in self._latest:
             self.shed += 1
         else:
-            self._items.append(_BookSlot(book.symbol))
-        self._books[book.symbol] = book
+            self._items.append(slot)
+        self._latest[slot] = event
         self._ready.set()
 
     def fail(self, error: BaseException) -> None:
@@ -85,7 +92,7 @@ class FeedQueue:
                 return []
             self._ready.clear()
             await self._ready.wait()
-        taken = [self._books.pop(i.symbol) if isinstance(i, _BookSlot) else i for i in self._items]
+        taken = [self._latest.pop(entry) if isinstance(entry, _LatestSlot) else entry for entry in self._items]
         self._items.clear()
         self._space.set()
         return taken

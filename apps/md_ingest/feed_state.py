@@ -37,6 +37,8 @@ class FeedCounters:
     stale: int = 0
     checksum_errors: int = 0
     unreadable_books: int = 0
+    unreadable_bbos: int = 0
+    bbo_failures: int = 0
     catch_ups: int = 0
     catch_up_failures: int = 0
     recovered: int = 0
@@ -74,6 +76,7 @@ class Lane:
     symbol: str
     trades: Channel
     book: Channel
+    bbo_backoff: Backoff
     last_id: int | None
     state: FeedState = "connecting"
     detail: str = ""
@@ -95,6 +98,11 @@ class Lane:
         return (self.trades, self.book)
 
     @property
+    def would_overtake(self) -> bool:
+        """Whether an order book of now would overtake trades that are still being fetched."""
+        return bool(self.trades.sockets) and not (self.trades.up and not self.catching_up)
+
+    @property
     def whole(self) -> bool:
         """Both streams are on and nothing that was missed is still on its way."""
         return self.trades.up and self.book.up and not self.catching_up and not self.silent
@@ -102,4 +110,6 @@ class Lane:
 
 def new_lane(symbol: str, backoff: Callable[[], Backoff], last_id: int | None) -> Lane:
     """A symbol that is not connected yet; ``last_id`` is the last trade of an earlier run."""
-    return Lane(symbol, Channel("trade", symbol, backoff()), Channel("orderbook", symbol, backoff()), last_id)
+    return Lane(
+        symbol, Channel("trade", symbol, backoff()), Channel("orderbook", symbol, backoff()), backoff(), last_id
+    )

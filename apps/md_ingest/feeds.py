@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from core.clock import NS_PER_MINUTE
-from core.contracts import BookEvent, Contract, FeedStatus, TradeEvent
+from core.contracts import BboEvent, BookEvent, Contract, FeedStatus, TradeEvent
 from core.errors import ConfigError
 from core.instruments import Instruments
-from core.market.capture import CHANNELS, Recording, RecordingReader, merged, raw_events
+from core.market.capture import BBO_CHANNELS, CHANNELS, Recording, RecordingReader, merged, raw_events
 from core.market.lines import BadLine, OnBadLine, sha256_of
 from core.market.sequence import BackfillRequest
 from core.market.survey import Survey, survey
@@ -25,7 +25,7 @@ from core.market.synthetic import GENERATION, START_NS, SYNTHETIC_VENUE, Synthet
 
 SYNTHETIC: Final = "synthetic"
 DEFAULT_MINUTES: Final = 120  # of a synthetic market
-DEFAULT_CHANNELS: Final = ("trades", "book")
+DEFAULT_CHANNELS: Final = ("trades", "book", "bbo")
 
 
 class Feed(Protocol):
@@ -35,8 +35,8 @@ class Feed(Protocol):
     symbols: tuple[str, ...]
 
     def stream(self) -> AsyncGenerator[Contract, None]:
-        """Raw ``TradeEvent``, ``BookEvent``, ``TickerEvent``, ``FeedStatus``, ``BackfillDone`` and, from a live
-        feed while nothing happens, ``ClockTick``. Ends with the feed."""
+        """Raw ``TradeEvent``, ``BookEvent``, ``BboEvent``, ``TickerEvent``, ``FeedStatus``, ``BackfillDone`` and, from
+        a live feed while nothing happens, ``ClockTick``. Ends with the feed."""
         ...
 
     def backfill(self, request: BackfillRequest) -> None:
@@ -96,7 +96,7 @@ class FileFeed:
         self.rejected = 0
         self.left_out.clear()
         readers = [
-            RecordingReader(recording, self._instruments, self._note, tickers="ticker" in self._channels)
+            RecordingReader(recording, self._instruments, self._note, bbo=not BBO_CHANNELS.isdisjoint(self._channels))
             for recording in self._recordings
         ]
         return raw_events(merged(readers), self.symbols, self._channels, self.left_out)
@@ -129,14 +129,13 @@ class SyntheticFeed:
         self._market = SyntheticMarket(seed, instruments, symbols)
         self._grids = [(s, str(instruments[s].tick_size), str(instruments[s].lot_size)) for s in symbols]
         self._duration_ns = minutes * NS_PER_MINUTE
-        self._wanted = tuple(
-            contract for channel, contract in (("trades", TradeEvent), ("book", BookEvent)) if channel in channels
-        )
+        by_channel = (("trades", TradeEvent), ("book", BookEvent), ("bbo", BboEvent))
+        self._contracts = tuple(contract for channel, contract in by_channel if channel in channels)
 
     def events(self) -> Iterator[Contract]:
-        """Trades and books by time; each call starts anew."""
-        for event in self._market.events(self._duration_ns):
-            if isinstance(event, self._wanted):
+        """Trades, order books, best bids and offers by time; each call starts anew."""
+        for event in self._market.all_events(self._duration_ns):
+            if isinstance(event, self._contracts):
                 yield event
         for symbol in self.symbols:
             end = START_NS + self._duration_ns

@@ -1,6 +1,6 @@
 """The market data daemon: a live venue, a recording or a synthetic market, in order and exactly once, over Redis.
 
-It keeps no ledger. Its journals in ``{app.log_dir}`` (``md.trades.*``, ``md.book.*``, ``md.ticker.*``,
+It keeps no ledger. Its journals in ``{app.log_dir}`` (``md.trades.*``, ``md.book.*``, ``md.bbo.*``, ``md.ticker.*``,
 ``md.gaps.*``) are the record of the market.
 
 A start reads their last lines, in less than a millisecond for each symbol however long they are. From a live venue
@@ -89,7 +89,7 @@ def _refuse_live(lockstep: bool, speed: str | None, channels: str | None) -> Non
     if speed is not None:
         raise ConfigError("--speed needs --feed: a live venue has its own pace")
     if channels is not None:
-        raise ConfigError("--channels needs --feed: a live venue gives trades and books")
+        raise ConfigError("--channels needs --feed: a live venue gives trades, books and best prices")
 
 
 async def _serve(

@@ -11,7 +11,7 @@ from typing import Final
 
 from core import codec
 from core.clock import NS_PER_MINUTE
-from core.contracts import BookEvent, Contract, TickerEvent, TradeEvent
+from core.contracts import BboEvent, BookEvent, Contract, TickerEvent, TradeEvent
 from core.errors import RejectedError
 from core.instruments import file_symbol
 from core.journal import JournalReader
@@ -19,14 +19,14 @@ from core.market.sequence import JournaledTail, numeric_id
 from core.service.host import JournalSet
 from core.topics import BY_CONTRACT
 
-MarketEvent = TradeEvent | BookEvent | TickerEvent
+MarketEvent = TradeEvent | BookEvent | BboEvent | TickerEvent
 LastJournaled = Mapping[tuple[str, type[Contract]], MarketEvent]  # by symbol and contract
 _TAIL_NS: Final = NS_PER_MINUTE  # before the last journaled trade: older trades that come again count as journaled
-_CHANNELS: Final[tuple[type[MarketEvent], ...]] = (TradeEvent, BookEvent, TickerEvent)
+_CHANNELS: Final[tuple[type[MarketEvent], ...]] = (TradeEvent, BookEvent, BboEvent, TickerEvent)
 
 
 def last_journaled(journals: JournalSet, symbols: Iterable[str]) -> dict[tuple[str, type[Contract]], MarketEvent]:
-    """The last trade, book and ticker of each symbol that an earlier run journaled, as far as there are any."""
+    """The last trade, order book, best bid and offer, and ticker of each symbol that an earlier run journaled."""
     latest: dict[tuple[str, type[Contract]], MarketEvent] = {}
     for symbol in symbols:
         for contract in _CHANNELS:
@@ -106,4 +106,6 @@ class JournaledPart:
     def _number(self, event: MarketEvent) -> int | None:
         if isinstance(event, TradeEvent):
             return numeric_id(event.trade_id) if self._contiguous else None
-        return event.last_id or None if isinstance(event, BookEvent) else None
+        if isinstance(event, BookEvent):
+            return event.last_id or None
+        return event.update_id or None if isinstance(event, BboEvent) else None

@@ -13,7 +13,7 @@ from apps.md_ingest.replay import MAX_SPEED, PacedFeed
 from apps.md_ingest.resume import JournaledPart, LastJournaled, MarketEvent, journaled_tails, trade_ids
 from core.clock import SystemClock
 from core.config import Config
-from core.contracts import BookEvent, Contract, TradeEvent
+from core.contracts import BboEvent, BookEvent, Contract, TradeEvent
 from core.errors import ConfigError
 from core.market.ingest import MarketDataIngest
 from core.market.lines import BadLine
@@ -80,6 +80,8 @@ def _in_words(event: MarketEvent) -> str:
     """``BTC/USDT trade 12``, ``BTC/USDT book 34``."""
     if isinstance(event, TradeEvent):
         return f"{event.symbol} trade {event.trade_id}"
+    if isinstance(event, BboEvent):
+        return f"{event.symbol} best bid and offer {event.update_id}"
     return f"{event.symbol} book {event.last_id}" if isinstance(event, BookEvent) else f"{event.symbol} ticker"
 
 

@@ -59,6 +59,17 @@ class DepthSnapshot:
     asks: tuple[tuple[Decimal, Decimal], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class BestPrices:
+    """The best bid and ask with their quantities, as of an update of the book."""
+
+    update_id: int
+    bid: Decimal
+    bid_qty: Decimal
+    ask: Decimal
+    ask_qty: Decimal
+
+
 @dataclass(frozen=True)
 class VenueSymbol:
     """What the venue says about a symbol. Sizes in quote (``tick``, ``min_notional``) or base currency (``lot``).
@@ -106,6 +117,7 @@ class VenueMarket:
         self._update_id = first_update_id - 1
         self._levels: dict[BookSide, dict[Decimal, Decimal]] = {"bids": {}, "asks": {}}
         self._changes = _Changes(first_update_id)
+        self._last_best: tuple[Decimal, ...] = ()
 
     @property
     def next_trade_id(self) -> int:
@@ -182,6 +194,17 @@ class VenueMarket:
         bids = sorted(self._levels["bids"].items(), reverse=True)[:limit]
         asks = sorted(self._levels["asks"].items())[:limit]
         return DepthSnapshot(self._update_id, tuple(bids), tuple(asks))
+
+    def take_best(self) -> BestPrices | None:
+        """The best bid and ask, or None when they stand as at the last call, or a side is empty."""
+        bid, ask = self.best("bids"), self.best("asks")
+        if bid is None or ask is None or bid >= ask:
+            return None
+        prices = (bid, self.level("bids", bid), ask, self.level("asks", ask))
+        if prices == self._last_best:
+            return None
+        self._last_best = prices
+        return BestPrices(self._update_id, *prices)
 
     def best(self, side: BookSide) -> Decimal | None:
         """The best price of a side, None when it is empty."""

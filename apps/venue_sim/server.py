@@ -130,6 +130,7 @@ class VenueServer:
         self.streams.publish(
             stream, wire.trade_frame(market.symbol, trade, self._now_ms() if sent_ms is None else sent_ms), trade.id
         )
+        self._publish_best(market)
 
     def publish_depth(self, market: VenueMarket, sent_ms: int | None = None) -> None:
         """Send what the book has changed since the last time; nothing when it stood still."""
@@ -139,6 +140,13 @@ class VenueServer:
         frame = wire.depth_frame(market.symbol, diff, self._now_ms() if sent_ms is None else sent_ms)
         for kind in wire.DEPTH_STREAMS:
             self.streams.publish(f"{market.symbol.venue_name.lower()}@{kind}", frame)
+        self._publish_best(market)
+
+    def _publish_best(self, market: VenueMarket) -> None:
+        """Send the best bid and ask when they have changed and somebody listens."""
+        stream = f"{market.symbol.venue_name.lower()}@{wire.BEST_STREAM}"
+        if self.streams.subscribers(stream) and (best := market.take_best()) is not None:
+            self.streams.publish(stream, wire.best_frame(market.symbol, best))
 
     def _abort_connections(self) -> None:
         server = self._runner.server if self._runner is not None else None

@@ -17,7 +17,7 @@ from apps.venue_sim.faults import StreamFaults
 
 MAX_FRAMES_WAITING: Final = 10_000  # per socket, before a client counts as too slow
 HEARTBEAT_S: Final = 20.0  # the venue pings this often
-_KINDS: Final = (wire.TRADE_STREAM, *wire.DEPTH_STREAMS)
+_KINDS: Final = (wire.TRADE_STREAM, *wire.DEPTH_STREAMS, wire.BEST_STREAM)
 
 
 class StreamSocket:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from apps.venue_sim.market import AggregateTrade, DepthDiff, DepthSnapshot, VenueSymbol, VenueTrade
+from apps.venue_sim.market import AggregateTrade, BestPrices, DepthDiff, DepthSnapshot, VenueSymbol, VenueTrade
 
 TRADE_STREAM: Final = "trade"
 DEPTH_STREAMS: Final = ("depth", "depth@100ms")
+BEST_STREAM: Final = "bookTicker"
 _DECIMALS: Final = Decimal("0.00000001")
 
 
@@ -33,6 +34,14 @@ def depth_frame(symbol: VenueSymbol, diff: DepthDiff, sent_ms: int) -> dict[str,
     return {
         "e": "depthUpdate", "E": sent_ms, "s": symbol.venue_name, "U": diff.first_id, "u": diff.last_id,
         "b": _levels(diff.bids), "a": _levels(diff.asks),
+    }  # fmt: skip
+
+
+def best_frame(symbol: VenueSymbol, best: BestPrices) -> dict[str, Any]:
+    """The message of the ``@bookTicker`` stream, which carries neither event nor time."""
+    return {
+        "u": best.update_id, "s": symbol.venue_name, "b": number(best.bid), "B": number(best.bid_qty),
+        "a": number(best.ask), "A": number(best.ask_qty),
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from core.contracts import BookEvent, Contract, FeedGap, FeedStatus, TickerEvent, TradeEvent
+from core.contracts import BboEvent, BookEvent, Contract, FeedGap, FeedStatus, TickerEvent, TradeEvent
 from core.errors import ConfigError
 from core.instruments import Instruments, file_symbol
 from core.journal import JournalReader
@@ -26,6 +26,7 @@ _CHANNELS: Final[tuple[tuple[str, type[Contract]], ...]] = (
     ("md.trades", TradeEvent),
     ("md.ticker", TickerEvent),
     ("md.book", BookEvent),
+    ("md.bbo", BboEvent),
 )
 _LIVE_STATES: Final = ("connecting", "reconnecting")  # a recording is never either
 _RECOUNTED: Final = "trades: the venue counts anew"  # a status that the ingest component gives itself

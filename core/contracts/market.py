@@ -96,6 +96,43 @@ class BookEvent(Contract):
 
 @quickly_built
 @dataclass(frozen=True, slots=True)
+class BboEvent(Contract):
+    """The best bid and offer of an instrument, after a change of either price or quantity; never crossed.
+
+    ``update_id`` is the venue's, in the same numbering as ``BookEvent.last_id``; 0 where it gives none.
+    """
+
+    symbol: str
+    bid_price: float
+    bid_qty: float
+    ask_price: float
+    ask_qty: float
+    update_id: int = 0
+    ts: int = 0
+    venue: str = ""
+    ts_recv_ns: int = 0
+
+    def __post_init__(self) -> None:
+        if not (
+            (0 < self.bid_price < self.ask_price < inf and 0 <= self.bid_qty < inf and 0 <= self.ask_qty < inf)
+            and (self.symbol and 0 <= self.ts <= LATEST_NS and 0 <= self.ts_recv_ns <= LATEST_NS)
+        ):
+            check_named(self, "symbol", self.symbol)
+            check_positive(self, "bid_price", self.bid_price)
+            check_positive(self, "ask_price", self.ask_price)
+            check_not_negative(self, "bid_qty", self.bid_qty)
+            check_not_negative(self, "ask_qty", self.ask_qty)
+            check_time(self, "ts", self.ts)
+            check_time(self, "ts_recv_ns", self.ts_recv_ns)
+            raise fail(self, "bid_price", f"a best bid below the best ask {self.ask_price}", self.bid_price)
+
+    @property
+    def ts_ns(self) -> int:
+        return self.ts
+
+
+@quickly_built
+@dataclass(frozen=True, slots=True)
 class TickerEvent(Contract):
     """Best bid and ask with the last price. ``volume`` is the rolling day's, in base currency; 0 if unknown."""
 

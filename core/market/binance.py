@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from core.clock import NS_PER_MS
-from core.contracts import TickerEvent, TradeEvent
+from core.contracts import BboEvent, TradeEvent
 from core.errors import ContractError, UnknownSymbolError
 from core.instruments import Instruments
 from core.market.binance_messages import (
@@ -60,24 +60,23 @@ class DepthSnapshot(Struct, frozen=True, gc=False):
     ts_recv_ns: int = 0
 
 
-Parsed = TradeEvent | TickerEvent | DepthDiff | DepthSnapshot
+Parsed = TradeEvent | BboEvent | DepthDiff | DepthSnapshot
 
 
 class BinanceParser:
     """A parser of messages, one by one.
 
     ``unknown_fields`` counts fields that the venue has and we do not know: the message is used all the same. With
-    ``tickers`` off, best bid and ask are checked and left out.
+    ``bbo`` off, best bid and ask are checked and left out.
     """
 
-    def __init__(self, instruments: Instruments, *, tickers: bool = False) -> None:
+    def __init__(self, instruments: Instruments, *, bbo: bool = False) -> None:
         self.unknown_fields: Counter[str] = Counter()
         self._instruments = instruments
-        self._tickers = tickers
+        self._bbo = bbo
         self._symbols: dict[str, str] = {}
         self._unknown: dict[str, str] = {}
         self._streams: dict[bytes, MessageKind] = {}
-        self._last_price: dict[str, float] = {}
         self._venue_time_ns = 0
 
     def parse(self, raw: bytes, ts_recv_ns: int = 0) -> Parsed | None:
@@ -99,7 +98,7 @@ class BinanceParser:
             raise no_json(raw, error) from None
         body = message.data if kind.combined else message
         if kind.name == "bookTicker":
-            return self._ticker(body, ts_recv_ns)
+            return self._best_prices(body, ts_recv_ns)
         if kind.name == "trade":
             return self._trade(body, ts_recv_ns)
         if kind.name == "depthUpdate":
@@ -115,20 +114,19 @@ class BinanceParser:
         if raw.X is not None:
             raise futures_message("trade", "X", raw.s)
         symbol = self._symbol(raw.s)
-        self._last_price[symbol] = raw.p
         # ``m``: the buyer was the maker, so it was a seller who took.
         side = "sell" if raw.m else "buy"
         return TradeEvent(symbol, raw.p, raw.q, side, self._time(raw.T), str(raw.t), VENUE, ts_recv_ns)  # type: ignore[arg-type]  # a Literal
 
-    def _ticker(self, raw: RawBookTicker, ts_recv_ns: int) -> TickerEvent | None:
+    def _best_prices(self, raw: RawBookTicker, ts_recv_ns: int) -> BboEvent | None:
         if raw.E:
             raise futures_message("bookTicker", "E", raw.s)
         symbol = self._symbol(raw.s)
-        if not self._tickers:
+        if not self._bbo:
             return None
         # The venue gives a best bid and ask no time: it stands at the latest time that anything had.
         ts = self._venue_time_ns or ts_recv_ns
-        return TickerEvent(symbol, self._last_price.get(symbol, 0.0), raw.b, raw.a, 0.0, ts, VENUE, ts_recv_ns)
+        return BboEvent(symbol, raw.b, raw.B, raw.a, raw.A, raw.u, ts, VENUE, ts_recv_ns)
 
     def _time(self, venue_time: int) -> int:
         ts = venue_time * (NS_PER_MS if venue_time < _MICROSECONDS_FROM else 1_000)

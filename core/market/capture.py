@@ -16,7 +16,7 @@ from typing import Final
 
 from core import codec
 from core.clock import NS_PER_S
-from core.contracts import BookEvent, Contract, FeedStatus, TickerEvent, TradeEvent
+from core.contracts import BboEvent, BookEvent, Contract, FeedStatus, TickerEvent, TradeEvent
 from core.errors import ConfigError, RejectedError
 from core.instruments import Instruments
 from core.market.binance import BinanceParser, DepthDiff, DepthSnapshot, Parsed
@@ -24,9 +24,12 @@ from core.market.binance_messages import other_venue
 from core.market.book import BookBuilder
 from core.market.lines import BadLine, OnBadLine, read_lines
 
-_OF_CHANNEL: Final[dict[str, type[Contract]]] = {"trades": TradeEvent, "book": BookEvent, "ticker": TickerEvent}
+_OF_CHANNEL: Final[dict[str, type[Contract]]] = {
+    "trades": TradeEvent, "book": BookEvent, "bbo": BboEvent, "ticker": TickerEvent,
+}  # fmt: skip
+BBO_CHANNELS: Final = frozenset({"bbo", "ticker"})  # made of the venue's best bids and offers
 CHANNELS: Final = tuple(_OF_CHANNEL)
-Item = Parsed | BookEvent
+Item = Parsed | BookEvent | TickerEvent
 MAX_RECEIPT_BACKWARDS_NS: Final = NS_PER_S  # a receipt time further back than this is told
 _SNIFFED: Final = 50  # lines looked at to tell what a file is: the first may be torn
 _NEAR_ID: Final = 1_000_000  # update ids between a snapshot and an update of the same symbol
@@ -34,6 +37,7 @@ _STAMPED: Final = re.compile(rb"^\d{16,20} \s*\{")
 _JOURNALS: Final[tuple[tuple[bytes, type[Contract]], ...]] = (
     (b'"trade_id":', TradeEvent),
     (b'"checksum":', BookEvent),
+    (b'"bid_price":', BboEvent),
     (b'"volume":', TickerEvent),
 )
 
@@ -67,8 +71,8 @@ class Recording:
             shown = f"messages of {venue}: {shown}"
         raise ConfigError(
             f"{path}:1: expected a raw Binance capture (`receive_ns JSON` a line) or one of our journals of trades, "
-            f"books or tickers (md.trades.*.ndjson), plain or gzip, got {shown}. Name such a file with --feed, "
-            "or use --feed synthetic:42."
+            f"books, best prices or tickers (md.trades.*.ndjson), plain or gzip, got {shown}. Name such a file "
+            "with --feed, or use --feed synthetic:42."
         )
 
 
@@ -76,20 +80,20 @@ class RecordingReader:
     """A reader of one file. ``rejected`` counts lines that could not be used."""
 
     def __init__(
-        self, recording: Recording, instruments: Instruments, on_bad_line: OnBadLine, *, tickers: bool = False
+        self, recording: Recording, instruments: Instruments, on_bad_line: OnBadLine, *, bbo: bool = False
     ) -> None:
         self.rejected = 0
         self._recording = recording
         self._on_bad_line = on_bad_line
         self._instruments = instruments
-        self._parser = BinanceParser(instruments, tickers=tickers)
+        self._parser = BinanceParser(instruments, bbo=bbo)
         self._told: Counter[str] = Counter()
         self._latest_receipt = 0
         self._diff_ids: dict[str, int] = {}
         self._unclaimed: list[tuple[int, DepthSnapshot]] = []
 
     def items(self) -> Iterator[Item]:
-        """Trades, updates, snapshots and tickers in the order of the file. Snapshots carry their symbol."""
+        """Trades, updates, snapshots, best bids and offers in the order of the file. Snapshots carry their symbol."""
         return self._journal_items() if self._recording.contract else self._capture_items()
 
     def _capture_items(self) -> Iterator[Item]:
@@ -201,13 +205,16 @@ def raw_events(
     channels: Collection[str] = ("trades", "book"),
     left_out: Counter[str] | None = None,
 ) -> Iterator[Contract]:
-    """Items as the raw events of a feed: updates become tops of book, other symbols and channels are left out.
+    """Items as the raw events of a feed: updates become tops of book, best bids and offers tickers as well; other
+    symbols and channels are left out.
 
     ``left_out`` counts the items of symbols that were not asked for. Ends with what became of each book and one
     ``FeedStatus`` ``ended`` a symbol.
     """
     books = {symbol: BookBuilder(symbol) for symbol in symbols} if "book" in channels else {}
-    wanted = tuple(contract for channel, contract in _OF_CHANNEL.items() if channel in channels)
+    with_tickers = "ticker" in channels
+    contracts = tuple(contract for channel, contract in _OF_CHANNEL.items() if channel in channels)
+    last_prices: dict[str, float] = {}
     now = 0
     for item in items:
         if item.symbol not in symbols:
@@ -222,12 +229,21 @@ def raw_events(
         elif isinstance(item, DepthSnapshot):
             if builder := books.get(item.symbol):
                 yield from builder.on_snapshot(item, now)
-        elif isinstance(item, wanted):
-            yield item
+        else:
+            if isinstance(item, contracts):
+                yield item
+            if with_tickers and isinstance(item, TradeEvent):
+                last_prices[item.symbol] = item.price
+            elif with_tickers and isinstance(item, BboEvent):
+                yield _ticker(item, last_prices.get(item.symbol, 0.0))
     for symbol in symbols:
         if builder := books.get(symbol):
             yield from builder.on_end(now)
         yield FeedStatus(symbol, "", "ended", now, "the recording ended")
+
+
+def _ticker(bbo: BboEvent, last: float) -> TickerEvent:
+    return TickerEvent(bbo.symbol, last, bbo.bid_price, bbo.ask_price, 0.0, bbo.ts, bbo.venue, bbo.ts_recv_ns)
 
 
 def _ignore(bad: BadLine) -> None:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 from core.clock import NS_PER_MINUTE, NS_PER_S
-from core.contracts import BookEvent, ClockTick, Contract, FeedStatus, TickerEvent, TradeEvent
+from core.contracts import BboEvent, BookEvent, ClockTick, Contract, FeedStatus, TickerEvent, TradeEvent
 from core.errors import ContractError, RejectedError, UnknownSymbolError
 from core.exact import integer_sum
 from core.instruments import Instrument, Instruments
@@ -46,7 +46,7 @@ class IngestCounters:
         rejected: events by reason.
         gaps, missing: gaps, and the trades missing in them.
         backwards: trades whose time lies more than five seconds before that of the trade with the id before.
-        stale_books: order books that were not newer than the one before.
+        stale_books, stale_bbos: order books, and best bids and offers, that were not newer than the one before.
         restarts: of a venue's trade numbering.
         ticks: clock ticks that left.
     """
@@ -60,6 +60,7 @@ class IngestCounters:
     missing: int = 0
     backwards: int = 0
     stale_books: int = 0
+    stale_bbos: int = 0
     restarts: int = 0
     ticks: int = 0
 
@@ -72,15 +73,16 @@ class _Lane:
     sequencer: TradeSequencer
     last_trade_ts: int = 0
     last_book_id: int = 0
-    events: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("book", "ticker"), 0))
+    last_bbo_id: int = 0
+    events: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("book", "bbo", "ticker"), 0))
     down_since: int | None = None  # market time at which its trades stopped coming
 
 
 class MarketDataIngest:
     """The decision core of the market data daemon.
 
-    Takes raw ``TradeEvent``, ``BookEvent``, ``TickerEvent``, ``FeedStatus``, ``BackfillDone`` and ``ClockTick``
-    (a live feed's word that time passes while nothing trades); answers what the fleet gets and, with
+    Takes raw ``TradeEvent``, ``BookEvent``, ``BboEvent``, ``TickerEvent``, ``FeedStatus``, ``BackfillDone`` and
+    ``ClockTick`` (a live feed's word that time passes while nothing trades); answers what the fleet gets and, with
     ``backfill``, ``BackfillRequest`` for the feed. Without it nobody can be asked (a replay): trades out of
     order wait for at most ``MAX_HELD_OFFLINE`` others, then a hole is a gap.
 
@@ -139,6 +141,8 @@ class MarketDataIngest:
             return self._on_trade(event)
         if type(event) is BookEvent:
             return self._on_book(event)
+        if type(event) is BboEvent:
+            return self._on_bbo(event)
         if type(event) is TickerEvent:
             self._lane(event.symbol).events["ticker"] += 1
             return self._pass(event)
@@ -178,6 +182,7 @@ class MarketDataIngest:
             "missing": tally.missing,
             "backwards": tally.backwards,
             "stale_books": tally.stale_books,
+            "stale_bbos": tally.stale_bbos,
             "restarts": tally.restarts,
             "rejected": tally.rejected.total(),
             **{f"rejected_{reason}": tally.rejected[reason] for reason in REJECTIONS},
@@ -248,6 +253,24 @@ class MarketDataIngest:
         lane.events["book"] += 1
         return self._pass(book)
 
+    def _on_bbo(self, bbo: BboEvent) -> Sequence[Contract]:
+        lane = self._lane(bbo.symbol)
+        if bbo.update_id and bbo.update_id <= lane.last_bbo_id:
+            self._counts.stale_bbos += 1
+            return ()
+        price, qty = bbo.bid_price, bbo.bid_qty
+        try:
+            lane.instrument.ticks(price)
+            lane.instrument.lots(qty)
+            price, qty = bbo.ask_price, bbo.ask_qty
+            lane.instrument.ticks(price)
+            lane.instrument.lots(qty)
+        except ContractError as error:
+            raise self._off_grid(f"best bid and offer {bbo.update_id}", lane.instrument, price, qty, error) from None
+        lane.last_bbo_id = bbo.update_id
+        lane.events["bbo"] += 1
+        return (bbo,)  # it has no time of its own that market time could go by
+
     def _on_clock(self, tick: ClockTick) -> Sequence[Contract]:
         out = self._observe(tick.ts)
         self._tell_time(tick.ts, out)
@@ -257,7 +280,7 @@ class MarketDataIngest:
         """Pass a change of health on; when the feed has ended, nothing waits any longer."""
         lane = self._lane(status.symbol)
         if status.state != "live":
-            lane.last_book_id = 0  # the next book starts anew
+            lane.last_book_id = lane.last_bbo_id = 0  # the next book starts anew
         if status.channel == "trades":
             self._note_outage(lane, status)
         if status.state != "ended":

@@ -49,7 +49,7 @@ def survey(recording: Recording, instruments: Instruments) -> Survey:
     symbols: set[str] = set()
     usable: set[bytes] = set()
     unknown: dict[bytes, str] = {}
-    parser = BinanceParser(instruments, tickers=True)
+    parser = BinanceParser(instruments, bbo=True)
     for name, message in _messages(recording):
         if name in usable:
             continue

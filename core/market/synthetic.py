@@ -14,12 +14,12 @@ from random import Random
 from typing import Final
 
 from core.clock import NS_PER_MS, NS_PER_S
-from core.contracts import BookEvent, Contract, Level, Side, TradeEvent
+from core.contracts import BboEvent, BookEvent, Contract, Level, Side, TradeEvent
 from core.instruments import Instrument, Instruments
 from core.market.book import DEPTH, book_checksum
 
 SYNTHETIC_VENUE: Final = "synthetic"
-GENERATION: Final = 1  # raised whenever the same seed gives other events
+GENERATION: Final = 2  # raised whenever the same seed gives other events
 START_NS: Final = 1_704_153_600 * NS_PER_S  # 2024-01-02 00:00:00 UTC
 _LATENCY_NS: Final = 5 * NS_PER_MS  # from the venue's time to ours
 _START_PRICES: Final = {"BTC": 60_000.0, "ETH": 2_600.0, "ATOM": 7.0, "SOL": 150.0, "LTC": 70.0, "BNB": 550.0}
@@ -78,7 +78,11 @@ class SyntheticMarket:
         self._start_ns = start_ns
 
     def events(self, duration_ns: int | None = None) -> Iterator[TradeEvent | BookEvent]:
-        """Trades with ids from 1 and books, by time; for so long, or without end."""
+        """Trades with ids from 1 and order books, by time; for so long, or without end."""
+        return (event for event in self.all_events(duration_ns) if type(event) is not BboEvent)  # type: ignore[misc]  # the type is excluded
+
+    def all_events(self, duration_ns: int | None = None) -> Iterator[TradeEvent | BookEvent | BboEvent]:
+        """The same with the best bid and offer after each change of it."""
         end_ns = None if duration_ns is None else self._start_ns + duration_ns
         pairs = [_Pair(self.seed, self._instruments[symbol], self._start_ns) for symbol in self.symbols]
         for event in heapq.merge(*(pair.events() for pair in pairs), key=_time_of):
@@ -109,11 +113,11 @@ class _Pair:
         self._anchor = self._fair
         self._excitement = 0.0
         self._trade_id = 0
-        self._book_id = 0
+        self._update_id = 0
         self._bids: list[list[int]] = []  # [ticks, lots], best first
         self._asks: list[list[int]] = []
 
-    def events(self) -> Iterator[TradeEvent | BookEvent]:
+    def events(self) -> Iterator[TradeEvent | BookEvent | BboEvent]:
         next_quote = self._now
         next_order = self._now + self._until_order()
         quoted = self._now
@@ -122,14 +126,18 @@ class _Pair:
                 self._move((next_quote - quoted) / NS_PER_S)
                 self._now = quoted = next_quote
                 self._quote()
+                self._update_id += 1
                 yield self._book()
+                yield from self._best()
                 next_quote += int(_QUOTE_S * (0.25 + 1.5 * self._uniform()) * NS_PER_S)
             else:
                 self._now = next_order
                 trades, best_moved = self._order()
                 yield from trades
+                self._update_id += 1
                 if best_moved:
                     yield self._book()
+                yield from self._best()
                 next_order += self._until_order()
                 self._excitement += 0.75
 
@@ -224,14 +232,21 @@ class _Pair:
         )
 
     def _book(self) -> BookEvent:
-        self._book_id += 1
-        bids = self._shown(self._bids)
-        asks = self._shown(self._asks)
+        bids = self._levels_of(self._bids)
+        asks = self._levels_of(self._asks)
         checksum = book_checksum(bids, asks)
         receipt = self._now + _LATENCY_NS
-        return BookEvent(self._symbol, bids, asks, checksum, self._now, self._book_id, SYNTHETIC_VENUE, receipt)
+        return BookEvent(self._symbol, bids, asks, checksum, self._now, self._update_id, SYNTHETIC_VENUE, receipt)
 
-    def _shown(self, levels: list[list[int]]) -> tuple[Level, ...]:
+    def _best(self) -> Iterator[BboEvent]:
+        """The best bid and offer; nothing while a side is empty."""
+        if self._bids and self._asks:
+            (bid, bid_lots), (ask, ask_lots) = self._bids[0], self._asks[0]
+            best = (self._price(bid), self._qty(bid_lots), self._price(ask), self._qty(ask_lots))
+            receipt = self._now + _LATENCY_NS
+            yield BboEvent(self._symbol, *best, self._update_id, self._now, SYNTHETIC_VENUE, receipt)
+
+    def _levels_of(self, levels: list[list[int]]) -> tuple[Level, ...]:
         return tuple([(self._price(ticks), self._qty(lots)) for ticks, lots in levels])
 
     def _price(self, ticks: int) -> float:

@@ -92,6 +92,11 @@ EVENTS: Final[Mapping[type[c.Contract], st.SearchStrategy[c.Contract]]] = {
             venue=_texts,
         )
     ),
+    c.BboEvent: _above_zero.flatmap(
+        lambda bid: st.builds(
+            c.BboEvent, _names, st.just(bid), _above_zero, st.just(bid * 2), _above_zero, st.integers(0, 2**53), _times
+        )
+    ),
     c.TickerEvent: st.builds(c.TickerEvent, _names, _above_zero, _above_zero, _above_zero, _above_zero, _times),
     c.FeedGap: st.builds(c.FeedGap, _names, _texts, st.integers(0, 99), st.integers(99, 2**62), _times, _texts),
     c.FeedStatus: st.builds(
@@ -155,6 +160,7 @@ EVENTS: Final[Mapping[type[c.Contract], st.SearchStrategy[c.Contract]]] = {
 SAMPLES: Final[tuple[c.Contract, ...]] = (
     c.TradeEvent("BTC/USDT", 60_000.5, 0.01, "buy", 1_700_000_000_000_000_000, "17", "v", 1_700_000_000_000_000_001),
     c.BookEvent("BTC/USDT", ((99.0, 1.0), (98.0, 2.0)), ((100.0, 1.0),), 7, 5, 3, "v", 6),
+    c.BboEvent("BTC/USDT", 99.0, 1.5, 100.0, 2.0, 3, 5, "v", 6),
     c.TickerEvent("BTC/USDT", 100.0, 99.0, 101.0, 12.5, 5, "v", 6),
     c.FeedGap("BTC/USDT", "v", 3, 5, 9, "reconnect"),
     c.FeedStatus("BTC/USDT", "v", "stale", 9, "silent"),

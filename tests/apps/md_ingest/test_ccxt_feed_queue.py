@@ -23,7 +23,7 @@ def book(number: int, symbol: str = "BTC/USDT") -> BookEvent:
 async def test_events_come_out_in_the_order_they_went_in() -> None:
     queue = FeedQueue(10)
     await queue.put([trade(1), trade(2)])
-    queue.put_book(book(1))
+    queue.put_latest(book(1))
     await queue.put([trade(3)])
 
     assert await queue.take() == [trade(1), trade(2), book(1), trade(3)]
@@ -44,9 +44,9 @@ async def test_trades_wait_for_room_and_none_is_dropped() -> None:
 
 async def test_a_later_book_takes_the_place_of_one_that_still_waits() -> None:
     queue = FeedQueue(10)
-    queue.put_book(book(1))
-    queue.put_book(book(1, "ETH/USDT"))
-    queue.put_book(book(2))
+    queue.put_latest(book(1))
+    queue.put_latest(book(1, "ETH/USDT"))
+    queue.put_latest(book(2))
 
     assert await queue.take() == [book(2), book(1, "ETH/USDT")]
     assert queue.shed == 1

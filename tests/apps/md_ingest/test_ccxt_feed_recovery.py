@@ -11,6 +11,7 @@ import pytest
 
 from apps.md_ingest.feed_state import FeedLimits
 from apps.venue_sim.faults import RestRefusal
+from core.contracts import BboEvent, Contract
 from core.market.book import book_checksum
 from tests.support.ccxt_feed_harness import DEPTH, TRADES, a_feed, a_venue
 
@@ -358,4 +359,35 @@ async def test_a_builtin_connection_error_of_any_call_is_a_failure_of_the_networ
         await run.live()
 
         assert sorted(refusals) == ["load_markets", "watch_order_book", "watch_trades"]
+        assert run.failure is None
+
+
+def latest(events: list[Contract]) -> BboEvent:
+    return [event for event in events if isinstance(event, BboEvent)][-1]
+
+
+async def test_best_bids_and_offers_are_the_venues_own() -> None:
+    async with a_venue() as venue, a_feed(venue) as run:
+        await run.live()
+        await run.moving(lambda: any(isinstance(e, BboEvent) for e in run.out))
+        venue.trade(20)
+        await run.until(lambda: latest(run.out).update_id == venue.market.last_update_id)
+
+        last = latest(run.out)
+        book = venue.market.snapshot(1)
+        assert [(last.bid_price, last.bid_qty)] == [(float(p), float(q)) for p, q in book.bids]
+        assert [(last.ask_price, last.ask_qty)] == [(float(p), float(q)) for p, q in book.asks]
+
+
+async def test_a_stream_of_best_prices_that_fails_leaves_the_symbol_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_venue() as venue, a_feed(venue) as run:
+
+        async def refused(symbols: list[str]) -> dict[str, dict[str, Any]]:
+            raise ConnectionError("closed")
+
+        monkeypatch.setattr(run.feed.exchange, "watch_bids_asks", refused)
+        await run.live()
+        await run.until(lambda: run.feed.counters()["bbo_failures"] >= 2)
+
+        assert run.states[-1] == "live"
         assert run.failure is None

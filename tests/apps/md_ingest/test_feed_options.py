@@ -21,7 +21,7 @@ FEED = {"feed": "synthetic:1:1"}
         ({**FEED, **VENUE}, "--feed and --venue: expected one of them"),
         ({**VENUE, "lockstep": True}, "--lockstep needs --feed"),
         ({**VENUE, "speed": "8x"}, "--speed needs --feed: a live venue has its own pace"),
-        ({**VENUE, "channels": "ticker"}, "--channels needs --feed: a live venue gives trades and books"),
+        ({**VENUE, "channels": "ticker"}, "--channels needs --feed: a live venue gives trades, books and best prices"),
     ],
 )
 def test_the_feed_daemon_refuses_what_it_would_not_obey(

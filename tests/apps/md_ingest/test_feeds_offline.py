@@ -194,7 +194,7 @@ def test_a_file_that_is_absent_is_refused_with_what_a_feed_may_be(tmp_path: Path
 
 
 def test_an_unknown_channel_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="expected some of trades, book, ticker, got 'candles'"):
+    with pytest.raises(ConfigError, match="expected some of trades, book, bbo, ticker, got 'candles'"):
         open_feed("synthetic:1", INSTRUMENTS, channels=["candles"])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from core.contracts import (
     LATEST_NS,
+    BboEvent,
     BookEvent,
     ClockTick,
     Contract,
@@ -137,5 +138,22 @@ def test_a_refusal_is_a_rejection_and_a_value_error() -> None:
 
 def test_the_time_of_each_fact_is_its_own_timestamp() -> None:
     assert [SAMPLE_OF[contract].ts_ns for contract in CONTRACTS] == [
-        1_700_000_000_000_000_000, 5, 5, 9, 9, 1_000_000_000, 60, 5, 5, 5, 5, 5, 6, 6, 6,
+        1_700_000_000_000_000_000, 5, 5, 5, 9, 9, 1_000_000_000, 60, 5, 5, 5, 5, 5, 6, 6, 6,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"symbol": ""}, "symbol"),
+        ({"bid_price": 0.0}, "bid_price"),
+        ({"ask_price": float("nan")}, "ask_price"),
+        ({"ask_qty": -1.0}, "ask_qty"),
+        ({"bid_qty": float("inf")}, "bid_qty"),
+        ({"bid_price": 100.0}, "bid_price: expected a best bid below the best ask 100.0, got 100.0"),
+        ({"ts": -1}, "ts"),
+    ],
+)
+def test_a_best_bid_and_offer_that_no_venue_has_is_refused(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(ContractError, match=rf"BboEvent\.{field}"):
+        replace(SAMPLE_OF[BboEvent], **change)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from core.contracts import TickerEvent, TradeEvent
+from core.contracts import BboEvent, TradeEvent
 from core.errors import CodecError, ContractError, RejectedError, UnknownSymbolError
 from core.instruments import Instrument, Instruments
 from core.market.binance import BinanceParser, DepthDiff, DepthSnapshot
@@ -77,13 +77,13 @@ def test_best_bid_and_ask_are_left_out_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("raw", [combined("btcusdt@bookTicker", BARE_TICKER), BARE_TICKER])
-def test_best_bid_and_ask_stand_at_the_venues_latest_time_with_the_last_price(raw: bytes) -> None:
-    reader = parser(tickers=True)
+def test_best_bid_and_ask_stand_at_the_venues_latest_time(raw: bytes) -> None:
+    reader = parser(bbo=True)
     reader.parse(BARE_TRADE)
 
     event = reader.parse(raw, 7)
 
-    assert event == TickerEvent("BTC/USDT", 61837.63, 61837.63, 61837.64, 0.0, 1723161255342_000000, "binance", 7)
+    assert event == BboEvent("BTC/USDT", 61837.63, 3.7, 61837.64, 1.5, 12, 1723161255342_000000, "binance", 7)
 
 
 def test_the_answer_to_a_subscription_is_no_market_data() -> None:
@@ -140,13 +140,13 @@ FUTURES = {
 @pytest.mark.parametrize("message", FUTURES.values(), ids=FUTURES)
 def test_a_message_of_usd_m_futures_is_refused_as_that(message: bytes) -> None:
     with pytest.raises(CodecError, match="is of USD-M futures, expected spot"):
-        parser(tickers=True).parse(message)
+        parser(bbo=True).parse(message)
 
 
 @pytest.mark.parametrize("message", [*list(FUTURES.values())[:3], BARE_TRADE], ids=[*list(FUTURES)[:3], "bare"])
 def test_a_message_of_a_coin_margined_future_is_refused_as_that(message: bytes) -> None:
     with pytest.raises(CodecError, match=r"'BTCUSD_PERP' is a coin-margined .* quantities are contracts"):
-        parser(tickers=True).parse(message.replace(b"BTCUSDT", b"BTCUSD_PERP"))
+        parser(bbo=True).parse(message.replace(b"BTCUSDT", b"BTCUSD_PERP"))
 
 
 @pytest.mark.parametrize("stream", ["btcusdt@aggTrade", ""])

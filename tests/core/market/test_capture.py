@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from core import codec
-from core.contracts import BookEvent, Contract, FeedStatus, Level, TickerEvent, TradeEvent
+from core.contracts import BboEvent, BookEvent, Contract, FeedStatus, Level, TickerEvent, TradeEvent
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
 from core.market.binance import DepthDiff, DepthSnapshot
 from core.market.book import BookBuilder
-from core.market.capture import Recording, RecordingReader, merged, raw_events
+from core.market.capture import BBO_CHANNELS, Recording, RecordingReader, merged, raw_events
 from core.market.lines import BadLine, read_lines, sha256_of
 
 INSTRUMENTS = Instruments(
@@ -55,9 +55,8 @@ def written(path: Path, lines: Sequence[bytes], end: bytes = b"\n") -> Path:
 
 def read(*paths: Path, channels: Sequence[str] = ("trades", "book")) -> tuple[list[Contract], list[BadLine]]:
     bad: list[BadLine] = []
-    readers = [
-        RecordingReader(Recording.at(path), INSTRUMENTS, bad.append, tickers="ticker" in channels) for path in paths
-    ]
+    bbo = not BBO_CHANNELS.isdisjoint(channels)
+    readers = [RecordingReader(Recording.at(path), INSTRUMENTS, bad.append, bbo=bbo) for path in paths]
     return list(raw_events(merged(readers), SYMBOLS, channels)), bad
 
 
@@ -352,6 +351,26 @@ def test_the_recorded_tickers_come_when_asked_for(recorded_data: Path) -> None:
     assert len(tickers) == 28_040
     assert len(events) == 28_040 + len(SYMBOLS)
     assert all(t.ts > 0 for t in tickers)
+
+
+def test_every_recorded_best_bid_and_offer_is_the_venues_own(recorded_data: Path) -> None:
+    path = recorded_data / FILES["BTC/USDT"]
+    events, _ = read(path, channels=["bbo"])
+
+    ours = [(e.update_id, e.bid_price, e.bid_qty, e.ask_price, e.ask_qty) for e in events if isinstance(e, BboEvent)]
+
+    assert ours == [(int(t["u"]), *(float(t[key]) for key in ("b", "B", "a", "A"))) for t in _book_tickers(path)]
+    assert len(ours) == 28_040
+
+
+def test_a_journal_of_best_bids_and_offers_can_be_replayed(tmp_path: Path) -> None:
+    best = [BboEvent("BTC/USDT", 99.0, 1.0, 100.0, 2.0, number, T0, "v", T0) for number in (1, 2)]
+    path = written(tmp_path / "md.bbo.BTCUSDT.ndjson", [codec.encode(event) for event in best])
+
+    events, bad = read(path, channels=["bbo"])
+
+    assert bad == []
+    assert events[:2] == best
 
 
 def _recorded_lines(path: Path) -> list[bytes]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from core.clock import NS_PER_S
-from core.contracts import BookEvent, ClockTick, Contract, FeedGap, FeedStatus, TickerEvent, TradeEvent
+from core.contracts import BboEvent, BookEvent, ClockTick, Contract, FeedGap, FeedStatus, TickerEvent, TradeEvent
 from core.errors import ContractError, RejectedError, UnknownSymbolError
 from core.instruments import Instrument, Instruments
 from core.market.ingest import MAX_AHEAD_NS, MAX_OUTAGE_NS, MarketDataIngest
@@ -248,3 +248,32 @@ def test_a_channel_that_never_came_is_in_the_counts_of_each_symbol() -> None:
     assert by_channel["BTC/USDT"]["trades"] == 2
     assert by_channel["BTC/USDT"]["book"] == 1
     assert by_channel["ETH/USDT"]["book"] == 0
+
+
+def bbo(update_id: int, second: float = 0.0, bid: float = 99.0) -> BboEvent:
+    return BboEvent("BTC/USDT", bid, 1.0, 100.0, 2.0, update_id, T0 + int(second * NS_PER_S))
+
+
+def test_best_bids_and_offers_pass_in_the_order_of_their_ids_and_older_ones_are_counted() -> None:
+    component = ingest()
+
+    out = fed(component, bbo(5), book(7), bbo(5), bbo(4), bbo(6), FeedStatus("BTC/USDT", "v", "live", T0))
+
+    assert [e.update_id for e in out if isinstance(e, BboEvent)] == [5, 6]
+    assert component.counters()["stale_bbos"] == 2
+    assert component.events_by_channel()["BTC/USDT"]["bbo"] == 2
+
+
+def test_best_bids_and_offers_begin_anew_after_an_outage() -> None:
+    out = fed(ingest(), bbo(5), FeedStatus("BTC/USDT", "v", "reconnecting", T0), bbo(1))
+
+    assert [e.update_id for e in out if isinstance(e, BboEvent)] == [5, 1]
+
+
+def test_a_best_bid_off_the_grid_is_refused_and_counted() -> None:
+    component = ingest()
+
+    with pytest.raises(ContractError, match="best bid and offer 5 of BTC/USDT: expected a price in steps"):
+        component.on_event(bbo(5, bid=98.9999))
+
+    assert component.tallies().rejected == {"grid": 1}

@@ -12,7 +12,7 @@ import pytest
 
 from core import codec
 from core.clock import NS_PER_MINUTE
-from core.contracts import BookEvent, TradeEvent
+from core.contracts import BboEvent, BookEvent, TradeEvent
 from core.instruments import Instrument, Instruments
 from core.market.book import book_checksum
 from core.market.ingest import MarketDataIngest
@@ -38,7 +38,7 @@ def digest(stream: list[TradeEvent | BookEvent]) -> str:
 
 def test_a_seed_gives_these_very_bytes_for_ever() -> None:
     # When this changes on purpose, raise core.market.synthetic.GENERATION.
-    assert digest(events()) == "7d6c9da588b4e2769dce954450d779c42b185c37bf6b6b7dff7e79fde61e61c6"
+    assert digest(events()) == "8e069f0767ecb603bdd3c23e44041111f86e40dec02149ca7a843c6b814737d3"
 
 
 def test_another_seed_gives_another_market() -> None:
@@ -49,6 +49,20 @@ def test_another_symbol_leaves_the_others_as_they_are() -> None:
     alone = events(symbols=("BTC/USDT",))
 
     assert [e for e in events() if e.symbol == "BTC/USDT"] == alone
+
+
+def test_the_best_bid_and_offer_follows_each_book_and_each_trade_under_the_books_own_ids() -> None:
+    market = SyntheticMarket(42, INSTRUMENTS, ("BTC/USDT",))
+    stream = list(market.all_events(10 * NS_PER_MINUTE))
+
+    best = [e for e in stream if isinstance(e, BboEvent)]
+    books = {e.last_id: e for e in stream if isinstance(e, BookEvent)}
+    same = [(e, books[e.update_id]) for e in best if e.update_id in books]
+
+    assert [e for e in stream if not isinstance(e, BboEvent)] == events(symbols=("BTC/USDT",))
+    assert all(((b.bid_price, b.bid_qty), (b.ask_price, b.ask_qty)) == (k.bids[0], k.asks[0]) for b, k in same)
+    assert len(same) == len(books) < len(best)
+    assert all(a.update_id < b.update_id for a, b in pairwise(best))
 
 
 def test_it_has_no_end_of_its_own() -> None:
