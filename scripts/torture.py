@@ -66,7 +66,7 @@ def _run_session(plan: Plan, recordings: str | None, keep: Path | None) -> Outco
     source = recordings or f"synthetic:{plan.seed + plan.number}:600"
     speed = "4x" if recordings else SPEEDS[plan.number % len(SPEEDS)]
     print(f"session {plan.number}: {source} at {speed}, appendfsync {plan.sync}", flush=True)
-    outcome = KillSession(plan, folder, Feed(source, speed), told=report).run()
+    outcome = KillSession(plan, folder, Feed(source, speed), on_strike=report).run()
     for text in outcome.violations:
         print(f"VIOLATION in session {plan.number}: {text}", flush=True)
     if outcome.violations and keep is not None:

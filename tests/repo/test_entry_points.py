@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import patience
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("apps", "backtest", "benchmarks", "controller", "scripts")
 # Run by a parent that reads their standard output as JSON or numbers; no person sees it.
@@ -43,7 +45,7 @@ def test_every_entry_point_adapts_the_console(path: Path) -> None:
 
 def run(encoding: str, *command: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     environ = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
-    return subprocess.run([sys.executable, *command], cwd=cwd, env=environ, capture_output=True, timeout=120)
+    return subprocess.run([sys.executable, *command], cwd=cwd, env=environ, capture_output=True, timeout=patience(120))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

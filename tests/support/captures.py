@@ -48,14 +48,14 @@ def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def trades_of(path: Path) -> list[RawTrade]:
     """Every trade of a capture in the order of the file."""
-    found = []
+    trades = []
     for _, message in lines_of(path):
         data = message.get("data", message)
         if data.get("e") == "trade":
             side = "sell" if data["m"] else "buy"
             price, qty = Decimal(data["p"]), Decimal(data["q"])
-            found.append(RawTrade(str(data["t"]), price, qty, side, data["T"] * 1_000_000))
-    return found
+            trades.append(RawTrade(str(data["t"]), price, qty, side, data["T"] * 1_000_000))
+    return trades
 
 
 def shortened(captures: dict[str, Path], into: Path, seconds: float) -> dict[str, Path]:

@@ -47,14 +47,14 @@ class Venue:
 
     def trade(self, count: int = 1, *, silently: bool = False) -> list[VenueTrade]:
         """Make trades and send them, and what they did to the book; ``silently`` they are only on the tape."""
-        made = []
+        trades = []
         for _ in range(count):
-            made.append(self.flow.step(self.clock.now_ns() // NS_PER_MS))
+            trades.append(self.flow.step(self.clock.now_ns() // NS_PER_MS))
             if not silently:
-                self.server.publish_trade(self.market, made[-1])
+                self.server.publish_trade(self.market, trades[-1])
         if not silently:
             self.server.publish_depth(self.market)
-        return made
+        return trades
 
     def quote(self) -> None:
         """Move the book without a trade."""

@@ -31,12 +31,12 @@ def pages() -> list[Path]:
 
 def commands() -> dict[str, str]:
     """Every command line of a ``console`` block, without its comment, and the page that has it."""
-    found: dict[str, str] = {}
+    page_of: dict[str, str] = {}
     for page in pages():
         for language, line in _fenced(page):
             if language == "console" and line.startswith(_PROMPT):
-                found.setdefault(_COMMENT.sub("", line.removeprefix(_PROMPT)).strip(), str(page.relative_to(ROOT)))
-    return found
+                page_of.setdefault(_COMMENT.sub("", line.removeprefix(_PROMPT)).strip(), str(page.relative_to(ROOT)))
+    return page_of
 
 
 def links() -> Iterator[Link]:

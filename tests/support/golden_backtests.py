@@ -38,20 +38,21 @@ class Scenario:
     """One YAML file."""
 
     name: str
-    plain: dict[str, Any]
+    settings: dict[str, Any]
 
     def run(self) -> BacktestResult:
         """The backtest it describes."""
-        plain = self.plain
-        symbol = str(plain["symbol"])
+        settings = self.settings
+        symbol = str(settings["symbol"])
         config = BacktestConfig(
-            symbol, plain["strategy"], 0, 0, plain["capital"], plain["commission"], plain["slippage_bps"],
-            fill_timing=FillTiming(plain["fill"]), params=plain["params"],
+            symbol, settings["strategy"], 0, 0, settings["capital"], settings["commission"], settings["slippage_bps"],
+            fill_timing=FillTiming(settings["fill"]), params=settings["params"],
         )  # fmt: skip
-        grid = Instrument(symbol, Decimal(str(plain["tick_size"])), Decimal(str(plain["lot_size"])))
-        series = walk(symbol, plain["series"]["seed"], plain["series"]["bars"])
-        make = StrategyRegistry().resolve(plain["class"])
-        return run_backtest(config, series, make, instruments=Instruments([grid]), limits=RiskLimits(**plain["limits"]))
+        grid = Instrument(symbol, Decimal(str(settings["tick_size"])), Decimal(str(settings["lot_size"])))
+        series = walk(symbol, settings["series"]["seed"], settings["series"]["bars"])
+        make = StrategyRegistry().resolve(settings["class"])
+        limits = RiskLimits(**settings["limits"])
+        return run_backtest(config, series, make, instruments=Instruments([grid]), limits=limits)
 
     @property
     def path(self) -> Path:
@@ -101,9 +102,9 @@ def digest(result: BacktestResult) -> str:
 
     Figures to the last bit, equity curve, round trips, fills and messages.
     """
-    plain = result.to_dict()
-    plain["fingerprints"].pop("code")
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    content = result.to_dict()
+    content["fingerprints"].pop("code")
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def main() -> int:
@@ -113,12 +114,12 @@ def main() -> int:
             print(f"{name} {digest(scenario(name).run())}")
         return 0
     for name in NAMES:
-        one = scenario(name)
-        text = json.dumps(figures(one.run()), indent=2) + "\n"
-        changed = not one.path.exists() or one.path.read_text() != text
+        golden = scenario(name)
+        text = json.dumps(figures(golden.run()), indent=2) + "\n"
+        changed = not golden.path.exists() or golden.path.read_text() != text
         if changed:
-            one.path.write_text(text)
-        print(f"{one.path.name}: {'written; review the diff' if changed else 'unchanged'}")
+            golden.path.write_text(text)
+        print(f"{golden.path.name}: {'written; review the diff' if changed else 'unchanged'}")
     return 0
 
 

@@ -19,7 +19,7 @@ class Passage(NamedTuple):
     """One message from the end of its line in one ledger to the end of the line that processed it in another."""
 
     producer: str
-    said_at: int
+    recorded_at: int
     consumer: str
     taken_at: int
 
@@ -31,25 +31,28 @@ def sizes_now(ledgers: Path) -> dict[str, int]:
 
 def unsettled(deliveries: list[Passage], sizes: Sizes) -> int:
     """How many messages were said and not yet processed."""
-    return sum(sizes[each.producer] >= each.said_at and sizes[each.consumer] < each.taken_at for each in deliveries)
+    return sum(
+        sizes[passage.producer] >= passage.recorded_at and sizes[passage.consumer] < passage.taken_at
+        for passage in deliveries
+    )
 
 
 def deliveries_of(ledgers: Path) -> list[Passage]:
     """Every ledger message of a finished run to each of its consumers."""
-    said: dict[tuple[str, str], int] = {}
-    found: list[Passage] = []
+    ends: dict[tuple[str, str], int] = {}
+    passages: list[Passage] = []
     lines = {name: list(_lines(ledgers / f"{name}.ndjson")) for name in LEDGERED}
     for name, ledger in lines.items():
         for end, line in ledger:
             for index in range(len(line["events"])):
-                said[name, f"{line['seq']}-{index}"] = end
+                ends[name, f"{line['seq']}-{index}"] = end
     for consumer, ledger in lines.items():
         for end, line in ledger:
             cause = line["cause"]
-            start = said.get((cause["stream"], cause["id"]))
+            start = ends.get((cause["stream"], cause["id"]))
             if start is not None:
-                found.append(Passage(cause["stream"], start, consumer, end))
-    return found
+                passages.append(Passage(cause["stream"], start, consumer, end))
+    return passages
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""What a run of kill sessions is told with: a line for each strike, tables of kills by kind and of recovery times."""
+"""The report of a run of kill sessions: a line for each strike, tables of kills by kind and of recovery times."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ def line_of(session: int, struck: Struck) -> str:
 
 def tables(outcomes: Sequence[Outcome]) -> str:
     """Strikes by kind, recovery times by daemon, and the sums."""
-    struck = [each for outcome in outcomes for each in outcome.struck]
+    struck = [hit for outcome in outcomes for hit in outcome.struck]
     return "\n".join([*_kinds(struck), "", *_recoveries(struck), "", *_sums(outcomes, struck)])
 
 
 def share_under_way(struck: Iterable[Struck]) -> float:
     """Which part of the kills hit a moment with messages under way."""
-    deadly = [each for each in struck if each.strike.deadly]
-    return sum(each.unsettled > 0 for each in deadly) / len(deadly) if deadly else 0.0
+    deadly = [hit for hit in struck if hit.strike.deadly]
+    return sum(hit.unsettled > 0 for hit in deadly) / len(deadly) if deadly else 0.0
 
 
 def _kinds(struck: Sequence[Struck]) -> list[str]:
-    found: defaultdict[str, list[Struck]] = defaultdict(list)
-    for each in struck:
-        point = f" {each.strike.point}" if each.strike.point else ""
-        found[f"{each.strike.kind}{point}"].append(each)
+    by_kind: defaultdict[str, list[Struck]] = defaultdict(list)
+    for hit in struck:
+        point = f" {hit.strike.point}" if hit.strike.point else ""
+        by_kind[f"{hit.strike.kind}{point}"].append(hit)
     return [f"{'what was done':<30} {'times':>5} {'with messages under way':>24}"] + [
-        f"{kind:<30} {len(several):>5} {sum(each.unsettled > 0 for each in several):>24}"
-        for kind, several in sorted(found.items())
+        f"{kind:<30} {len(several):>5} {sum(hit.unsettled > 0 for hit in several):>24}"
+        for kind, several in sorted(by_kind.items())
     ]
 
 
 def _recoveries(struck: Sequence[Struck]) -> list[str]:
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    for each in struck:
-        if each.strike.deadly:
-            for name, ms in each.recovered_ms:
-                found[name].append(ms)
+    times: defaultdict[str, list[float]] = defaultdict(list)
+    for hit in struck:
+        if hit.strike.deadly:
+            for name, ms in hit.recovered_ms:
+                times[name].append(ms)
     return [f"{'from exec to ready, ms':<30} {'times':>5} {'min':>7} {'median':>7} {'max':>7}"] + [
         f"{name:<30} {len(took):>5} {min(took):>7.0f} {median(took):>7.0f} {max(took):>7.0f}"
         for name in EVERYONE
-        if (took := found[name])
+        if (took := times[name])
     ]
 
 

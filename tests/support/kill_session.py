@@ -80,7 +80,7 @@ class Outcome:
     @property
     def kills(self) -> int:
         """How many strikes ended a process by SIGKILL."""
-        return sum(each.strike.deadly for each in self.struck)
+        return sum(hit.strike.deadly for hit in self.struck)
 
 
 class KillSession:
@@ -89,7 +89,7 @@ class KillSession:
     Args:
         modules: what Python runs instead of a daemon's own module, for proving that a fault would be found.
         settle_s: how long the fleet may take to come to rest.
-        told: is given each strike when the fleet is over it.
+        on_strike: called with each strike when the fleet is over it.
     """
 
     def __init__(
@@ -100,14 +100,14 @@ class KillSession:
         *,
         modules: Mapping[str, Sequence[str]] | None = None,
         settle_s: float = SETTLE_S,
-        told: Callable[[Struck], None] = lambda _: None,
+        on_strike: Callable[[Struck], None] = lambda _: None,
     ) -> None:
         self.plan = plan
         self.folder = folder
         self.feed = feed
         self._modules = modules or {}
         self._settle_s = settle_s
-        self._told = told
+        self._on_strike = on_strike
         self._outcome = Outcome(plan)
         self._server = KillableServer(plan.sync)
         self._started = 0.0
@@ -148,7 +148,7 @@ class KillSession:
         self._outcome.struck.append(struck)
         self._run[strike.kind](strike, struck)
         self._all_ready(strike)
-        self._told(struck)
+        self._on_strike(struck)
 
     def _kill(self, strike: Strike, struck: Struck) -> None:
         self.fleet.kill(strike.target)
@@ -307,11 +307,12 @@ class KillSession:
     def _come_to_rest(self) -> None:
         self._end_well(FEED)
         run, deadline = self.fleet.folder, Deadline(self._settle_s)
-        while left := waiting(run):
+        while unprocessed := waiting(run):
             for name in DAEMONS:
                 self._look_after(name)
             if deadline.passed:
-                raise NotOverItError(f"not at rest after {deadline}, {len(left)} messages wait: {left[:3]}")
+                waits = f"{len(unprocessed)} messages wait: {unprocessed[:3]}"
+                raise NotOverItError(f"not at rest after {deadline}, {waits}")
             pause(_REST_POLL_S)
         self._outcome.violations += stream_faults(self._server.url, run)
         for name in DAEMONS:
@@ -321,8 +322,8 @@ class KillSession:
 
     def _reckon(self, run: Path) -> None:
         deliveries = deliveries_of(run / "ledgers")
-        for each in self._outcome.struck:
-            each.unsettled = unsettled(deliveries, each.sizes)
+        for hit in self._outcome.struck:
+            hit.unsettled = unsettled(deliveries, hit.sizes)
         for path in (run / "ledgers").glob("*.ndjson"):
             self._outcome.transactions += path.read_bytes().count(b"\n")
 

@@ -30,13 +30,13 @@ def transactions(folder: Path, daemon: str) -> list[Plain]:
     return [parsed(line) for line in path.read_bytes().split(b"\n")[:-1]] if path.exists() else []
 
 
-def said_by(ledger: list[Plain]) -> dict[Entry, Plain]:
+def entries_of(ledger: list[Plain]) -> dict[Entry, Plain]:
     """What a ledger has for the daemon's stream, by entry."""
     return {
-        (transaction["seq"], index): said
+        (transaction["seq"], index): event
         for transaction in ledger
-        for index, said in enumerate(transaction["events"])
-        if said["topic"] in _ROWS
+        for index, event in enumerate(transaction["events"])
+        if event["topic"] in _ROWS
     }
 
 
@@ -61,28 +61,28 @@ def stream_faults(url: str, folder: Path) -> list[str]:
 
 
 def _entries(client: Redis, key: str) -> dict[Entry, Mapping[bytes, bytes]]:
-    found = cast(list[tuple[bytes, Mapping[bytes, bytes]]], client.xrange(key))
-    return {place(number.decode()): fields for number, fields in found}
+    entries = cast(list[tuple[bytes, Mapping[bytes, bytes]]], client.xrange(key))
+    return {place(number.decode()): fields for number, fields in entries}
 
 
 def _differences(
     name: str, stream: Mapping[Entry, Mapping[bytes, bytes]], ledgers: Mapping[str, list[Plain]]
 ) -> list[str]:
-    said = said_by(ledgers[name])
-    faults = [f"stream {name} has {entry}, which the ledger does not" for entry in stream if entry not in said]
+    recorded = entries_of(ledgers[name])
+    faults = [f"stream {name} has {entry}, which the ledger does not" for entry in stream if entry not in recorded]
     for entry, fields in stream.items():
-        if entry in said and _event(fields) != (said[entry]["topic"], said[entry]["event"]):
+        if entry in recorded and _event(fields) != (recorded[entry]["topic"], recorded[entry]["event"]):
             faults.append(f"stream {name} {entry} is not what the ledger says")
-    missing = [entry for entry in said if entry not in stream]
+    missing = [entry for entry in recorded if entry not in stream]
     first = min(stream, default=None)
-    if first is None and said:
-        faults.append(f"stream {name} is empty, the ledger has {len(said)} entries")
+    if first is None and recorded:
+        faults.append(f"stream {name} is empty, the ledger has {len(recorded)} entries")
     faults += [f"stream {name} has a hole at {entry}" for entry in missing if first is not None and entry > first]
     trimmed = [entry for entry in missing if first is not None and entry < first]
     for consumer in FLEET:
         taken = taken_from(name, ledgers.get(consumer, []))
-        wanted = [entry for entry in trimmed if consumer in _ROWS[said[entry]["topic"]].consumers]
-        faults += [f"stream {name} lost {entry} before {consumer} had it" for entry in wanted if entry not in taken]
+        needed = [entry for entry in trimmed if consumer in _ROWS[recorded[entry]["topic"]].consumers]
+        faults += [f"stream {name} lost {entry} before {consumer} had it" for entry in needed if entry not in taken]
     return faults
 
 

@@ -32,7 +32,7 @@ class SteppingClock:
 def logging_to(folder: Path, **options: Any) -> Iterator[tuple[LogSink, Lines]]:
     """Logging into ``folder``; yields the sink and what reads the lines written so far."""
     root = logging.getLogger()
-    before, level = root.handlers, root.level
+    handlers, level = root.handlers, root.level
     root.handlers = []  # the test runner's own raise where a message cannot be formatted
 
     def lines() -> list[dict[str, Any]]:
@@ -44,6 +44,6 @@ def logging_to(folder: Path, **options: Any) -> Iterator[tuple[LogSink, Lines]]:
     finally:
         for handler in root.handlers:
             handler.close()
-        root.handlers = before
+        root.handlers = handlers
         root.setLevel(level)
         structlog.reset_defaults()

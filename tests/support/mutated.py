@@ -61,8 +61,8 @@ def keeps_something_to_itself() -> None:
     ComponentHost._record = silent  # type: ignore[method-assign]
 
 
-_EACH: Final = (relays_before_it_journals, forgets_what_it_processed, keeps_something_to_itself)
-MUTATIONS: Final[dict[str, Callable[[], None]]] = {each.__name__: each for each in _EACH}
+_ALL: Final = (relays_before_it_journals, forgets_what_it_processed, keeps_something_to_itself)
+MUTATIONS: Final[dict[str, Callable[[], None]]] = {mutation.__name__: mutation for mutation in _ALL}
 
 
 def main() -> int:

@@ -51,20 +51,20 @@ def configured(into: Path, **changed: Any) -> Config:
     """The busy installation below ``into`` with some values changed; ``taker_fee`` and ``params`` are for all."""
     config = config_in(into / "run", busy_installation(into / "root"))
     fee, params = changed.pop("taker_fee", None), changed.pop("params", {})
-    plain = config.model_dump(by_alias=True)
+    values = config.model_dump(by_alias=True)
     for path, value in changed.items():
         section, _, key = path.partition("__")
         if key:
-            plain[section][key] = value
+            values[section][key] = value
         else:
-            plain[section] = value
-    for row in plain["instruments"].values():
+            values[section] = value
+    for row in values["instruments"].values():
         row["taker_fee"] = row["taker_fee"] if fee is None else fee
-    for entry in plain["strategies"]:
+    for entry in values["strategies"]:
         entry["params"] = {**entry["params"], **params}
-    made = Config.model_validate(plain)
-    made._root = config.root
-    return made
+    changed_config = Config.model_validate(values)
+    changed_config._root = config.root
+    return changed_config
 
 
 class ListedFeed:

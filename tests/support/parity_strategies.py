@@ -38,17 +38,17 @@ class Nervous(StrategyBase):
         self.heard += 1
         instrument = self.context.instruments[self.symbol]
         price = self.context.prices.get(self.symbol)
-        held = self.context.positions[self.symbol].qty
+        position = self.context.positions[self.symbol].qty
         open_orders = tuple(self.context.orders.values())
         if price is None:
             return
         if isinstance(event, FillEvent | OrderUpdate | RiskDecision) and self.heard % 3 == 0 and open_orders:
             yield OrderCancel(open_orders[0].order_id, self.symbol, self.strategy_id, event.ts_ns)
         if isinstance(event, FillEvent) and self.heard % 5 == 0:
-            yield self._limit("sell" if held > 0 else "buy", instrument.round_price(price * 1.0001))
+            yield self._limit("sell" if position > 0 else "buy", instrument.round_price(price * 1.0001))
         due = isinstance(event, OHLCVBar) or (isinstance(event, ClockTick | BookEvent) and self.heard % self.every == 1)
         if due or (isinstance(event, TradeEvent) and self.heard % self.every == 0):
-            side: Side = "sell" if held > 0 else "buy"
+            side: Side = "sell" if position > 0 else "buy"
             limit = price * (1.00005 if side == "buy" else 0.99995)  # marketable, most of the time
             if self.heard % 2:
                 yield self._limit(side, instrument.round_price(limit))

@@ -104,11 +104,11 @@ class Running:
     def until_said(self, text: str) -> None:
         """Wait until it has printed something."""
 
-        def said() -> bool:
+        def printed() -> bool:
             assert self._process.poll() is None or text in self.output, self.output
             return text in self.output
 
-        wait_until(said, LIMIT_S)
+        wait_until(printed, LIMIT_S)
 
     def end(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Signal the command itself, not the ``make`` around it; the exit status of the whole."""

@@ -22,8 +22,8 @@ _CORES: Final = os.cpu_count() or 1
 
 def load_factor() -> float:
     """How many times longer than on a quiet machine something may take now: 1 to 40, times ``NJORD_TEST_PATIENCE``."""
-    wanted = float(os.environ.get("NJORD_TEST_PATIENCE", "1"))
-    return wanted * min(max(1.0, _runnable() / _CORES), MOST_FACTOR)
+    asked_for = float(os.environ.get("NJORD_TEST_PATIENCE", "1"))
+    return asked_for * min(max(1.0, _runnable() / _CORES), MOST_FACTOR)
 
 
 def patience(limit_s: float) -> float:

@@ -29,7 +29,7 @@ SYNTHETIC = Feed("synthetic:11:600", "20x")
 def suffered(plan: Plan, folder: Path, feed: Feed = SYNTHETIC) -> Outcome:
     """Run the plan; everything that pytest shows of a failure is printed."""
     print(f"seed {plan.seed}, session {plan.number}, appendfsync {plan.sync}")
-    outcome = KillSession(plan, folder, feed, told=lambda struck: print(line_of(plan.number, struck))).run()
+    outcome = KillSession(plan, folder, feed, on_strike=lambda struck: print(line_of(plan.number, struck))).run()
     print(tables([outcome]))
     assert outcome.violations == []
     assert len(outcome.struck) == len(plan.strikes)

@@ -21,6 +21,7 @@ from core.service.host import ComponentHost, JournalSet
 from core.service.stream_keeper import LISTENER_PATIENCE_S
 from tests.support.relay_bench import CONSUMERS, NAME, Producer, stream_of
 from tests.support.topic_tables import LISTENER, TWO_PRODUCERS, topic_table
+from tests.support.waiting import other_tasks, patience, within
 
 READ = 900  # transactions that the consumers have processed
 
@@ -96,7 +97,7 @@ async def listen_from(client: Redis, offset: ConsumerOffset, count: int) -> list
     subscription = Subscription((), {NAME: offset}, listens=frozenset({NAME}))
     messages: list[Message] = []
     stream = bus.consume(subscription)
-    async with asyncio.timeout(10):
+    async with within(10):
         async for batch in stream:
             messages += batch
             if len(messages) >= count:
@@ -107,9 +108,9 @@ async def listen_from(client: Redis, offset: ConsumerOffset, count: int) -> list
 
 async def holes_seen(bus: Bus) -> None:
     """Wait until a reader has looked at a hole twice."""
-    async with asyncio.timeout(10):
-        while bus.holes < 2:  # noqa: ASYNC110 — the reader's own pace
-            await asyncio.sleep(0)
+    async with within(10):
+        while bus.holes < 2:
+            await other_tasks()
 
 
 async def test_a_listener_that_keeps_up_holds_the_stream_back_as_a_consumer_does(
@@ -214,7 +215,7 @@ async def test_a_hole_that_nobody_has_given_up_is_waited_for_by_a_listener_too(
         await publish(client, consumer, 400)
     await producer.relay.maintain()
 
-    assert [message.entry for message in (await asyncio.wait_for(first, 10))[:2]] == [(401, 0), (402, 0)]
+    assert [message.entry for message in (await asyncio.wait_for(first, patience(10)))[:2]] == [(401, 0), (402, 0)]
     await stream.aclose()
 
 
@@ -228,7 +229,7 @@ async def test_a_consumer_is_never_taken_over_a_hole(producer: Producer, client:
     assert not first.done()
     await publish(client, CONSUMERS[0], 100)
     await producer.relay.maintain()
-    assert (await asyncio.wait_for(first, 10))[0].entry == (101, 0)
+    assert (await asyncio.wait_for(first, patience(10)))[0].entry == (101, 0)
     await stream.aclose()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from core.errors import FencedError
 from core.service import stream_keeper
 from tests.support.relay_bench import NAME, Producer
 from tests.support.topic_tables import SECOND, TWO_PRODUCERS, topic_table
+from tests.support.waiting import within
 
 BOTH = (NAME, SECOND)
 
@@ -51,7 +51,7 @@ class RiskEngine:
         """Read until everything is there that the producers have recorded."""
         bus = Bus("redis://fake", client=self.client)
         stream = bus.consume(Subscription((), self.offsets))
-        async with asyncio.timeout(20):
+        async with within(20):
             while any(self.entries[producer.name] != producer.entries for producer in producers):
                 for message in await anext(stream):
                     self.entries[message.producer].append(message.entry)
