@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import ConfigError, ContractError, UnknownSymbolError
 from core.instruments import Instrument, Instruments
@@ -49,6 +52,28 @@ def test_the_method_decides_what_a_sale_costs(method: Any, realized: float, avg_
     position = ledger.apply(fill("sell", 1.5, 120))
 
     assert (position.realized_pnl, position.avg_price, position.qty) == (realized, avg_price, 0.5)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5_000), st.integers(1, 200_000)), min_size=1, max_size=6),
+    st.sampled_from(["buy", "sell"]),
+)
+def test_the_average_price_is_the_exact_quotient_to_the_nearest_float(fills: list[tuple[int, int]], side: Any) -> None:
+    instrument = INSTRUMENTS["BTC/USDT"]
+    ledger = PositionLedger(INSTRUMENTS)
+    for lots, ticks in fills:
+        ledger.apply(fill(side, instrument.qty(lots), instrument.price(ticks)))
+
+    cost = sum(Fraction(instrument.tick_size) * ticks * lots for lots, ticks in fills)
+
+    assert ledger.position("BTC/USDT").avg_price == float(cost / sum(lots for lots, _ in fills))
+
+
+def test_an_average_price_between_two_steps_keeps_its_digits() -> None:
+    ledger = PositionLedger(INSTRUMENTS)
+    ledger.apply(fill("buy", 2, 100))
+
+    assert ledger.apply(fill("buy", 1, 101)).avg_price == 301 / 3
 
 
 def test_fifo_shows_its_open_lots_oldest_first_and_joins_neighbours_at_one_price() -> None:
