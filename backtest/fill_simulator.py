@@ -171,7 +171,7 @@ class FillSimulator:
             if at < 0 or grid.closes_at[at] != now.ts_ns or not market.core.open_orders:
                 continue
             bar = grid.bar(at)
-            executions = market.core.on_bar(bar.low, bar.high, bar.close, int(grid.series.ts_open[at]), now.ts_ns)
+            executions = market.core.on_bar(bar, int(grid.series.ts_open[at]), now.ts_ns)
             for execution in executions:
                 order = self._orders.get(execution.order_id)
                 if order is not None:

@@ -97,13 +97,13 @@ class MatchingCore:
         self._advance(ticks, ts_ns)
         return executions
 
-    def on_bar(self, low: int, high: int, close: int, ts_open_ns: int, ts_close_ns: int) -> list[Execution]:
+    def on_bar(self, bar: BarRange, ts_open_ns: int, ts_close_ns: int) -> list[Execution]:
         """A closed bar: what it fills, among the orders that were accepted by the time it opened."""
         executions: list[Execution] = []
         if self._orders:
             queues = self._accepted_before(ts_open_ns + 1)
-            executions = self._settle(self._model.on_bar(queues, BarRange(low, high, close)), ts_close_ns)
-        self._advance(close, ts_close_ns)
+            executions = self._settle(self._model.on_bar(queues, bar), ts_close_ns)
+        self._advance(bar.close, ts_close_ns)
         return executions
 
     def mark(self, ticks: int, ts_ns: int) -> None:

@@ -196,6 +196,17 @@ def test_what_is_below_the_minimum_notional_is_refused_and_counted(risk: bool) -
     assert result.refused == {"MIN_NOTIONAL": 1}
 
 
+def test_a_market_order_that_waits_for_a_close_slips_by_the_volume_of_that_bar() -> None:
+    whole = bars([FLAT, FLAT, FLAT, (10.0, 10.6, 10.0, 10.5), FLAT])
+    gap = BarSeries(ATOM, "1m", *(getattr(whole, name)[[0, 3, 4]] for name in COLUMNS))
+    other = bars([(10.0, 10.0, 10.0, 10.0)] * 5, BTC)
+    slippage = {"slippage_bps": 100.0, "slippage_model": "volume"}
+
+    result = result_of({2: market("buy", 250.0)}, [gap, other], symbols=(ATOM, BTC), **slippage)
+
+    assert fills_of(result) == [(4, "buy", 250, 10.56)]  # a quarter of 1,000: half of 100 basis points
+
+
 def asked(type_: OrderType, qty: float, price: float | None = None) -> OrderEvent:
     """An allowed order as the risk engine sends it, whatever the instrument says to it."""
     intent = OrderIntent("scripted", ATOM, "buy", type_, qty, price, "i-1", at(0))

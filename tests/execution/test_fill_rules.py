@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from core.contracts import Liquidity, Side
+from core.costs import BarRange
 from execution.fill_models import WorkingOrder, fill_model
 from execution.matching import MatchingCore
 
@@ -66,7 +67,7 @@ def run(model: str, parameters: dict[str, Any], events: list[Event]) -> list[Fil
             case Trade(taker, ticks, lots):
                 executions = core.on_trade(ticks, lots, taker, step)
             case Bar(low, high, close):
-                executions = core.on_bar(low, high, close, step - 1, step)
+                executions = core.on_bar(BarRange(low, high, close), step - 1, step)
             case Cancel(name):
                 core.cancel(name)
                 executions = []

@@ -106,21 +106,21 @@ def test_a_bar_that_was_open_when_the_order_came_fills_nothing() -> None:
     core = MatchingCore(fill_model("last_trade"))
     core.place(WorkingOrder("a", "buy", 1, 95, 61))
 
-    assert core.on_bar(90, 110, 100, 60, 120) == []
-    assert [e.ticks for e in core.on_bar(90, 110, 100, 120, 180)] == [95]
+    assert core.on_bar(BarRange(90, 110, 100), 60, 120) == []
+    assert [e.ticks for e in core.on_bar(BarRange(90, 110, 100), 120, 180)] == [95]
 
 
 def test_an_order_placed_at_a_bars_close_takes_part_in_the_next() -> None:
     core = MatchingCore(fill_model("trade_flow"))
-    core.on_bar(90, 110, 100, 0, 60)
+    core.on_bar(BarRange(90, 110, 100), 0, 60)
     core.place(WorkingOrder("a", "buy", 1, None, 60))
 
-    assert [(e.ticks, e.ts_ns) for e in core.on_bar(90, 110, 104, 60, 120)] == [(104, 120)]
+    assert [(e.ticks, e.ts_ns) for e in core.on_bar(BarRange(90, 110, 104), 60, 120)] == [(104, 120)]
 
 
 def test_a_bars_close_is_the_last_price_for_what_is_placed_on_it() -> None:
     core = MatchingCore(fill_model("last_trade", {"slippage_bps": 100}))
-    core.on_bar(90, 110, 100, 0, 60)
+    core.on_bar(BarRange(90, 110, 100), 0, 60)
 
     assert [e.ticks for e in core.place(WorkingOrder("a", "buy", 1, None, 60))] == [101]
 
