@@ -1,4 +1,4 @@
-"""What the command lines of the backtester have in common: how they end, and with which status.
+"""The frame of every command line of the backtester: its errors in a sentence and its exit status.
 
 Each of them has a ``parser()`` and a ``main(arguments)`` that comes down to ``ended_by``; ``python -m`` and
 ``njord-ctl`` call the same two. Light, so that ``--help`` answers at once.
@@ -37,9 +37,9 @@ def ended_by(
         name: what the sentence on stderr begins with.
         arguments: those of the process, by default.
     """
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        status = answer(chosen)
+        status = answer(options)
         sys.stdout.flush()
         return status
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""What goes into a backtest and what comes out: the configuration, every round trip, the result with its fingerprints.
+"""The configuration of a backtest and its result: every round trip, the metrics, the fingerprints.
 
 Amounts are in quote currency unless a name says otherwise, rates are fractions, times UTC epoch nanoseconds.
 """
@@ -117,10 +117,10 @@ class BacktestConfig:
         return {**asdict(self), "fill_timing": self.fill_timing.value, "params": dict(self.params)}
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Back from plain JSON values."""
-        sequences = {name: tuple(plain.get(name, ())) for name in ("timeframes", "symbols") if name in plain}
-        return cls(**{**plain, **sequences, "fill_timing": FillTiming(plain.get("fill_timing", "bar_close"))})
+        sequences = {name: tuple(values.get(name, ())) for name in ("timeframes", "symbols") if name in values}
+        return cls(**{**values, **sequences, "fill_timing": FillTiming(values.get("fill_timing", "bar_close"))})
 
 
 @quickly_built
@@ -154,7 +154,7 @@ class MadeWhenAsked(Sequence[T]):
     """Values that are only made when the first of them is asked for: who wants figures does not wait for them."""
 
     @cached_property
-    def _made(self) -> tuple[T, ...]:
+    def _elements(self) -> tuple[T, ...]:
         raise NotImplementedError
 
     @overload
@@ -162,18 +162,18 @@ class MadeWhenAsked(Sequence[T]):
     @overload
     def __getitem__(self, at: slice) -> tuple[T, ...]: ...
     def __getitem__(self, at: int | slice) -> T | tuple[T, ...]:
-        return self._made[at]
+        return self._elements[at]
 
     def __iter__(self) -> Iterator[T]:
-        return iter(self._made)
+        return iter(self._elements)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self._made == tuple(other)
+        return isinstance(other, Sequence) and self._elements == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]  # neither have the values
 
     def __repr__(self) -> str:
-        return repr(list(self._made))
+        return repr(list(self._elements))
 
 
 class PlainForms(MadeWhenAsked[Mapping[str, Any]]):
@@ -183,7 +183,7 @@ class PlainForms(MadeWhenAsked[Mapping[str, Any]]):
         self._messages = tuple(messages)
 
     @cached_property
-    def _made(self) -> tuple[Mapping[str, Any], ...]:
+    def _elements(self) -> tuple[Mapping[str, Any], ...]:
         return tuple(message.to_dict() for message in self._messages)
 
     def __len__(self) -> int:
@@ -198,7 +198,7 @@ class EquityCurve(MadeWhenAsked[tuple[int, float]]):
         self.equity = equity
 
     @cached_property
-    def _made(self) -> tuple[tuple[int, float], ...]:
+    def _elements(self) -> tuple[tuple[int, float], ...]:
         return tuple(zip(self.ts_ns.tolist(), self.equity.tolist(), strict=True))
 
     def __len__(self) -> int:
@@ -250,22 +250,22 @@ class BacktestResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self)}
-        plain["equity_curve"] = [[ts, capital] for ts, capital in self.equity_curve]
-        plain["config"] = None if self.config is None else self.config.to_dict()
-        plain["metrics"] = dict(self.metrics)
-        plain["refused"] = dict(self.refused)
-        plain["round_trips"] = [asdict(trip) for trip in self.round_trips]
-        plain["fills"] = [dict(fill) for fill in self.fills]
-        plain["orders"] = [dict(order) for order in self.orders]
-        plain["warnings"] = list(self.warnings)
-        plain["fingerprints"] = asdict(self.fingerprints)
-        return plain
+        values = {attribute.name: getattr(self, attribute.name) for attribute in fields(self)}
+        values["equity_curve"] = [[ts, capital] for ts, capital in self.equity_curve]
+        values["config"] = None if self.config is None else self.config.to_dict()
+        values["metrics"] = dict(self.metrics)
+        values["refused"] = dict(self.refused)
+        values["round_trips"] = [asdict(trip) for trip in self.round_trips]
+        values["fills"] = [dict(fill) for fill in self.fills]
+        values["orders"] = [dict(order) for order in self.orders]
+        values["warnings"] = list(self.warnings)
+        values["fingerprints"] = asdict(self.fingerprints)
+        return values
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Back from plain JSON values."""
-        values = dict(plain)
+        values = dict(content)
         values["equity_curve"] = [(int(ts), float(capital)) for ts, capital in values["equity_curve"]]
         config = values.get("config")
         values["config"] = None if config is None else BacktestConfig.from_dict(config)

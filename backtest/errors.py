@@ -1,4 +1,4 @@
-"""What ends a backtest: a strategy that fails, strategies that answer each other without end, or its user."""
+"""Errors that end a backtest: a strategy that fails, strategies that answer each other without end, its user."""
 
 from __future__ import annotations
 

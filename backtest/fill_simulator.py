@@ -201,7 +201,7 @@ class FillSimulator:
         return [accepted, *self._place(order, market, now)]
 
     def _send(self, order: OpenOrder, market: _Market, now: Moment) -> None:
-        at = market.grid.opening_from(now.ts_ns, after=now.opened)
+        at = market.grid.opening_from(now.ts_ns, later=now.opened)
         if at is None:
             return  # stays open: the data ends before anything could fill it
         if market.waiting and market.waiting[-1].bar == at:

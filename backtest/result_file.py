@@ -29,14 +29,16 @@ def read_result(path: Path) -> BacktestResult:
     return result_of(read_json(path, EXPECTED), path)
 
 
-def result_of(plain: Any, path: Path, expected: str = EXPECTED) -> BacktestResult:
+def result_of(content: Any, path: Path, expected: str = EXPECTED) -> BacktestResult:
     """The content of a result's file at that path. Raises ConfigError, which says what was expected."""
     from backtest.contracts import BacktestResult
 
-    if not isinstance(plain, Mapping) or "equity_curve" not in plain:
-        raise ConfigError(f"{path}: expected {expected}, got {shape_of(plain)}; name a result's file")
+    if not isinstance(content, Mapping) or "equity_curve" not in content:
+        raise ConfigError(f"{path}: expected {expected}, got {shape_of(content)}; name a result's file")
     try:
-        return BacktestResult.from_dict({name: value for name, value in plain.items() if name != "files"})  # of --json
+        return BacktestResult.from_dict(
+            {name: value for name, value in content.items() if name != "files"}
+        )  # of --json
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path}: expected {expected}, got {type(error).__name__}: {error}; run the backtest again"
@@ -54,9 +56,9 @@ def read_json(path: Path, expected: str) -> Any:
     raise ConfigError(f"{path}: expected {expected}, got {got}; name another file")
 
 
-def shape_of(plain: Any) -> str:
+def shape_of(content: Any) -> str:
     """What a JSON value is, for an error text."""
-    if not isinstance(plain, Mapping):
-        return f"a {type(plain).__name__}"
-    names = ", ".join(list(map(str, plain))[:_SHOWN])
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    names = ", ".join(list(map(str, content))[:_SHOWN])
     return f"an object with {names}" if names else "an empty object"

@@ -148,7 +148,7 @@ def _save(result: BacktestResult, request: RunRequest, *, report: bool) -> dict[
         from backtest.data.series import BarSeries
         from backtest.report import generate_report
 
-        bars = [each for each in request.data if isinstance(each, BarSeries)]
+        bars = [source for source in request.data if isinstance(source, BarSeries)]
         files["report"] = generate_report(result, folder / f"report_{name}.html", series=bars or None)
     return files
 

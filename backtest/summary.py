@@ -1,4 +1,4 @@
-"""What a backtest prints: the result in a dozen lines, with the rule of its fills and what to be careful of.
+"""The summary of a backtest: the result in a dozen lines, with the rule of its fills and what to be careful of.
 
 The cautions are those of the report: what a reader must know before believing a figure.
 """
@@ -83,8 +83,8 @@ def title_of(result: BacktestResult) -> str:
 
 def cautions(result: BacktestResult) -> tuple[str, ...]:
     """What makes figures void, the run's own warnings, then what its rules and its length mean for them."""
-    said = (*_of_capital(result), *_folded(result.warnings), *_of_rules(result), *_of_length(result))
-    return tuple(text[:1].upper() + text[1:] for text in said)
+    texts = (*_of_capital(result), *_folded(result.warnings), *_of_rules(result), *_of_length(result))
+    return tuple(text[:1].upper() + text[1:] for text in texts)
 
 
 def ruined_at(result: BacktestResult) -> int | None:
@@ -111,9 +111,9 @@ def _folded(warnings: Iterable[str]) -> Iterator[str]:
     """What is said of several symbols in the same words, once."""
     symbols: dict[str, list[str]] = {}
     for warning in warnings:
-        symbol, found, text = warning.partition(": ")
-        found = found if "/" in symbol and " " not in symbol else ""
-        symbols.setdefault(text if found else warning, []).extend([symbol] if found else [])
+        symbol, separator, text = warning.partition(": ")
+        separator = separator if "/" in symbol and " " not in symbol else ""
+        symbols.setdefault(text if separator else warning, []).extend([symbol] if separator else [])
     for text, named in symbols.items():
         yield f"{', '.join(named)}: {text}" if named else text
 

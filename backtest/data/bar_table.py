@@ -90,12 +90,12 @@ def _with_time_column(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:
     twin = next((column for column in frame.columns if str(column).strip().lower() == name.strip().lower()), None)
     if twin is None:
         return frame.reset_index(names=name)
-    where = f"{symbol}, column {twin}"
-    apart = nanoseconds(frame[twin], where) != nanoseconds(index.to_series(), f"{where} of the index")
+    place = f"{symbol}, column {twin}"
+    apart = nanoseconds(frame[twin], place) != nanoseconds(index.to_series(), f"{place} of the index")
     if apart.any():
         at = int(np.argmax(apart))
         raise ConfigError(
-            f"{where}, row {at}: expected the times of the index of that name, got {frame[twin].iloc[at]} beside "
+            f"{place}, row {at}: expected the times of the index of that name, got {frame[twin].iloc[at]} beside "
             f"{index[at]}; remove or rename one of them"
         )
     return frame.reset_index(drop=True)
@@ -130,7 +130,7 @@ def _shown_names(frame: pd.DataFrame) -> str:
     return ", ".join(map(str, frame.columns)) or "none"
 
 
-def nanoseconds(times: pd.Series[Any], where: str) -> Ints:
+def nanoseconds(times: pd.Series[Any], place: str) -> Ints:
     """A column of times in UTC epoch nanoseconds.
 
     Times of day without a zone are UTC. Numbers are seconds, milliseconds, microseconds or nanoseconds since 1970,
@@ -142,20 +142,20 @@ def nanoseconds(times: pd.Series[Any], where: str) -> Ints:
     import pandas as pd
 
     if bool(times.isna().any()):
-        raise ConfigError(f"{where}, row {_first(times.isna())}: expected a time, got none")
+        raise ConfigError(f"{place}, row {_first(times.isna())}: expected a time, got none")
     if pd.api.types.is_numeric_dtype(times):
-        return _since_epoch(times.to_numpy(), where)
+        return _since_epoch(times.to_numpy(), place)
     moments = pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
     if bool(moments.isna().any()):
         at = _first(moments.isna())
         raise ConfigError(
-            f"{where}, row {at}: expected a time in ISO 8601 such as 2024-01-31T00:01:00Z, or a number of s, ms, µs or "
+            f"{place}, row {at}: expected a time in ISO 8601 such as 2024-01-31T00:01:00Z, or a number of s, ms, µs or "
             f"ns since 1970, got {times.iloc[at]!r}"
         )
     return np.asarray(moments.astype("datetime64[ns, UTC]").astype("int64"), dtype=np.int64)
 
 
-def _since_epoch(numbers: Any, where: str) -> Ints:
+def _since_epoch(numbers: Any, place: str) -> Ints:
     sizes = numbers.astype(np.float64)
     for low, high, unit in _UNITS:
         fits = (sizes >= low) & (sizes < high)
@@ -164,7 +164,7 @@ def _since_epoch(numbers: Any, where: str) -> Ints:
         if not fits.all():
             at = int(np.argmin(fits))
             raise ConfigError(
-                f"{where}, row {at}: expected one unit of time in the whole column, got {numbers[0].item()!r} in row 0 "
+                f"{place}, row {at}: expected one unit of time in the whole column, got {numbers[0].item()!r} in row 0 "
                 f"and {numbers[at].item()!r}"
             )
         if np.issubdtype(numbers.dtype, np.integer):
@@ -175,19 +175,19 @@ def _since_epoch(numbers: Any, where: str) -> Ints:
     if not len(sizes):
         return np.empty(0, np.int64)
     raise ConfigError(
-        f"{where}, row 0: expected s, ms, µs or ns since 1970 for a time after March 1973, got {numbers[0].item()!r}; "
+        f"{place}, row 0: expected s, ms, µs or ns since 1970 for a time after March 1973, got {numbers[0].item()!r}; "
         "write days as 2024-01-31"
     )
 
 
-def _numbers(values: pd.Series[Any], where: str) -> Floats:
+def _numbers(values: pd.Series[Any], place: str) -> Floats:
     import pandas as pd
 
     converted = pd.to_numeric(values, errors="coerce")
     wrong = converted.isna() & values.notna()
     if bool(wrong.any()):
         at = _first(wrong)
-        raise ConfigError(f"{where}, row {at}: expected a number, got {values.iloc[at]!r}")
+        raise ConfigError(f"{place}, row {at}: expected a number, got {values.iloc[at]!r}")
     numbers: Floats = converted.to_numpy(dtype=np.float64)
     return numbers
 

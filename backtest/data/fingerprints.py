@@ -1,4 +1,4 @@
-"""What a result rests on, as SHA-256: the data, the configuration, the code, and the orders that came of it."""
+"""Fingerprints of what a result rests on, as SHA-256: the data, the configuration, the code, the orders."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PACKAGES: Final = ("core", "risk", "execution", "strategies", "backtest")  # wha
 
 def of_data(data: Sequence[BarSeries | TradeTape]) -> str:
     """Over the checksums of all series and tapes, in the order of symbol and timeframe."""
-    lines = sorted(f"{each.symbol} {getattr(each, 'timeframe', 'trades')} {each.checksum}" for each in data)
+    lines = sorted(f"{source.symbol} {getattr(source, 'timeframe', 'trades')} {source.checksum}" for source in data)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def of_config(plain: Any) -> str:
+def of_config(config: Any) -> str:
     """Over the canonical JSON of a configuration: sorted keys, no spaces."""
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -37,10 +37,10 @@ def of_code(makers: Iterable[Callable[..., object]]) -> str:
 
     Where no source is to be had, as in a frozen installation, the installed version stands in.
     """
-    whole = hashlib.sha256(_packages().encode())
+    digest = hashlib.sha256(_packages().encode())
     for text in sorted(_source_of(make) for make in makers):
-        whole.update(text.encode())
-    return whole.hexdigest()
+        digest.update(text.encode())
+    return digest.hexdigest()
 
 
 def of_orders(messages: Iterable[Contract]) -> str:
@@ -50,18 +50,18 @@ def of_orders(messages: Iterable[Contract]) -> str:
 
 @cache
 def _packages() -> str:
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in PACKAGES:
         file = importlib.import_module(name).__file__
         paths = sorted(Path(file).parent.rglob("*.py")) if file else []
         for path in paths:
-            whole.update(f"{name}/{path.relative_to(Path(str(file)).parent).as_posix()}\n".encode())
-            whole.update(path.read_bytes())
+            digest.update(f"{name}/{path.relative_to(Path(str(file)).parent).as_posix()}\n".encode())
+            digest.update(path.read_bytes())
     try:
-        whole.update(version("njord").encode())
+        digest.update(version("njord").encode())
     except PackageNotFoundError:
-        whole.update(b"not installed")
-    return whole.hexdigest()
+        digest.update(b"not installed")
+    return digest.hexdigest()
 
 
 def _source_of(make: Callable[..., object]) -> str:

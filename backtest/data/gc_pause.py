@@ -17,10 +17,10 @@ _NEW_OBJECTS: Final = 100_000  # between two looks: some tens of megabytes at mo
 @contextmanager
 def seldom_collecting() -> Iterator[None]:
     """Collect garbage seldom within; as before afterwards."""
-    before = gc.get_threshold()
-    if before[0]:  # 0 is the caller's wish for none at all
-        gc.set_threshold(max(before[0], _NEW_OBJECTS), *before[1:])
+    threshold = gc.get_threshold()
+    if threshold[0]:  # 0 is the caller's wish for none at all
+        gc.set_threshold(max(threshold[0], _NEW_OBJECTS), *threshold[1:])
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        gc.set_threshold(*threshold)

@@ -78,9 +78,9 @@ class PriceGrid:
         """The last bar that is closed at a time; -1 before the first."""
         return bisect_right(self.closes_at, ts_ns) - 1
 
-    def opening_from(self, ts_ns: int, *, after: bool) -> int | None:
-        """The first bar that opens at a time or later (``after``: later only); None when the data ends before."""
-        index = (bisect_right if after else bisect_left)(self.opens_at, ts_ns)
+    def opening_from(self, ts_ns: int, *, later: bool) -> int | None:
+        """The first bar that opens at a time or later (``later``: not at it); None when the data ends before."""
+        index = (bisect_right if later else bisect_left)(self.opens_at, ts_ns)
         return index if index < len(self.opens_at) else None
 
     def bar(self, index: int) -> BarRange:

@@ -1,4 +1,4 @@
-"""What the lint rules look at: a result with all that is known besides it, and what several rules need made once."""
+"""The case that lint rules look at: a result with its bars and search, and what several rules need made once."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Case:
     @cached_property
     def main(self) -> BarSeries | None:
         """The shortest series of the result's symbol."""
-        own = [each for each in self.series if each.symbol == self.result.symbol]
+        own = [bars for bars in self.series if bars.symbol == self.result.symbol]
         return max(own, key=len, default=None)
 
     @cached_property

@@ -62,12 +62,12 @@ def lint(
     params = result.config.params if result.config else {}
     search = sweep if sweep is None or isinstance(sweep, Search) else Search.of_table(sweep, list(params))
     case = Case(result, bars, None if search is None else search.table, trials, rerun, warm_up)
-    found = [finding for rule in RULES for finding in rule(case)]
+    findings = [finding for rule in RULES for finding in rule(case)]
     if search is not None:
-        chosen = search.choosing(result.strategy_id, params)
-        rules = CHOICE_RULES if chosen.row is not None else (not_in_search,)
-        found += [finding for rule in rules for finding in rule(chosen)]
-    return _worst_first(found)
+        choice = search.choosing(result.strategy_id, params)
+        rules = CHOICE_RULES if choice.row is not None else (not_in_search,)
+        findings += [finding for rule in rules for finding in rule(choice)]
+    return _worst_first(findings)
 
 
 def lint_search(search: Search) -> list[Finding]:
@@ -77,8 +77,8 @@ def lint_search(search: Search) -> list[Finding]:
     return _worst_first(finding for rule in SEARCH_RULES for finding in rule(search))
 
 
-def _worst_first(found: Iterable[Finding]) -> list[Finding]:
-    return sorted(found, key=lambda finding: -finding.severity)
+def _worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda finding: -finding.severity)
 
 
 def lint_lines(findings: Sequence[Finding], width: int | None = None) -> list[str]:
@@ -97,14 +97,14 @@ def lint_lines(findings: Sequence[Finding], width: int | None = None) -> list[st
     return lines
 
 
-def _folded(before: str, text: str, width: int | None) -> list[str]:
+def _folded(margin: str, text: str, width: int | None) -> list[str]:
     """A text behind what stands before its first line; its further lines begin under its first word."""
     if width is None:
-        return [before + text]
+        return [margin + text]
     import textwrap
 
-    lines = textwrap.wrap(text, max(width - len(before), _NARROWEST), break_long_words=False, break_on_hyphens=False)
-    return [(before if at == 0 else " " * len(before)) + line for at, line in enumerate(lines)]
+    lines = textwrap.wrap(text, max(width - len(margin), _NARROWEST), break_long_words=False, break_on_hyphens=False)
+    return [(margin if at == 0 else " " * len(margin)) + line for at, line in enumerate(lines)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,15 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ended_by("lint", parser(), _answer, arguments)
 
 
-def _answer(chosen: argparse.Namespace) -> int:
-    findings = _run(chosen)
-    if chosen.as_json:
-        print(json.dumps([{**asdict(each), "severity": _WORDS[each.severity]} for each in findings]))
+def _answer(options: argparse.Namespace) -> int:
+    findings = _run(options)
+    if options.as_json:
+        print(json.dumps([{**asdict(finding), "severity": _WORDS[finding.severity]} for finding in findings]))
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         print("\n".join(lint_lines(findings, width)))
     bad = any(finding.severity >= Severity.WARNING for finding in findings)
-    return EXIT_BAD if chosen.strict and bad else EXIT_OK
+    return EXIT_BAD if options.strict and bad else EXIT_OK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -157,39 +157,41 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _run(chosen: argparse.Namespace) -> list[Finding]:
+def _run(options: argparse.Namespace) -> list[Finding]:
     from backtest.data.run_bars import RecordedData
     from backtest.lint.search_file import is_search, read_search, recorded_data_of, search_of
     from backtest.result_file import EXPECTED, read_json, result_of
 
-    plain = read_json(chosen.result, f"{EXPECTED}, or a sweep's sweep_results.json")
-    if is_search(plain):
-        if chosen.sweep is not None or chosen.trials is not None:
+    content = read_json(options.result, f"{EXPECTED}, or a sweep's sweep_results.json")
+    if is_search(content):
+        if options.sweep is not None or options.trials is not None:
             raise ConfigError(
-                f"--sweep, --trials: expected with the result of a backtest, got {chosen.result}, a sweep"
+                f"--sweep, --trials: expected with the result of a backtest, got {options.result}, a sweep"
             )
-        return lint_search(search_of(plain, chosen.result, _series(chosen, recorded_data_of(plain, chosen.result))))
-    result = result_of(plain, chosen.result)
-    series = _series(chosen, RecordedData.of(result))
+        return lint_search(
+            search_of(content, options.result, _series(options, recorded_data_of(content, options.result)))
+        )
+    result = result_of(content, options.result)
+    series = _series(options, RecordedData.of(result))
     names = list(result.config.params) if result.config else []
     return lint(
         result,
         series=series,
-        sweep=None if chosen.sweep is None else read_search(chosen.sweep, names, series),
-        trials=chosen.trials,
-        warm_up=chosen.warm_up,
+        sweep=None if options.sweep is None else read_search(options.sweep, names, series),
+        trials=options.trials,
+        warm_up=options.warm_up,
     )
 
 
-def _series(chosen: argparse.Namespace, recorded: RecordedData) -> list[BarSeries]:
+def _series(options: argparse.Namespace, recorded: RecordedData) -> list[BarSeries]:
     """The bars of a run, as far as the options name them."""
-    if chosen.journals is None:
-        if chosen.stamp and not chosen.bars:
+    if options.journals is None:
+        if options.stamp and not options.bars:
             raise ConfigError(
-                f"--stamp {chosen.stamp[0]}: expected --bars with it; journals say when bars begin and end"
+                f"--stamp {options.stamp[0]}: expected --bars with it; journals say when bars begin and end"
             )
-        return recorded.read_files(chosen.bars, chosen.stamp) if chosen.bars else []
-    if chosen.bars or chosen.stamp:
-        other = f"--bars {chosen.bars[0]}" if chosen.bars else f"--stamp {chosen.stamp[0]}"
-        raise ConfigError(f"--bars, --journals: expected one of them, got --journals {chosen.journals} and {other}")
-    return recorded.read_journals(chosen.journals)
+        return recorded.read_files(options.bars, options.stamp) if options.bars else []
+    if options.bars or options.stamp:
+        other = f"--bars {options.bars[0]}" if options.bars else f"--stamp {options.stamp[0]}"
+        raise ConfigError(f"--bars, --journals: expected one of them, got --journals {options.journals} and {other}")
+    return recorded.read_journals(options.journals)

@@ -40,11 +40,11 @@ def no_fees(case: Case) -> Iterator[Finding]:
     config, fills = case.result.config, len(case.result.fills)
     if config is None or not fills or config.commission_rate > 0:
         return
-    what = "free" if not config.commission_rate else f"paid {percent(-100 * config.commission_rate, decimals=3)} for"
+    cost = "free" if not config.commission_rate else f"paid {percent(-100 * config.commission_rate, decimals=3)} for"
     yield Finding(
         "no_fees",
         Severity.SERIOUS,
-        f"{fills:,} fills were {what}: hardly any account trades at that.",
+        f"{fills:,} fills were {cost}: hardly any account trades at that.",
         "Set --commission to what your account pays.",
         config.commission_rate,
     )
@@ -125,21 +125,21 @@ def thin_profit(case: Case) -> Iterator[Finding]:
     if not turnover:
         return
     paid, margin = _BPS * result.fees_paid / turnover, _BPS * case.net / turnover
-    before = case.net + result.fees_paid
-    if before <= 0:
+    gross = case.net + result.fees_paid
+    if gross <= 0:
         yield Finding(
             "loses_before_fees",
             Severity.WARNING,
-            f"It loses before any fee: {case.money(before, signed=True)} on {case.money(turnover)} traded, and "
+            f"It loses before any fee: {case.money(gross, signed=True)} on {case.money(turnover)} traded, and "
             f"{case.money(-result.fees_paid, signed=True)} of fees on top.",
             "Cheaper trading does not help here; the signal itself does not pay.",
-            before,
+            gross,
         )
     elif case.net <= 0:
         yield Finding(
             "fees_eat_it",
             Severity.WARNING,
-            f"Fees eat it: {case.money(before, signed=True)} before and {case.money(case.net, signed=True)} after "
+            f"Fees eat it: {case.money(gross, signed=True)} before and {case.money(case.net, signed=True)} after "
             "them; it "
             f"breaks even at {number(paid + margin)} bps per amount traded and paid {number(paid)}.",
             "Trade less often, or rest orders instead of taking.",
@@ -167,17 +167,17 @@ def doubled_costs(case: Case) -> Iterator[Finding]:
         return
     maker = None if config.maker_rate is None else min(max(2 * config.maker_rate, 0.0), 0.05)  # no rebate
     again = case.rerun(replace(config, commission_rate=commission, maker_rate=maker, slippage_bps=slippage))
-    left = again.final_capital - again.initial_capital
-    if left > case.net / 2:
+    net = again.final_capital - again.initial_capital
+    if net > case.net / 2:
         return
     yield Finding(
         "doubled_costs",
-        Severity.SERIOUS if left <= 0 else Severity.WARNING,
+        Severity.SERIOUS if net <= 0 else Severity.WARNING,
         f"With fees of {percent(100 * commission, decimals=3)} and {number(slippage)} bps of slippage, about twice as "
         "much, "
-        f"{case.money(case.net, signed=True)} becomes {case.money(left, signed=True)}.",
+        f"{case.money(case.net, signed=True)} becomes {case.money(net, signed=True)}.",
         "A profit that does not survive twice the costs is a bet on cheap trading.",
-        left,
+        net,
     )
 
 
@@ -211,8 +211,8 @@ def borrowed_money(case: Case) -> Iterator[Finding]:
 def refused_orders(case: Case) -> Iterator[Finding]:
     """Orders that never were: the result is that of another strategy."""
     refused = sum(case.result.refused.values()) or case.result.denied
-    wanted = refused + len(case.result.fills)
-    if not refused or refused <= _MANY * wanted:
+    orders = refused + len(case.result.fills)
+    if not refused or refused <= _MANY * orders:
         return
     codes = (
         ", ".join(f"{count:,} {code}" for code, count in sorted(case.result.refused.items())) or "by the risk engine"
@@ -224,7 +224,7 @@ def refused_orders(case: Case) -> Iterator[Finding]:
         "you "
         "meant.",
         "Fit the quantity to limits and instrument, or the limits to the strategy.",
-        refused / wanted,
+        refused / orders,
     )
 
 

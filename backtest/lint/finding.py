@@ -1,4 +1,4 @@
-"""What a lint rule says, in a module light enough for a command line that only shows its help."""
+"""The finding of a lint rule, in a module light enough for a command line that only shows its help."""
 
 from __future__ import annotations
 

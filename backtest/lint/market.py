@@ -35,12 +35,12 @@ def always_in(case: Case) -> Iterator[Finding]:
         return
     rose = float(series.close[-1] / series.close[0]) - 1.0
     span = int(series.ts_close[-1] - series.ts_open[0])
-    held = ordered_sum(
+    notional_time = ordered_sum(
         (1 if trip.side == "buy" else -1) * trip.qty * trip.price_open * (trip.ts_close - trip.ts_open)
         for trip in case.result.round_trips
         if trip.symbol == series.symbol
     )
-    holding = rose * held / span
+    holding = rose * notional_time / span
     if holding < case.net / 2:
         return
     moved = "rose" if rose > 0 else "fell"
@@ -240,9 +240,9 @@ def _stands_out(moves: Floats, at: int) -> bool:
 def _matches(long: BarSeries, short: BarSeries, shift: int) -> float:
     """Share of the longer bars that close as the shorter ones do, so much after."""
     at = np.searchsorted(short.ts_close, long.ts_close + shift)
-    there = at < len(short)
-    there[there] = short.ts_close[at[there]] == long.ts_close[there] + shift
-    return float((short.close[at[there]] == long.close[there]).mean()) if there.any() else 0.0
+    matched = at < len(short)
+    matched[matched] = short.ts_close[at[matched]] == long.ts_close[matched] + shift
+    return float((short.close[at[matched]] == long.close[matched]).mean()) if matched.any() else 0.0
 
 
 def _of(series: BarSeries) -> str:

@@ -95,20 +95,20 @@ def snooped(search: Search) -> Iterator[Finding]:
     if returns is None or float(returns.mean(axis=0).max()) <= 0:
         return
     samples = _samples(returns)
-    found = spa_test(returns, np.random.default_rng(_SEED), replicates=samples, restudentise=True)
-    if found.p_value <= _LEVEL:
+    test = spa_test(returns, np.random.default_rng(_SEED), replicates=samples, restudentise=True)
+    if test.p_value <= _LEVEL:
         return
     white = reality_check(returns, np.random.default_rng(_SEED), replicates=samples)
     tried = returns.shape[1]
     more = f"; {search.trials:,} were tried in all, which makes it worse" if search.trials > tried else ""
     yield Finding(
         "snooped",
-        Severity.SERIOUS if found.p_value > _LOOSEST else Severity.WARNING,
+        Severity.SERIOUS if test.p_value > _LOOSEST else Severity.WARNING,
         f"After trying {tried:,} sets, a best one as good as this is what luck alone gives in "
-        f"{_in_100(found.p_value)} of 100 tries (against holding nothing: Hansen's SPA test {_p(found.p_value)}, "
+        f"{_in_100(test.p_value)} of 100 tries (against holding nothing: Hansen's SPA test {_p(test.p_value)}, "
         f"White's reality check {_p(white.p_value)}){more}.",
         _NEW_DATA,
-        found.p_value,
+        test.p_value,
     )
 
 
@@ -133,16 +133,16 @@ def no_better_than_holding(search: Search) -> Iterator[Finding]:
             1.0,
         )
         return
-    found = spa_test(excess, np.random.default_rng(_SEED), replicates=_samples(excess), restudentise=True)
-    if found.p_value > _LEVEL:
+    test = spa_test(excess, np.random.default_rng(_SEED), replicates=_samples(excess), restudentise=True)
+    if test.p_value > _LEVEL:
         yield Finding(
             "no_better_than_holding",
             Severity.INFO,
             f"The best of {traded.shape[1]:,} sets does better than holding {search.symbol} at the same volatility, "
-            f"but luck alone gives that in {_in_100(found.p_value)} of 100 tries (Hansen's SPA test "
-            f"{_p(found.p_value)}).",
+            f"but luck alone gives that in {_in_100(test.p_value)} of 100 tries (Hansen's SPA test "
+            f"{_p(test.p_value)}).",
             "Compare it with holding on other data before paying for the trades.",
-            found.p_value,
+            test.p_value,
         )
 
 
@@ -164,11 +164,11 @@ def returns_missing(search: Search) -> Iterator[Finding]:
     """Nothing, or too little, was kept to tell luck from choice."""
     if search.judged is None:
         kept = 0 if search.returns is None else len(search.returns)
-        said = f"only {kept} returns of each set" if kept else "no returns"
+        returns_kept = f"only {kept} returns of each set" if kept else "no returns"
         yield Finding(
             "returns_missing",
             Severity.INFO,
-            f"The sweep kept {said}: whether the best of its {search.sets:,} sets is luck cannot be tested.",
+            f"The sweep kept {returns_kept}: whether the best of its {search.sets:,} sets is luck cannot be tested.",
             "Sweep over more data, or keep shorter returns (--block 1h)." if kept else "Sweep once more with --pbo.",
             float(kept),
         )

@@ -1,4 +1,4 @@
-"""All lint rules in three tables. Each looks at one thing and keeps silent when it is in order or cannot be seen."""
+"""Three tables of all lint rules. A rule looks at one thing and keeps silent when that is in order or unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lint rules on a search look at: every set that was tried, which one was chosen, and what the market did."""
+"""The search that lint rules look at: every set that was tried, the choice among them, the returns of the market."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def market_returns(series: Sequence[BarSeries], ends: Ints) -> Floats | None:
     Returns:
         Of shape ``(periods,)``; None where these bars cannot tell: none, of several symbols, or of another time.
     """
-    if not series or len({each.symbol for each in series}) > 1:
+    if not series or len({bars.symbol for bars in series}) > 1:
         return None
     finest = max(series, key=len)
     if not _cover(finest.ts_close, ends):

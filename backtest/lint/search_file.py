@@ -24,9 +24,9 @@ _KEPT: Final = ".f32"
 _EXPECTED: Final = "the results of a sweep, as `njord-ctl sweep` saves them (sweep_results.json)"
 
 
-def is_search(plain: object) -> bool:
+def is_search(content: object) -> bool:
     """Whether that is a sweep's ``sweep_results.json``."""
-    summary = plain.get("summary") if isinstance(plain, Mapping) else None
+    summary = content.get("summary") if isinstance(content, Mapping) else None
     return isinstance(summary, Mapping) and isinstance(summary.get("config"), Mapping) and "symbol" in summary["config"]
 
 
@@ -39,13 +39,13 @@ def read_search(path: Path, names: Sequence[str], series: Sequence[BarSeries] = 
     """
     if path.suffix.lower() != ".json":
         return Search.of_table(_table(path), names)
-    plain = read_json(path, _EXPECTED)
-    if not is_search(plain):
-        raise ConfigError(f"{path}: expected {_EXPECTED}, got {shape_of(plain)}; name a sweep's file")
-    return search_of(plain, path, series)
+    content = read_json(path, _EXPECTED)
+    if not is_search(content):
+        raise ConfigError(f"{path}: expected {_EXPECTED}, got {shape_of(content)}; name a sweep's file")
+    return search_of(content, path, series)
 
 
-def recorded_data_of(plain: Mapping[str, Any], path: Path) -> RecordedData:
+def recorded_data_of(content: Mapping[str, Any], path: Path) -> RecordedData:
     """The data of a sweep, of the content of its ``sweep_results.json``; files of earlier versions know no checksum.
 
     Raises ConfigError.
@@ -53,7 +53,7 @@ def recorded_data_of(plain: Mapping[str, Any], path: Path) -> RecordedData:
     from backtest.contracts import BacktestConfig
     from backtest.data.run_bars import RecordedData
 
-    summary = plain["summary"]
+    summary = content["summary"]
     try:
         return RecordedData(BacktestConfig.from_dict(summary["config"]), **summary.get("data", {}))
     except (TypeError, ValueError, KeyError) as error:
@@ -62,17 +62,17 @@ def recorded_data_of(plain: Mapping[str, Any], path: Path) -> RecordedData:
         ) from None
 
 
-def search_of(plain: Mapping[str, Any], path: Path, series: Sequence[BarSeries] = ()) -> Search:
+def search_of(content: Mapping[str, Any], path: Path, series: Sequence[BarSeries] = ()) -> Search:
     """Of the content of a ``sweep_results.json`` at that path; its best set was chosen. Raises ConfigError."""
     import pandas as pd
 
     try:
-        summary, table = plain["summary"], pd.DataFrame(plain["results"])
+        summary, table = content["summary"], pd.DataFrame(content["results"])
         odds = summary["overfitting"] or {}
-        files, told = summary["files"], summary.get("ends_ns")
+        files, ends_ns = summary["files"], summary.get("ends_ns")
         named = Path(files["returns"]) if "returns" in files else Path(files["checkpoint"]).with_suffix(_KEPT)
-        returns = _returns(path, named, len(table)) if odds or told else None
-        ends = None if returns is None else _ends(told, series, len(returns))
+        returns = _returns(path, named, len(table)) if odds or ends_ns else None
+        ends = None if returns is None else _ends(ends_ns, series, len(returns))
         return Search(
             table=table,
             names=[axis["name"] for axis in summary["parameters"] if table[axis["name"]].nunique() > 1],
@@ -92,22 +92,24 @@ def search_of(plain: Mapping[str, Any], path: Path, series: Sequence[BarSeries] 
 
 def _returns(path: Path, named: Path, sets: int) -> Floats | None:
     """The kept returns, a column for every set that came out; None where the file is gone or another sweep's."""
-    found = next((each for each in (named, path.parent / named.parent.name / named.name) if each.is_file()), None)
-    if found is None:
+    file = next(
+        (candidate for candidate in (named, path.parent / named.parent.name / named.name) if candidate.is_file()), None
+    )
+    if file is None:
         return None
-    kept = np.fromfile(found, np.float32)
+    kept = np.fromfile(file, np.float32)
     if not sets or not len(kept) or len(kept) % sets:
         return None
     rows = kept.reshape(sets, -1)
-    whole: Floats = rows[np.isfinite(rows).all(axis=1)].T.astype(np.float64)
-    return whole
+    complete: Floats = rows[np.isfinite(rows).all(axis=1)].T.astype(np.float64)
+    return complete
 
 
-def _ends(told: Sequence[int] | None, series: Sequence[BarSeries], periods: int) -> Ints | None:
+def _ends(recorded: Sequence[int] | None, series: Sequence[BarSeries], periods: int) -> Ints | None:
     """Where the kept returns end; None where nobody knows."""
-    if told is None:
+    if recorded is None:
         return ends_told_by(series, periods)
-    return np.array(told, np.int64) if len(told) == periods else None
+    return np.array(recorded, np.int64) if len(recorded) == periods else None
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -205,10 +205,10 @@ def last_day(case: Case) -> Iterator[Finding]:
         )
 
 
-def _sure(one: Floats, other: Floats) -> bool:
+def _sure(first: Floats, other: Floats) -> bool:
     """Whether two kinds of days differ by more than their scatter (Welch)."""
-    error = sqrt(float(one.var(ddof=1)) / len(one) + float(other.var(ddof=1)) / len(other))
-    return abs(float(one.mean() - other.mean())) > _SURE * error
+    error = sqrt(float(first.var(ddof=1)) / len(first) + float(other.var(ddof=1)) / len(other))
+    return abs(float(first.mean() - other.mean())) > _SURE * error
 
 
 def _day(day: int) -> str:

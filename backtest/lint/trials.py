@@ -67,13 +67,13 @@ def luck(case: Case) -> Iterator[Finding]:
                 most,
             )
         return
-    said = f"given {tried:,} variants tried" if tried > 1 else "even if it was the only variant tried"
+    trials = f"given {tried:,} variants tried" if tried > 1 else "even if it was the only variant tried"
     needed = minimum_track_record_length(record)
     yield Finding(
         "luck",
         Severity.SERIOUS if confidence < 0.5 else Severity.WARNING,
         f"The confidence that there is any edge is {percent(100 * confidence, decimals=0)} (deflated Sharpe ratio "
-        f"{confidence:.2f}, {said}); it takes 95 %"
+        f"{confidence:.2f}, {trials}); it takes 95 %"
         + (f", and {_length(case, needed)} of returns like these at the least." if np.isfinite(needed) else "."),
         "Take it as luck until data that nobody has looked at says otherwise.",
         confidence,
@@ -133,8 +133,8 @@ def _spread(case: Case) -> float | None:
         sharpes = table["sharpe_ratio"].to_numpy(np.float64) / sqrt(case.measured.per_year)
     else:
         return None
-    known = sharpes[np.isfinite(sharpes)]
-    return float(known.var(ddof=1)) if len(known) > 1 else None
+    finite = sharpes[np.isfinite(sharpes)]
+    return float(finite.var(ddof=1)) if len(finite) > 1 else None
 
 
 def _period(case: Case) -> str:

@@ -1,4 +1,4 @@
-"""What lies between a peak of the equity curve and its recovery: depth, length and how much of the time it took.
+"""Drawdowns, from a peak of the equity curve to its recovery: depth, length and share of the time.
 
 Depths are positive numbers. A curve that falls below zero has a drawdown of more than 100 %; where not even the peak is
 above zero there is nothing to lose, and the depth is 0.

@@ -32,9 +32,9 @@ def money(amount: float, quote: str, *, signed: bool = False) -> str:
     return f"{sign}${size}" if quote in _DOLLARS else f"{sign}{size} {quote}".rstrip()
 
 
-def counted(count: int, one: str) -> str:
+def counted(count: int, singular: str) -> str:
     """``1 trade``, ``1,234 trades``."""
-    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
+    return f"{count:,} {singular}" if count == 1 else f"{count:,} {singular}s"
 
 
 def percent(value: float, *, signed: bool = False, decimals: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""What periodic returns say: how they are taken from an equity curve, and the figures on them.
+"""Periodic returns of an equity curve, and the figures on them.
 
 Returns are fractions (0.01 is one percent) per period; ``per_year`` is how many of them a year has. All functions take
 any length, also none, and answer a finite number; a ratio with nothing below the line is settled by ``ratio``.
@@ -33,9 +33,9 @@ def changes(values: Floats) -> Floats:
 
     A capital that reaches zero is lost: -1, and 0 from then on, whatever is traded on credit afterwards.
     """
-    there = np.logical_and.accumulate(values > 0, axis=-1)[..., :-1]
-    before = np.where(there, values[..., :-1], 1.0)
-    return np.where(there, np.maximum(values[..., 1:], 0.0) / before - 1.0, 0.0)
+    solvent = np.logical_and.accumulate(values > 0, axis=-1)[..., :-1]
+    base = np.where(solvent, values[..., :-1], 1.0)
+    return np.where(solvent, np.maximum(values[..., 1:], 0.0) / base - 1.0, 0.0)
 
 
 def daily_closes(ts_ns: Ints, equity: Floats) -> tuple[Ints, Floats]:

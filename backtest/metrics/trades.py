@@ -1,4 +1,4 @@
-"""What round trips say: how often, how much, how long, at what cost.
+"""Figures on round trips: their number, results, duration and cost.
 
 Profits and losses are in quote currency after fees, losses negative. A trade of exactly zero is neither won nor lost.
 Times are UTC epoch nanoseconds. Every function answers a finite number, 0 where there are no trades.

@@ -1,4 +1,4 @@
-"""What the report's charts draw: columns of numbers, thinned so that no extreme is lost, and how they were thinned.
+"""The columns that the report's charts draw, thinned so that no extreme is lost, and how they were thinned.
 
 Times are milliseconds since the epoch, UTC, as browsers count; everything else keeps eight significant digits.
 """
@@ -34,7 +34,7 @@ def chart_data(result: BacktestResult, measured: Measured, series: Sequence[BarS
         "equity": _curve(measured.ts_ns, measured.equity),
         "drawdown": _curve(measured.ts_ns, -100.0 * measured.depth),
         "benchmark": _benchmark(result.initial_capital, series),
-        "prices": [_bars(each) for each in series],
+        "prices": [_bars(bars) for bars in series],
         "trades": _trades(trips),
         "period": "days" if measured.daily else "bars",
         "returns": histogram(100.0 * measured.returns),
@@ -79,11 +79,11 @@ def coarser(series: BarSeries, most: int = MOST_BARS) -> tuple[BarSeries, int]:
 
 def buy_and_hold(capital: float, series: Sequence[BarSeries]) -> tuple[Ints, Floats]:
     """Capital put in equal parts into every symbol at its first open and held, without costs, at each close."""
-    times = np.unique(np.concatenate([each.ts_close for each in series]))
+    times = np.unique(np.concatenate([bars.ts_close for bars in series]))
     worth = np.zeros(len(times))
-    for each in series:
-        last = np.searchsorted(each.ts_close, times, side="right") - 1
-        worth += np.where(last < 0, 1.0, each.close[np.maximum(last, 0)] / each.open[0])
+    for bars in series:
+        last = np.searchsorted(bars.ts_close, times, side="right") - 1
+        worth += np.where(last < 0, 1.0, bars.close[np.maximum(last, 0)] / bars.open[0])
     return times, worth * (capital / len(series))
 
 
@@ -96,22 +96,27 @@ def histogram(values: Floats) -> dict[str, Any] | None:
     width = _round_width((float(values.max()) - float(values.min())) / _HISTOGRAM_BARS)
     bins = np.floor(values / width).astype(np.int64)
     first = int(bins.min())
-    return {"start": _plain(first * width), "width": width, "counts": np.bincount(bins - first).tolist(), "flat": flat}
+    return {
+        "start": _json_number(first * width),
+        "width": width,
+        "counts": np.bincount(bins - first).tolist(),
+        "flat": flat,
+    }
 
 
 def _round_width(width: float) -> float:
     if width <= 0:
         return 0.1
     scale = 10.0 ** np.floor(np.log10(width))
-    return _plain(next(step for step in (1, 2, 2.5, 5, 10) if step * scale >= width) * scale)
+    return _json_number(next(step for step in (1, 2, 2.5, 5, 10) if step * scale >= width) * scale)
 
 
-def _plain(value: float) -> float:
+def _json_number(value: float) -> float:
     return float(f"{value:.8g}")
 
 
 def _listed(values: Floats) -> list[float]:
-    return [_plain(value) for value in values.tolist()]
+    return [_json_number(value) for value in values.tolist()]
 
 
 def _curve(ts_ns: Ints, values: Floats) -> dict[str, Any]:
@@ -142,17 +147,17 @@ def _trades(trips: Sequence[RoundTrip]) -> list[list[Any]]:
         [
             trip.symbol,
             trip.side,
-            _plain(trip.qty),
+            _json_number(trip.qty),
             trip.ts_open // _MS,
             trip.ts_close // _MS,
-            _plain(trip.price_open),
-            _plain(trip.price_close),
-            _plain(trip.pnl),
-            _plain(trip.fees),
-            _plain(trip.return_pct),
+            _json_number(trip.price_open),
+            _json_number(trip.price_close),
+            _json_number(trip.pnl),
+            _json_number(trip.fees),
+            _json_number(trip.return_pct),
             int(trip.is_open),
-            _plain(trip.mae),
-            _plain(trip.mfe),
+            _json_number(trip.mae),
+            _json_number(trip.mfe),
         ]
         for trip in trips
     ]

@@ -81,7 +81,7 @@ def render(
     quote = quote_of(result.symbol)
     metrics = {**_metrics_of(result), **result.metrics}
     charts = {**report_charts.chart_data(result, measured, series), "quote": quote}
-    merged = [each["merged"] for each in charts["prices"]]
+    merged = [chart["merged"] for chart in charts["prices"]]
     columns, rows, combinations = report_view.sweep_table(sweep, quote) if sweep is not None else ([], [], 0)
     month_names, years = report_view.months(measured)
     page: str = _template().render(
@@ -123,8 +123,8 @@ def _several(series: BarSeries | Sequence[BarSeries] | None) -> Sequence[BarSeri
     if isinstance(series, BarSeries):
         return (series,)
     finest: dict[str, BarSeries] = {}  # of several timeframes of one symbol
-    for each in sorted(series, key=len):
-        finest[each.symbol] = each
+    for bars in sorted(series, key=len):
+        finest[bars.symbol] = bars
     return [finest[symbol] for symbol in sorted(finest)]
 
 
@@ -199,10 +199,10 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _answer(chosen: argparse.Namespace) -> int:
-    result = read_result(chosen.result)
-    path = chosen.output or chosen.result.with_suffix(".html")
-    generate_report(result, path, series=_bars_of(result, chosen.bars, chosen.stamp), title=chosen.title)
+def _answer(options: argparse.Namespace) -> int:
+    result = read_result(options.result)
+    path = options.output or options.result.with_suffix(".html")
+    generate_report(result, path, series=_bars_of(result, options.bars, options.stamp), title=options.title)
     print(f"Report: {path}")
     return EXIT_OK
 

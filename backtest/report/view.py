@@ -1,4 +1,4 @@
-"""What the report says in words and tables: headline, tiles, months, metrics, rules. No markup, no charts.
+"""The words and tables of the report: headline, tiles, months, metrics, rules. No markup, no charts.
 
 Everything is text, ready to be shown; the template only places it.
 """
@@ -77,8 +77,8 @@ def headline(result: BacktestResult, series: Sequence[BarSeries]) -> str:
     change = f"{percent(result.total_return_pct, signed=True)} after fees"
     if not series:
         return f"{became}: {change}."
-    held = _held_pct(result, series)
-    return f"{became}: {change}. Buying at the start and holding: {percent(held, signed=True)}."
+    holding = _held_pct(result, series)
+    return f"{became}: {change}. Buying at the start and holding: {percent(holding, signed=True)}."
 
 
 def subtitle(result: BacktestResult) -> str:
@@ -93,7 +93,7 @@ def subtitle(result: BacktestResult) -> str:
 def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence[BarSeries]) -> list[Tile]:
     """The six figures one looks for first."""
     quote = quote_of(result.symbol)
-    held = f"buy and hold {percent(_held_pct(result, series), signed=True)}" if series else "after all costs"
+    holding = f"buy and hold {percent(_held_pct(result, series), signed=True)}" if series else "after all costs"
     total, drawdown = result.total_return_pct, metrics["max_drawdown_duration_days"]
     profit = metrics["net_profit"]
     won, factor, payoff = NO_FIGURE, NO_FIGURE, "no closed trade"
@@ -102,7 +102,7 @@ def tiles(result: BacktestResult, metrics: Mapping[str, float], series: Sequence
         won, factor = percent(100 * result.win_rate, decimals=1), number(result.profit_factor)
         payoff = f"payoff {number(metrics['payoff_ratio'])}"
     return [
-        Tile("Total return", percent(total, signed=True), held, _tone(total)),
+        Tile("Total return", percent(total, signed=True), holding, _tone(total)),
         Tile("Net profit", _short_money(profit, quote), f"fees {money(result.fees_paid, quote)}", _tone(profit)),
         Tile(
             "Sharpe ratio",
@@ -146,7 +146,10 @@ def months(measured: Measured) -> tuple[list[str], list[tuple[str, list[Cell], C
 def metric_groups(metrics: Mapping[str, float], quote: str) -> list[tuple[str, list[Row]]]:
     """Every metric of the table under its heading; those it does not know follow under one of their own."""
     groups = [
-        (str(group), [Row(each.label, show(each, metrics[each.name], quote), each.meaning) for each in members])
+        (
+            str(group),
+            [Row(metric.label, show(metric, metrics[metric.name], quote), metric.meaning) for metric in members],
+        )
         for group, members in groupby(METRICS, key=lambda metric: metric.group)
     ]
     others = [Row(name, number(value, 4)) for name, value in sorted(metrics.items()) if name not in BY_NAME]
@@ -191,8 +194,8 @@ def rules(result: BacktestResult) -> list[Row]:
 
 def parameters(result: BacktestResult) -> list[Row]:
     """The strategy's own parameters, in order of name."""
-    given = result.config.params if result.config else {}
-    return [Row(str(name), str(given[name])) for name in sorted(given)]
+    params = result.config.params if result.config else {}
+    return [Row(str(name), str(params[name])) for name in sorted(params)]
 
 
 def fingerprints(result: BacktestResult, version: str) -> list[Row]:
@@ -219,10 +222,10 @@ def method(
             f"Curves of {len(measured.equity):,} points are drawn by first, lowest, highest and last of each of "
             f"{CURVE_BUCKETS:,} stretches: no peak and no trough is lost."
         )
-    for each, size in zip(series, merged, strict=True):
+    for bars, size in zip(series, merged, strict=True):
         if size > 1:
             yield (
-                f"{each.symbol}: {size} bars of {each.timeframe} are drawn as one, with the highest and the lowest "
+                f"{bars.symbol}: {size} bars of {bars.timeframe} are drawn as one, with the highest and the lowest "
                 "price of them all."
             )
     if series:
@@ -242,8 +245,8 @@ def sweep_table(sweep: pd.DataFrame, quote: str) -> tuple[list[str], list[list[s
 
 def report_cautions(result: BacktestResult, combinations: int) -> list[str]:
     """What the reader is told before any figure."""
-    chosen = f"Chosen among {combinations:,} combinations of parameters: the best of many looks better than it is."
-    return [*cautions(result), *([chosen] if combinations > 1 else [])]
+    selection = f"Chosen among {combinations:,} combinations of parameters: the best of many looks better than it is."
+    return [*cautions(result), *([selection] if combinations > 1 else [])]
 
 
 def _sweep_cell(name: str, value: Any, quote: str) -> str:
@@ -259,16 +262,16 @@ def _held_pct(result: BacktestResult, series: Sequence[BarSeries]) -> float:
     return _change_pct(result.initial_capital, float(buy_and_hold(result.initial_capital, series)[1][-1]))
 
 
-def _change_pct(before: float, after: float) -> float:
-    return 100.0 * (after / before - 1.0) if before > 0 else 0.0
+def _change_pct(start: float, end: float) -> float:
+    return 100.0 * (end / start - 1.0) if start > 0 else 0.0
 
 
 def _short_money(amount: float, quote: str) -> str:
     """Without cents where they only take room; the exact amount stands among the metrics."""
-    whole = quote not in COINS and abs(amount) >= 100_000
+    rounded = quote not in COINS and abs(amount) >= 100_000
     return (
         money(float(round(amount)), quote, signed=True).replace(".00", "")
-        if whole
+        if rounded
         else money(amount, quote, signed=True)
     )
 

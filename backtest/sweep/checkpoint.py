@@ -1,4 +1,4 @@
-"""What a sweep has found so far, on disk: a line for every chunk, appended and synced, so that a killed sweep goes on.
+"""The checkpoint of a sweep on disk: a line for every chunk, appended and synced, so that a killed sweep goes on.
 
 A checkpoint belongs to one fingerprint of data, configuration, code and parameter space; any other starts anew.
 """
@@ -61,7 +61,7 @@ class Checkpoint:
         self._header = {"format": _FORMAT, "name": name, "parts": asdict(fingerprint)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            before = self._latest_other(name, fingerprint)
+            reason = self._latest_other(name, fingerprint)
             self._file: IO[bytes] = self.path.open("a+b")
         except OSError as error:
             raise ConfigError(
@@ -71,7 +71,7 @@ class Checkpoint:
         self._returns = self.returns_path.open("r+b" if self.returns_path.exists() else "w+b") if blocks else None
         if fresh:
             self._cut(0)
-        self._before = before
+        self._before = reason
 
     def __enter__(self) -> Checkpoint:
         return self
@@ -87,40 +87,40 @@ class Checkpoint:
 
         What is torn at the end, and whatever follows damage, is cut off and run again.
         """
-        known = 0
+        count = 0
         self._file.seek(0)
         end = 0
         for at, line in enumerate(self._file):
             try:
-                plain = msgspec.json.decode(line) if line.endswith(b"\n") else None
-                if at == 0 and plain != self._header:
+                content = msgspec.json.decode(line) if line.endswith(b"\n") else None
+                if at == 0 and content != self._header:
                     break
-                outcomes = _outcomes(plain) if at else []
+                outcomes = _outcomes(content) if at else []
             except (msgspec.DecodeError, TypeError, KeyError, ValueError):
                 break
-            for each in outcomes:
-                take(each)
-            known += len(outcomes)
+            for outcome in outcomes:
+                take(outcome)
+            count += len(outcomes)
             end += len(line)
         if end:
             self._cut(end)
         else:
             self._begin()
-        self.note = f"{known:,} sets are known from {self.path}" if known else self._before
-        return known
+        self.note = f"{count:,} sets are known from {self.path}" if count else self._before
+        return count
 
     def append(self, outcomes: Iterable[Outcome]) -> None:
         """Keep a chunk: when this returns, it survives the machine."""
-        found = sorted(outcomes)
+        rows_in_order = sorted(outcomes)
         if self._returns is not None:
-            for each in found:
-                row = each.returns or np.full(self._blocks, np.nan, np.float32).tobytes()
-                os.pwrite(self._returns.fileno(), row, each.number * self._blocks * 4)
+            for outcome in rows_in_order:
+                row = outcome.returns or np.full(self._blocks, np.nan, np.float32).tobytes()
+                os.pwrite(self._returns.fileno(), row, outcome.number * self._blocks * 4)
             os.fsync(self._returns.fileno())
-        columns = next((list(each.metrics) for each in found if not each.error), [])
+        columns = next((list(outcome.metrics) for outcome in rows_in_order if not outcome.error), [])
         rows = [
-            (each.number, each.values, [each.metrics[n] for n in columns if not each.error], each.error)
-            for each in found
+            (outcome.number, outcome.values, [outcome.metrics[n] for n in columns if not outcome.error], outcome.error)
+            for outcome in rows_in_order
         ]
         self._file.write(msgspec.json.encode({"columns": columns, "rows": rows}) + b"\n")
         self._sync()
@@ -152,7 +152,7 @@ class Checkpoint:
     def _latest_other(self, name: str, fingerprint: SweepFingerprint) -> str:
         """What has changed since the latest sweep of that name; empty when this is the first."""
         others = [path for path in self.path.parent.glob(f"{name}_*.ndjson") if path != self.path]
-        for path in sorted(others, key=lambda each: each.stat().st_mtime_ns, reverse=True):
+        for path in sorted(others, key=lambda file: file.stat().st_mtime_ns, reverse=True):
             with path.open("rb") as file:
                 try:
                     header = msgspec.json.decode(file.readline())
@@ -163,16 +163,16 @@ class Checkpoint:
         return ""
 
 
-def _outcomes(plain: Any) -> list[Outcome]:
-    columns = plain["columns"]
+def _outcomes(chunk: Any) -> list[Outcome]:
+    columns = chunk["columns"]
     return [
         Outcome(number, _values(values), {} if error else dict(zip(columns, metrics, strict=True)), error)
-        for number, values, metrics, error in plain["rows"]
+        for number, values, metrics, error in chunk["rows"]
     ]
 
 
-def _values(plain: list[Any]) -> ParamSet:
-    return tuple(plain)
+def _values(values: list[Any]) -> ParamSet:
+    return tuple(values)
 
 
 def _listed(words: list[str]) -> str:

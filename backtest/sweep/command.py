@@ -26,17 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ended_by("sweep", parser(), _answer, arguments)
 
 
-def _answer(chosen: argparse.Namespace) -> int:
+def _answer(options: argparse.Namespace) -> int:
     from backtest.sweep.summary import plain_of, print_summary
 
-    request, outcome = _swept(chosen)
-    if chosen.report:
-        outcome.files.update(_report(outcome, chosen))
-    if chosen.as_json:
-        print(json.dumps(plain_of(outcome, chosen.best)))
+    request, outcome = _swept(options)
+    if options.report:
+        outcome.files.update(_report(outcome, options))
+    if options.as_json:
+        print(json.dumps(plain_of(outcome, options.best)))
     else:
-        print_summary(outcome, chosen.best)
-        print(f"\nIs it luck?  {shlex.join(_what_comes_next(outcome, request, chosen.data or ()))}")
+        print_summary(outcome, options.best)
+        print(f"\nIs it luck?  {shlex.join(_what_comes_next(outcome, request, options.data or ()))}")
     return EXIT_OK
 
 
@@ -72,51 +72,51 @@ def parser() -> argparse.ArgumentParser:
     search.add_argument("--best", type=int, default=10, metavar="N", help="sets to show (default 10)")
     search.add_argument("--pbo", action="store_true", help="probability of backtest overfitting; keeps all returns")
     search.add_argument("--block", default="auto", metavar="1d|4h…", help="length of the returns kept for --pbo")
-    where = p.add_argument_group("where it runs")
-    where.add_argument("--engine", choices=ENGINES, default="auto", help="auto: compiled for kernels where it fits")
-    where.add_argument("--workers", type=int, metavar="N", help="at once (default: one a core; 0: in this process)")
-    where.add_argument("--cluster", metavar="tcp://HOST:PORT", help="the scheduler of a Dask cluster to run on")
-    where.add_argument("--memory", metavar="500MB", help="what the sweep may take, workers included")
-    where.add_argument("--fresh", action="store_true", help="run again what the checkpoint knows")
-    where.add_argument("--quiet", action="store_true", help="no progress")
+    place = p.add_argument_group("where it runs")
+    place.add_argument("--engine", choices=ENGINES, default="auto", help="auto: compiled for kernels where it fits")
+    place.add_argument("--workers", type=int, metavar="N", help="at once (default: one a core; 0: in this process)")
+    place.add_argument("--cluster", metavar="tcp://HOST:PORT", help="the scheduler of a Dask cluster to run on")
+    place.add_argument("--memory", metavar="500MB", help="what the sweep may take, workers included")
+    place.add_argument("--fresh", action="store_true", help="run again what the checkpoint knows")
+    place.add_argument("--quiet", action="store_true", help="no progress")
     return p
 
 
-def _swept(chosen: argparse.Namespace) -> tuple[RunRequest, SweepOutcome]:
+def _swept(options: argparse.Namespace) -> tuple[RunRequest, SweepOutcome]:
     from contextlib import ExitStack
 
     from backtest.run_request import RunRequest
     from backtest.sweep.memory import bytes_of
     from backtest.sweep.parameter_sweep import ParameterSweep
     from backtest.sweep.progress import say, shown
-    from backtest.sweep.space import axis_of, plain
+    from backtest.sweep.space import axis_of, value_of
 
-    varied = [(name, text) for name, text in chosen.param if any(mark in text for mark in _RANGE_MARKS)]
-    fixed = [(name, plain(text)) for name, text in chosen.param if (name, text) not in varied]
+    varied = [(name, text) for name, text in options.param if any(mark in text for mark in _RANGE_MARKS)]
+    fixed = [(name, value_of(text)) for name, text in options.param if (name, text) not in varied]
     if not varied:
         raise ConfigError("--param: expected at least one with several values, such as fast=10,20,30 or fast=5..60")
     settings = SweepSettings(
-        search=chosen.search,
-        trials=chosen.trials,
-        seed=chosen.search_seed,
-        objective=chosen.objective,
-        direction=chosen.direction,
-        engine=chosen.engine,
-        workers=chosen.workers,
-        memory=None if chosen.memory is None else bytes_of(chosen.memory),
-        block=chosen.block if chosen.pbo else None,
-        fresh=chosen.fresh,
+        search=options.search,
+        trials=options.trials,
+        seed=options.search_seed,
+        objective=options.objective,
+        direction=options.direction,
+        engine=options.engine,
+        workers=options.workers,
+        memory=None if options.memory is None else bytes_of(options.memory),
+        block=options.block if options.pbo else None,
+        fresh=options.fresh,
     )
-    request = RunRequest.of(argparse.Namespace(**{**vars(chosen), "param": fixed}))
+    request = RunRequest.of(argparse.Namespace(**{**vars(options), "param": fixed}))
     with ExitStack() as stack:
-        watch = stack.enter_context(shown(quiet=chosen.quiet))
-        executor = None if chosen.cluster is None else stack.enter_context(_cluster(chosen.cluster))
-        tell = None if chosen.quiet else say
+        watch = stack.enter_context(shown(quiet=options.quiet))
+        executor = None if options.cluster is None else stack.enter_context(_cluster(options.cluster))
+        tell = None if options.quiet else say
         sweep = ParameterSweep.of_request(request, settings=settings, executor=executor, watch=watch, say=tell)
         for name, text in varied:
             sweep.add_axis(axis_of(name, text))
-        if chosen.where is not None:
-            sweep.where(chosen.where)
+        if options.where is not None:
+            sweep.add_constraint(options.where)
         return request, sweep.run_here()
 
 
@@ -141,7 +141,7 @@ def _cluster(address: str) -> Any:
     return connected()
 
 
-def _report(outcome: SweepOutcome, chosen: argparse.Namespace) -> dict[str, Path]:
+def _report(outcome: SweepOutcome, options: argparse.Namespace) -> dict[str, Path]:
     """The best set once more, in the event engine, with everything that a report shows."""
     from backtest.data.series import BarSeries
     from backtest.engine import run_backtest
@@ -150,11 +150,11 @@ def _report(outcome: SweepOutcome, chosen: argparse.Namespace) -> dict[str, Path
 
     best = outcome.table.iloc[0]
     params = {**outcome.config.params, **{name: _item(best[name]) for name in outcome.names}}
-    request = RunRequest.of(argparse.Namespace(**{**vars(chosen), "param": list(params.items())}))
+    request = RunRequest.of(argparse.Namespace(**{**vars(options), "param": list(params.items())}))
     result = run_backtest(
         request.config, request.data, request.entrants, instruments=request.instruments, limits=request.limits
     )
-    bars = [each for each in request.data if isinstance(each, BarSeries)]
+    bars = [source for source in request.data if isinstance(source, BarSeries)]
     path = request.folder / f"report_sweep_{request.name}.html"
     return {"report": generate_report(result, path, series=bars or None, sweep=outcome.table)}
 
@@ -175,7 +175,7 @@ def _what_comes_next(outcome: SweepOutcome, request: RunRequest, files: Sequence
 
 
 def _parameter(text: str) -> tuple[str, str]:
-    name, found, values = text.partition("=")
-    if not found or not name.isidentifier() or not values:
+    name, separator, values = text.partition("=")
+    if not separator or not name.isidentifier() or not values:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUES such as fast=10,20,30, got {text!r}")
     return name, values

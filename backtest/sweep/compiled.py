@@ -55,10 +55,10 @@ class CompiledSweep:
     @classmethod
     def of(cls, job: SweepJob) -> CompiledSweep:
         """Raises ConfigError for prices off the instrument's grid."""
-        plain = KernelMarket.of(job.series, job.instrument)
+        unmarked = KernelMarket.of(job.series, job.instrument)
         periods = _bars_at(job.series.ts_close, job.period_ends)
         blocks = None if job.block_ends is None else _bars_at(job.series.ts_close, job.block_ends)
-        market = marked(plain, periods if blocks is None else np.concatenate([periods, blocks]))
+        market = marked(unmarked, periods if blocks is None else np.concatenate([periods, blocks]))
         config = replace(job.config, start_ts=0, end_ts=0)
         return cls(job, config, market, _column(market, periods), None if blocks is None else _column(market, blocks))
 

@@ -111,14 +111,14 @@ class Where:
         raise self._wrong(f"expected what was checked before, got {ast.dump(node)}")
 
     def _compared(
-        self, left: ast.expr, ops: list[ast.cmpop], others: list[ast.expr], values: Mapping[str, Any]
+        self, first: ast.expr, ops: list[ast.cmpop], others: list[ast.expr], values: Mapping[str, Any]
     ) -> bool:
-        before = self._value(left, values)
+        value = self._value(first, values)
         for op, other in zip(ops, others, strict=True):
-            after = self._value(other, values)
-            if not _COMPARE[type(op)](before, after):
+            following = self._value(other, values)
+            if not _COMPARE[type(op)](value, following):
                 return False
-            before = after
+            value = following
         return True
 
     def _number(self, node: ast.expr, values: Mapping[str, Any]) -> Any:
@@ -127,5 +127,5 @@ class Where:
             raise TypeError(f"expected a number, got {value!r}")
         return value
 
-    def _wrong(self, what: str) -> ConfigError:
-        return ConfigError(f"--where: {what}")
+    def _wrong(self, problem: str) -> ConfigError:
+        return ConfigError(f"--where: {problem}")

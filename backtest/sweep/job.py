@@ -70,10 +70,10 @@ class SweepJob:
     @cached_property
     def series(self) -> BarSeries:
         """What a compiled run goes over."""
-        found = self.data[0]
-        if len(self.data) != 1 or not isinstance(found, BarSeries):
+        source = self.data[0]
+        if len(self.data) != 1 or not isinstance(source, BarSeries):
             raise ConfigError(f"compiled sweep: expected one series of bars, got {len(self.data)} of data")
-        return found
+        return source
 
     @cached_property
     def instrument(self) -> Instrument:
@@ -109,10 +109,10 @@ class JobFile:
         with self.path.open("rb") as file:
             head, sizes = pickle.load(file)
             start = file.tell() + -file.tell() % 64
-        whole = np.memmap(self.path, np.uint8, "r")
+        mapped = np.memmap(self.path, np.uint8, "r")
         buffers = []
         for size in sizes:
-            buffers.append(whole[start : start + size])
+            buffers.append(mapped[start : start + size])
             start += size
         job: SweepJob = pickle.loads(head, buffers=buffers)
         return job

@@ -1,7 +1,7 @@
-"""How much memory a sweep may take, and what follows from it: how many workers, how many sets to a chunk.
+"""The memory that a sweep may take, and the number of workers and of sets to a chunk that follow from it.
 
-The figures of one process are measured (``tests/test_param_sweep_memory.py`` holds the whole against a budget); pages
-that workers map from one file are counted once.
+The figures of one process are measured; ``tests/backtest/sweep/test_command.py`` holds a sweep against its budget.
+Pages that workers map from one file are counted once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Load:
         return self.shared + self.worker if self.compiled else self.worker - _WORKER
 
     @property
-    def here(self) -> int:
+    def table(self) -> int:
         """Bytes that the rows take in the sweep's own process, on top of what it has now."""
         return self.sets * (_FIGURES * 8 * _TABLE + _PER_SET)
 
@@ -87,14 +87,14 @@ class Plan:
 
 def bytes_of(text: str) -> int:
     """``500MB``, ``2GB``, ``512MiB`` or a number of bytes. Raises ConfigError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
-    unit = found and _UNITS.get(found[2].upper())
-    if not found or unit is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    unit = match and _UNITS.get(match[2].upper())
+    if not match or unit is None:
         raise ConfigError(f"memory: expected a size such as 500MB or 2GB, got {text!r}")
-    return round(float(found[1]) * unit)
+    return round(float(match[1]) * unit)
 
 
-def planned(load: Load, wanted: int, budget: int | None, resident: int) -> Plan:
+def planned(load: Load, most_workers: int, budget: int | None, resident: int) -> Plan:
     """As many of the wanted workers as fit, and chunks whose results fit beside them.
 
     Args:
@@ -104,10 +104,10 @@ def planned(load: Load, wanted: int, budget: int | None, resident: int) -> Plan:
         ConfigError: not even this process alone fits.
     """
     if budget is None:
-        return Plan(wanted, _MOST_PER_CHUNK)
-    left = budget - resident - load.here
-    workers = min(wanted, max(0, left - load.shared) // load.worker)
-    spare = left - (load.shared + workers * load.worker if workers else load.alone)
+        return Plan(most_workers, _MOST_PER_CHUNK)
+    available = budget - resident - load.table
+    workers = min(most_workers, max(0, available - load.shared) // load.worker)
+    spare = available - (load.shared + workers * load.worker if workers else load.alone)
     if spare < load.outcome and not workers:
         least = budget - spare + load.outcome
         raise ConfigError(

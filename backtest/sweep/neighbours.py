@@ -1,4 +1,4 @@
-"""Where a set stands among the others: what its neighbours reached, whether it is on an edge, a map of two parameters.
+"""The surroundings of a set: the figures of its neighbours, the edges that it is on, a map of two parameters.
 
 A good set in good company has found something; a good set among bad ones has found a coincidence.
 """
@@ -33,12 +33,12 @@ def neighbours_median(
     """
     steps, ordered = _steps(table, names)
     values = table[metric].to_numpy(np.float64)
-    known = ~np.isnan(values)
-    found: list[float | None] = []
+    valid = ~np.isnan(values)
+    medians: list[float | None] = []
     for row in rows:
         apart = np.abs(steps - steps[row])
         apart[:, ~ordered] = np.where(apart[:, ~ordered] == 0.0, 0.0, np.inf)
-        others = known.copy()
+        others = valid.copy()
         others[row] = False
         near = others & (apart.max(axis=1) <= 1.0)
         if near.sum() < _FEWEST:
@@ -47,8 +47,8 @@ def neighbours_median(
             closest = np.argsort(distance, kind="stable")[:_NEAREST]
             near = np.zeros(len(values), np.bool_)
             near[closest[np.isfinite(distance[closest])]] = True
-        found.append(float(np.median(values[near])) if near.any() else None)
-    return found
+        medians.append(float(np.median(values[near])) if near.any() else None)
+    return medians
 
 
 def edges(axes: Sequence[Axis], best: dict[str, Any]) -> list[str]:
@@ -59,34 +59,34 @@ def edges(axes: Sequence[Axis], best: dict[str, Any]) -> list[str]:
 def heat_map(table: pd.DataFrame, names: Sequence[str], metric: str, *, maximize: bool = True) -> dict[str, Any] | None:
     """The best of a metric for each pair of values of the two parameters with the most of them; None for one alone."""
     counts = {name: table[name].nunique(dropna=False) for name in names}
-    chosen = sorted(names, key=lambda name: -counts[name])[:2]
-    if len(chosen) < 2 or counts[chosen[0]] * counts[chosen[1]] > _MOST_CELLS:
+    pair = sorted(names, key=lambda name: -counts[name])[:2]
+    if len(pair) < 2 or counts[pair[0]] * counts[pair[1]] > _MOST_CELLS:
         return None
-    x, y = sorted(chosen, key=list(names).index)
-    across, up = (places(_plain(table, name)) for name in (x, y))
+    x, y = sorted(pair, key=list(names).index)
+    across, up = (places(_column_values(table, name)) for name in (x, y))
     cells: list[list[float | None]] = [[None] * len(across) for _ in up]
     better = max if maximize else min
     values = table[metric].to_numpy(np.float64).tolist()
-    for at, to, value in zip(_plain(table, x), _plain(table, y), values, strict=True):
+    for at, to, value in zip(_column_values(table, x), _column_values(table, y), values, strict=True):
         if value == value:
-            before = cells[up[to]][across[at]]
-            cells[up[to]][across[at]] = value if before is None else better(before, value)
+            cell = cells[up[to]][across[at]]
+            cells[up[to]][across[at]] = value if cell is None else better(cell, value)
     sides = {"x": x, "y": y, "x_values": _in_order(across), "y_values": _in_order(up)}
     return {"metric": metric, **sides, "values": cells}
 
 
 def _steps(table: pd.DataFrame, names: Sequence[str]) -> tuple[Floats, Any]:
     """Every row's place on every axis, and which axes have an order."""
-    columns = [_plain(table, name) for name in names]
-    found = [places(column) for column in columns]
-    steps = [[place[value] for value in column] for place, column in zip(found, columns, strict=True)]
-    ordered = [all(isinstance(v, int | float) and not isinstance(v, bool) for v in place) for place in found]
+    columns = [_column_values(table, name) for name in names]
+    places_of = [places(column) for column in columns]
+    steps = [[place[value] for value in column] for place, column in zip(places_of, columns, strict=True)]
+    ordered = [all(isinstance(v, int | float) and not isinstance(v, bool) for v in place) for place in places_of]
     return np.array(steps, np.float64).T, np.array(ordered)
 
 
-def _plain(table: pd.DataFrame, name: str) -> list[Value]:
-    found: list[Value] = table[name].tolist()
-    return found
+def _column_values(table: pd.DataFrame, name: str) -> list[Value]:
+    values: list[Value] = table[name].tolist()
+    return values
 
 
 def _in_order(by_value: dict[Value, int]) -> list[Value]:
@@ -95,10 +95,10 @@ def _in_order(by_value: dict[Value, int]) -> list[Value]:
 
 def _on_edge(axis: Axis, value: Any) -> bool:
     if isinstance(axis, Span):
-        margin = 0.0 if axis.whole or axis.step is not None else _CLOSE * (axis.high - axis.low)
+        margin = 0.0 if axis.is_integer or axis.step is not None else _CLOSE * (axis.high - axis.low)
         last = axis.listed()[-1] if axis.step is not None else axis.high
         return axis.low < axis.high and not axis.low + margin < value < float(last) - margin  # type: ignore[arg-type]
-    numbers = [each for each in axis.values if isinstance(each, int | float) and not isinstance(each, bool)]
+    numbers = [number for number in axis.values if isinstance(number, int | float) and not isinstance(number, bool)]
     if len(numbers) < max(_INSIDE, len(axis.values)):
         return False
     return bool(value in (min(numbers), max(numbers)))

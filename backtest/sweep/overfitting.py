@@ -1,4 +1,4 @@
-"""What the number of trials says about the best: deflated Sharpe ratios, the probability of backtest overfitting."""
+"""The correction for the number of trials: deflated Sharpe ratios, the probability of backtest overfitting."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def deflated_sharpes(results: Results, sharpes: list[float]) -> Floats:
     """
     from research.overfitting import TrackRecord, deflated_sharpe_ratio
 
-    found = np.full(len(results.sets), np.nan)
+    confidences = np.full(len(results.sets), np.nan)
     if not results.columns:
-        return found
+        return confidences
     spread = float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else 0.0
     names = ("sharpe_per_period", "returns_count", "returns_skew", "returns_kurtosis")
     columns = (results.column(name).tolist() for name in names)
     for number, (sharpe, count, skew, kurtosis) in enumerate(zip(*columns, strict=True)):
         if count == count and count >= 2:
             record = TrackRecord(sharpe, int(count), skew, kurtosis + 3.0)
-            found[number] = deflated_sharpe_ratio(record, max(1, len(sharpes)), spread)
-    return found
+            confidences[number] = deflated_sharpe_ratio(record, max(1, len(sharpes)), spread)
+    return confidences
 
 
 def overfitting(returns: npt.NDArray[Any]) -> OverfittingProbability | None:
     """Of the kept returns, a row per set; None for fewer than two sets that came out, or fewer than four returns."""
     from research.overfitting import probability_of_backtest_overfitting
 
-    whole = returns[np.isfinite(returns).all(axis=1)]
-    parts = min(_PARTS, whole.shape[1] // 2 // 2 * 2)
-    if len(whole) < 2 or parts < 2:
+    complete = returns[np.isfinite(returns).all(axis=1)]
+    parts = min(_PARTS, complete.shape[1] // 2 // 2 * 2)
+    if len(complete) < 2 or parts < 2:
         return None
-    return probability_of_backtest_overfitting(whole.T, parts)
+    return probability_of_backtest_overfitting(complete.T, parts)

@@ -136,7 +136,7 @@ class ParameterSweep:
             raise ConfigError(f"parameter {axis.name}: expected to be added once, got it a second time")
         self._axes.append(axis)
 
-    def where(self, constraint: Constraint | str) -> None:
+    def add_constraint(self, constraint: Constraint | str) -> None:
         """Only sets for which this holds: a function of a set by name, or text such as ``fast < slow``."""
         if isinstance(constraint, str):
             from backtest.sweep.constraint import Where
@@ -234,10 +234,10 @@ class ParameterSweep:
 
         settings, job, search, clock = self.settings, work.job, work.search, SystemClock()
         evaluator, checksum = SetEvaluator(job), work.fingerprint.combined
-        wanted = settings.workers if settings.workers is not None else min(os.cpu_count() or 1, search.total)
+        workers = settings.workers if settings.workers is not None else min(os.cpu_count() or 1, search.total)
         warm = job.compiled and settings.memory is not None and self._executor is None and evaluator.compiled.warm()
         load = Load(search.total, bars_of(job), job.compiled, work.blocks, marks_of(job), warm)
-        plan = planned(load, wanted, settings.memory, resident_bytes())
+        plan = planned(load, workers, settings.memory, resident_bytes())
 
         def keep(outcomes: Iterable[Outcome]) -> None:
             now = clock.now_ns()

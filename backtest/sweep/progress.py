@@ -1,4 +1,4 @@
-"""How far a sweep is, on stderr: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""The progress of a sweep on stderr: a bar with the time left on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def say(text: str) -> None:
     print(f"sweep: {text}", file=sys.stderr, flush=True)
 
 
-def said(progress: Progress) -> str:
+def progress_line(progress: Progress) -> str:
     """How far it is, in a line."""
     parts = [f"{progress.done:,} of {progress.total:,} sets"]
     if progress.best is not None:
@@ -56,7 +56,7 @@ def _lines() -> Watch:
         if progress.done == last[1] or (now - last[0] < _LINE_S and not ended):
             return
         last[:] = now, float(progress.done)
-        print(f"sweep: {said(progress)}", file=sys.stderr, flush=True)
+        print(f"sweep: {progress_line(progress)}", file=sys.stderr, flush=True)
 
     return watch
 
@@ -69,11 +69,11 @@ def _bar() -> Iterator[Watch]:
 
     console = Console(stderr=True)
     columns: list[Any] = [TextColumn("Sweep"), BarColumn(bar_width=None), TextColumn("{task.percentage:>3.0f}%")]
-    columns.append(TextColumn("{task.fields[said]}"))
+    columns.append(TextColumn("{task.fields[line]}"))
     with Bars(*columns, console=console, transient=True, expand=console.width < _NARROW) as bars:
-        task = bars.add_task("sweep", total=None, said="starting")
+        task = bars.add_task("sweep", total=None, line="starting")
 
         def watch(progress: Progress) -> None:
-            bars.update(task, completed=progress.done, total=progress.total, said=said(progress))
+            bars.update(task, completed=progress.done, total=progress.total, line=progress_line(progress))
 
         yield watch

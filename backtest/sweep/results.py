@@ -42,12 +42,12 @@ class Results:
 
     def number(self, values: ParamSet) -> int:
         """That of a set, a new one for a new set. Raises ConfigError when the checkpoint has another set there."""
-        found = self._numbers.setdefault(values, len(self.sets))
-        if found == len(self.sets):
-            if (before := self._restored.pop(found, values)) != values:
-                raise ConfigError(f"checkpoint: expected set {found} to be {values}, got {before}; run with --fresh")
+        number = self._numbers.setdefault(values, len(self.sets))
+        if number == len(self.sets):
+            if (recorded := self._restored.pop(number, values)) != values:
+                raise ConfigError(f"checkpoint: expected set {number} to be {values}, got {recorded}; run with --fresh")
             self.sets.append(values)
-        return found
+        return number
 
     def restore(self, outcome: Outcome) -> None:
         """Take in what a checkpoint knows, before anything is asked."""
@@ -85,8 +85,8 @@ class Results:
         """A metric of all sets; NaN where they failed."""
         if not self.columns:
             return np.full(len(self.sets), np.nan)
-        found: Floats = self._full()[:, self._column(metric)]
-        return found
+        column: Floats = self._full()[:, self._column(metric)]
+        return column
 
     def frame(self, names: Sequence[str], extra: Mapping[str, Floats]) -> pd.DataFrame:
         """All sets in the order of the search: parameters, headlines, all other metrics, ``error``."""

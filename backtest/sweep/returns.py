@@ -1,4 +1,4 @@
-"""What a sweep keeps of the returns of its sets: their moments for the ledger of trials, row by row in one go.
+"""The moments of the returns of many sets, for the trial log, row by row in one go.
 
 A row's figures depend on that row alone, to the last bit, however many others are worked out beside it: what a sweep
 finds must not depend on how it was cut into chunks.
@@ -28,14 +28,14 @@ def figures_of_rows(returns: Floats) -> Floats:
         Of shape (sets, len(RETURN_COLUMNS)), finite.
     """
     sets, count = returns.shape
-    found = np.zeros((sets, len(RETURN_COLUMNS)))
+    figures = np.zeros((sets, len(RETURN_COLUMNS)))
     if count:
-        found[:, 1], found[:, 2] = count, returns.mean(axis=1)
+        figures[:, 1], figures[:, 2] = count, returns.mean(axis=1)
     if count > 1:
         deviation = returns.std(axis=1, ddof=1)
         moves = deviation > NOISE * np.abs(returns).max(axis=1)
-        moving, deviation, mean = returns[moves], deviation[moves], found[moves, 2]
+        moving, deviation, mean = returns[moves], deviation[moves], figures[moves, 2]
         standard = (moving - mean[:, None]) / moving.std(axis=1)[:, None]
-        found[moves, 0], found[moves, 3] = mean / deviation, deviation**2
-        found[moves, 4], found[moves, 5] = (standard**3).mean(axis=1), (standard**4).mean(axis=1) - 3.0
-    return np.clip(found, -UNBOUNDED, UNBOUNDED, out=found)
+        figures[moves, 0], figures[moves, 3] = mean / deviation, deviation**2
+        figures[moves, 4], figures[moves, 5] = (standard**3).mean(axis=1), (standard**4).mean(axis=1) - 3.0
+    return np.clip(figures, -UNBOUNDED, UNBOUNDED, out=figures)

@@ -124,11 +124,11 @@ class SweepRun:
             "checkpoint, the same command goes on from there; give fewer --workers or less --memory"
         )
 
-    def _evaluate(self, executor: Executor, source: Any, todo: Iterator[Numbered], left: int) -> None:
+    def _evaluate(self, executor: Executor, source: Any, todo: Iterator[Numbered], remaining: int) -> None:
         pending: dict[Future[list[Outcome]], float] = {}
         while True:
-            while len(pending) < self._workers + _QUEUED and (chunk := list(islice(todo, self._size(left)))):
-                left -= len(chunk)
+            while len(pending) < self._workers + _QUEUED and (chunk := list(islice(todo, self._size(remaining)))):
+                remaining -= len(chunk)
                 pending[executor.submit(run_sets, source, chunk)] = time.monotonic()
             if not pending:
                 return
@@ -146,17 +146,17 @@ class SweepRun:
     def _take(self, outcomes: list[Outcome], took_s: float) -> None:
         self._keep(outcomes)  # first: killed in between, the chunk is run again, and what is kept twice is one
         self._checkpoint.append(outcomes)
-        for each in outcomes:
-            self._results.put(each)
-            self._judge(each.number)
+        for outcome in outcomes:
+            self._results.put(outcome)
+            self._judge(outcome.number)
         self._ran += len(outcomes)
         self._per_s = len(outcomes) / max(took_s, 1e-6)  # the latest chunk's: the first ones may compile
 
-    def _size(self, left: int) -> int:
+    def _size(self, remaining: int) -> int:
         """Sets of the next chunk: about ``_CHUNK_S`` of work, and all workers busy to the end."""
-        wanted = round(_CHUNK_S * self._per_s) if self._ran else _FIRST_CHUNK
-        fair = max(ceil(left / (2 * self._workers)), round(_LEAST_S * self._per_s))
-        return max(1, min(wanted, self._most, fair))
+        second = round(_CHUNK_S * self._per_s) if self._ran else _FIRST_CHUNK
+        fair = max(ceil(remaining / (2 * self._workers)), round(_LEAST_S * self._per_s))
+        return max(1, min(second, self._most, fair))
 
     def _judge(self, number: int) -> None:
         value = self._results.value(number, self._objective)
@@ -164,6 +164,6 @@ class SweepRun:
             self._best = value
 
     def _tell(self) -> None:
-        known, total = len(self._results), self._search.total
-        left_s = (time.monotonic() - self._started) / self._ran * max(0, total - known) if self._ran else None
-        self._watch(Progress(known, total, len(self._results.errors), self._best, left_s))
+        done, total = len(self._results), self._search.total
+        left_s = (time.monotonic() - self._started) / self._ran * max(0, total - done) if self._ran else None
+        self._watch(Progress(done, total, len(self._results.errors), self._best, left_s))

@@ -1,4 +1,4 @@
-"""How a sweep goes through its space: all sets at once (grid, random), or round after round, led by results (Optuna).
+"""Searches through a parameter space: all sets at once (grid, random), or in rounds led by results (Optuna).
 
 A search asks for sets and is told what came of them. It draws only from its seed and from what it was told, in order:
 a sweep that resumes asks again, is told what the checkpoint knows, and stands where it stood.
@@ -50,9 +50,9 @@ class ListSearch:
 
     def ask(self) -> Sequence[ParamSet]:
         """All of them, once."""
-        found = self._sets if self._left else ()
+        sets = self._sets if self._left else ()
         self._left = False
-        return found
+        return sets
 
     def tell(self, values: Mapping[ParamSet, float | None]) -> None:
         """Changes nothing."""
@@ -81,10 +81,10 @@ class OptunaSearch:
         """The next round. Raises ConfigError when hardly a suggestion meets the constraint."""
         from optuna.trial import TrialState
 
-        wanted = min(ROUND, self.total - len(self._known))
+        missing = min(ROUND, self.total - len(self._known))
         fresh: dict[ParamSet, None] = {}
-        for _ in range(_TRIES_PER_SET * wanted):
-            if len(fresh) == wanted:
+        for _ in range(_TRIES_PER_SET * missing):
+            if len(fresh) == missing:
                 break
             trial = self._study.ask()
             values = tuple(suggested(trial, axis) for axis in self._space.axes)
@@ -125,7 +125,7 @@ class OptunaSearch:
 def suggested(trial: optuna.Trial, axis: Axis) -> Value:
     """One value of an axis as Optuna suggests it: lists of rising numbers by their place, others as categories."""
     if isinstance(axis, Span):
-        if axis.whole:
+        if axis.is_integer:
             step, low = 1 if axis.step is None else int(axis.step), int(axis.low)
             high = low + (int(axis.high) - low) // step * step
             return trial.suggest_int(axis.name, low, high, step=step, log=axis.log)
@@ -133,11 +133,11 @@ def suggested(trial: optuna.Trial, axis: Axis) -> Value:
             listed = axis.listed()
             return listed[trial.suggest_int(axis.name, 0, len(listed) - 1)]
         return trial.suggest_float(axis.name, axis.low, axis.high, log=axis.log)
-    numbers = [each for each in axis.values if isinstance(each, int | float) and not isinstance(each, bool)]
+    numbers = [value for value in axis.values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) == len(axis.values) and numbers == sorted(numbers):
         return axis.values[trial.suggest_int(axis.name, 0, len(axis.values) - 1)]
-    chosen: Value = trial.suggest_categorical(axis.name, axis.values)
-    return chosen
+    suggestion: Value = trial.suggest_categorical(axis.name, axis.values)
+    return suggestion
 
 
 def search_of(kind: SearchKind, space: ParameterSpace, trials: int, seed: int, direction: Direction) -> Search:

@@ -1,4 +1,4 @@
-"""How a sweep is made: what it searches by, where it runs, what it may take and keep."""
+"""The settings of a sweep: its search, objective, engine, workers, memory and files."""
 
 from __future__ import annotations
 

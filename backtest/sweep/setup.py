@@ -52,7 +52,7 @@ def job_of(request: RunRequest, names: tuple[str, ...], settings: SweepSettings,
     data: tuple[BarSeries | TradeTape, ...] = tapes or tuple(map(_bare, series))
     config = replace(request.config, params=entrant.params)
     obstacles = _against_compiled(config, entrant, series, names)
-    compiled = _chosen(settings.engine, obstacles)
+    compiled = _is_compiled(settings.engine, obstacles)
     note = _COMPILED if compiled else _why_events(settings.engine, entrant, obstacles)
     ends = period_ends(series, "auto")
     blocks = None
@@ -91,16 +91,16 @@ def period_ends(series: Sequence[BarSeries], block: str) -> Ints:
 
     ``auto`` is a day, or a bar of the shortest series where the data is shorter than two days, as for the metrics.
     """
-    first, last = (int(pick(each.ts_close[at] for each in series)) for pick, at in ((min, 0), (max, -1)))
+    first, last = (int(pick(bars.ts_close[at] for bars in series)) for pick, at in ((min, 0), (max, -1)))
     if block == "auto" and last - first < 2 * DAY_NS:
-        return np.unique(np.concatenate([each.ts_close for each in series]))
+        return np.unique(np.concatenate([bars.ts_close for bars in series]))
     length = DAY_NS if block == "auto" else timeframe_ns(block)
     return np.arange(-(-first // length), -(-last // length) + 1, dtype=np.int64) * length
 
 
 def bars_of(job: SweepJob) -> int:
     """Bars and trades in the data."""
-    return sum(len(each) if isinstance(each, BarSeries) else len(each.trades) for each in job.data)
+    return sum(len(source) if isinstance(source, BarSeries) else len(source.trades) for source in job.data)
 
 
 def span_of(job: SweepJob) -> tuple[int, int]:
@@ -141,7 +141,7 @@ def _against_compiled(
     config: BacktestConfig, entrant: Entrant, series: Sequence[BarSeries], names: Sequence[str]
 ) -> list[Obstacle]:
     """What speaks against the compiled engine; ``names`` are the parameters that vary."""
-    found = (
+    checks = (
         (not _is_kernel(entrant.make), f"{entrant.strategy_id} is no kernel strategy", _A_KERNEL),
         (config.risk, "the risk engine is on", "add --no-risk (risk=False); no order is denied then"),
         (
@@ -156,10 +156,10 @@ def _against_compiled(
             "leave order_type at market",
         ),
     )
-    return [Obstacle(why, remedy) for holds, why, remedy in found if holds]
+    return [Obstacle(why, remedy) for holds, why, remedy in checks if holds]
 
 
-def _chosen(engine: EngineChoice, obstacles: Sequence[Obstacle]) -> bool:
+def _is_compiled(engine: EngineChoice, obstacles: Sequence[Obstacle]) -> bool:
     if engine == "compiled" and obstacles:
         why, remedies = zip(*obstacles, strict=True)
         raise ConfigError(

@@ -79,13 +79,13 @@ class Span:
             )
 
     @property
-    def whole(self) -> bool:
+    def is_integer(self) -> bool:
         """Whether it is of whole numbers."""
-        return all(isinstance(each, int) for each in (self.low, self.high, 1 if self.step is None else self.step))
+        return all(isinstance(number, int) for number in (self.low, self.high, 1 if self.step is None else self.step))
 
     def listed(self) -> tuple[Value, ...]:
         """All values. Raises ConfigError where there are endlessly many."""
-        if self.step is None and not self.whole:
+        if self.step is None and not self.is_integer:
             raise ConfigError(
                 f"parameter {self.name}: expected a list or a step for a grid, such as "
                 f"{self.low}..{self.high}..{(self.high - self.low) / 10:g}, got {self.low}..{self.high}"
@@ -98,8 +98,8 @@ class Span:
         """One value; on a logarithmic scale where asked for."""
         if self.log:
             at = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-            return round(at) if self.whole else min(max(at, float(self.low)), float(self.high))
-        if self.step is not None or self.whole:
+            return round(at) if self.is_integer else min(max(at, float(self.low)), float(self.high))
+        if self.step is not None or self.is_integer:
             return self._at(int(rng.integers(self._count)))
         return float(rng.uniform(self.low, self.high))
 
@@ -113,7 +113,7 @@ class Span:
 
     def _at(self, number: int) -> int | float:
         value = self.low + number * (self.step or 1)
-        return value if self.whole else float(f"{value:.12g}")  # 0.3, not 0.30000000000000004
+        return value if self.is_integer else float(f"{value:.12g}")  # 0.3, not 0.30000000000000004
 
 
 Axis = Choice | Span
@@ -121,22 +121,22 @@ Axis = Choice | Span
 
 def choice(name: str, values: Iterable[Any]) -> Choice:
     """An axis of these values, each once. Raises ConfigError for what is no plain value."""
-    plain = (value.item() if isinstance(value, np.generic) else value for value in values)
+    python_values = (value.item() if isinstance(value, np.generic) else value for value in values)
     try:
-        return Choice(name, tuple(dict.fromkeys(plain)))
+        return Choice(name, tuple(dict.fromkeys(python_values)))
     except TypeError:
         raise ConfigError(f"parameter {name}: expected numbers, texts, true, false or null, got {values!r}") from None
 
 
 def axis_of(name: str, text: str) -> Axis:
     """What stands behind ``--param name=``: ``10,20,30``, ``5..60``, ``5..60..5``, ``0.001..0.1:log`` or one value."""
-    if found := _SPAN.fullmatch(text):
-        low, high, step, log = found.groups()
+    if match := _SPAN.fullmatch(text):
+        low, high, step, log = match.groups()
         return Span(name, json.loads(low), json.loads(high), json.loads(step) if step else None, bool(log))
-    return choice(name, (plain(part.strip()) for part in text.split(",")))
+    return choice(name, (value_of(part.strip()) for part in text.split(",")))
 
 
-def plain(text: str) -> Any:
+def value_of(text: str) -> Any:
     """JSON where it is, else the text itself."""
     try:
         return json.loads(text)
@@ -182,10 +182,10 @@ class ParameterSpace:
 
     def random(self, count: int, seed: int) -> list[ParamSet]:
         """Up to ``count`` different sets, drawn independently; fewer where there are no more. Raises ConfigError."""
-        found = dict.fromkeys(self._draws(count, np.random.default_rng(seed)))
-        if not found:
+        sets = dict.fromkeys(self._draws(count, np.random.default_rng(seed)))
+        if not sets:
             raise ConfigError(f"random search: no set out of {_DRAWS_PER_SET:,} draws meets the constraint")
-        return list(found)
+        return list(sets)
 
     def _draws(self, count: int, rng: np.random.Generator) -> Iterator[ParamSet]:
         seen: set[ParamSet] = set()

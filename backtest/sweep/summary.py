@@ -1,4 +1,4 @@
-"""What a sweep tells: the best sets, how well their neighbours did, and what to be careful of."""
+"""The summary of a sweep: the best sets with the median of their neighbours, and what to be careful of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the sets of a sweep run: processes of its own, any executor that it is given, or this very process.
+"""The workers of a sweep: processes or threads of its own, the executor of its caller, or this very process.
 
 Own processes end when the sweep does, however it ends: each watches a pipe that nobody else holds open.
 """
@@ -60,18 +60,18 @@ def processes(count: int) -> Iterator[Executor]:
         yield Here()
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy threads' locks
-    watched, held = context.Pipe(duplex=False)
+    watched, keeper = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_watch, initargs=(watched,))
     try:
         with _deaf_to_interrupts():
             started = [pool.submit(os.getpid) for _ in range(count)]
         yield pool
-        for each in started:
-            each.cancel()
+        for future in started:
+            future.cancel()
         pool.shutdown()
-        held.close()
+        keeper.close()
     except BaseException:
-        held.close()
+        keeper.close()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
 
@@ -111,8 +111,8 @@ def _deaf_to_interrupts() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)

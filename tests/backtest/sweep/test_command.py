@@ -14,7 +14,7 @@ import pytest
 
 from backtest.lint import command as lint
 from backtest.sweep.command import main, parser
-from backtest.sweep.progress import said
+from backtest.sweep.progress import progress_line
 from backtest.sweep.run import Progress, SweepRun
 from tests.support.backtest_runs import ATOM, csv_of
 
@@ -204,8 +204,8 @@ def test_options_of_a_run_are_options_of_a_sweep() -> None:
 
 
 def test_progress_is_told_in_a_line() -> None:
-    assert said(Progress(3, 9, 1, 1.234, 75.0)) == "3 of 9 sets, best 1.23, 1 failed, 1 min left"
-    assert said(Progress(0, 9, 0, None, None)) == "0 of 9 sets"
+    assert progress_line(Progress(3, 9, 1, 1.234, 75.0)) == "3 of 9 sets, best 1.23, 1 failed, 1 min left"
+    assert progress_line(Progress(0, 9, 0, None, None)) == "0 of 9 sets"
 
 
 def test_help_imports_nothing_heavy() -> None:

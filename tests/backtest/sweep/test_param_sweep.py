@@ -31,7 +31,7 @@ def sweep_of(folder: Path, strategy_id: str = "sma_cross_v1", **options: Any) ->
     )
     sweep.add_param_range("fast", FAST)
     sweep.add_param_range("slow", SLOW)
-    sweep.where("fast < slow")
+    sweep.add_constraint("fast < slow")
     return sweep
 
 

@@ -161,7 +161,7 @@ def optuna_sweep(folder: Path) -> ParameterSweep:
     sweep = ParameterSweep("sma_cross_v1", ATOM, data=BARS, instruments=INSTRUMENTS, limits=WIDE, settings=settings)
     sweep.add_axis(Span("fast", 2, 12))
     sweep.add_axis(Span("slow", 4, 40))
-    sweep.where("fast < slow")
+    sweep.add_constraint("fast < slow")
     return sweep
 
 
