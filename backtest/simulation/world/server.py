@@ -34,7 +34,7 @@ class ServerState:
 class Waiting:
     """A read that blocks until one of its streams has something."""
 
-    after: Mapping[str, EntryId]
+    offsets: Mapping[str, EntryId]
     wake: Callable[[], None]
 
 
@@ -206,7 +206,7 @@ class SimulatedServer:
         if not entries:
             return
         last = entries[-1].id
-        ready = [reader for reader in self._waiting if key in reader.after and reader.after[key] < last]
+        ready = [reader for reader in self._waiting if key in reader.offsets and reader.offsets[key] < last]
         for reader in ready:
             self._waiting.remove(reader)
             reader.wake()
