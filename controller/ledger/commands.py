@@ -96,7 +96,7 @@ def state(
     root: Root = Path(),
     as_json: AsJson = False,
 ) -> None:
-    """What each daemon knows: positions, orders, restrictions, the day's loss, what waits for it.
+    """Print the state of each daemon: positions, orders, restrictions, the day's loss, what waits for it.
 
     Folds the ledgers as the daemons do when they start, and only reads: beside a running fleet as well as on a copy.
     Exits with 4 when a chain is broken or ledgers do not fit together, with 3 when one cannot be folded.

@@ -221,10 +221,6 @@ class RedisBus:
         """The newest entry of a stream and the identity of its ledger, ``((0, 0), "")`` when Redis has none."""
         return await self._link.newest(self.stream_key(producer))
 
-    async def last_entry(self, producer: str) -> EntryId:
-        """The newest entry of a ledger stream, ``(0, 0)`` when Redis has none."""
-        return (await self.newest(producer))[0]
-
     async def oldest(self, producer: str) -> tuple[EntryId, EntryId]:
         """The oldest entry of a stream and what came before it, twice ``(0, 0)`` when Redis has none."""
         return await self._link.oldest(self.stream_key(producer))

@@ -196,7 +196,7 @@ def _begins_before(file: IO[bytes], contract: type[Contract], ts_ns: int) -> boo
 
 
 def _place_of(file: IO[bytes], contract: type[Contract], ts_ns: int) -> int:
-    """Where the last line before ``ts_ns`` begins, or one not far before it, in a file whose first line is."""
+    """The start of the last line before ``ts_ns``, or of one not far before it, in a file whose first line is."""
     low, high = 0, os.fstat(file.fileno()).st_size  # a line about an earlier time begins at low
     while high - low > _NEAR_BYTES:
         middle = (low + high) // 2
@@ -212,7 +212,7 @@ def _place_of(file: IO[bytes], contract: type[Contract], ts_ns: int) -> int:
 
 
 def _time_of(line: bytes, contract: type[Contract]) -> int | None:
-    """What a whole line is about; None for half a line or something else."""
+    """The time of a complete line; None for half a line or something else."""
     try:
         return decode(contract, line[:-1]).ts_ns if line.endswith(b"\n") else None
     except RejectedError:

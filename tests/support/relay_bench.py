@@ -17,6 +17,7 @@ from core.component import Message
 from core.contracts import Contract, OrderIntent
 from core.entries import EntryId
 from core.ledger import Ledger, ledger
+from core.retry import Draw, unspread
 from core.service.host import ComponentHost, JournalSet
 from core.service.relay import Relay
 
@@ -132,6 +133,7 @@ class Producer:
         timeout_s: float = 5.0,
         name: str = NAME,
         time_s: Callable[[], float] | None = None,
+        draw: Draw = unspread,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.name = name
@@ -143,7 +145,9 @@ class Producer:
         self.stopping = asyncio.Event()
         self.dropped = Dropped()
         clock = FixedClock(now_ms)
-        self.relay = Relay(self.host, self.bus, self.stopping, self.dropped, waits=True, clock=clock, time_s=time_s)
+        self.relay = Relay(
+            self.host, self.bus, self.stopping, self.dropped, waits=True, clock=clock, draw=draw, time_s=time_s
+        )
 
     def record(self, count: int = 1) -> list[Message]:
         """Answer so many intents; they are in the ledger and were not sent."""

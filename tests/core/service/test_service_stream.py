@@ -41,7 +41,7 @@ def intent(n: int) -> OrderIntent:
 
 
 async def both_sent(bus: Bus) -> None:
-    while await bus.last_entry("strategy_runner") != (1, 1):
+    while (await bus.newest("strategy_runner"))[0] != (1, 1):
         await interval(GLANCE_S)
 
 
@@ -87,7 +87,7 @@ async def test_a_restart_that_finds_redis_complete_reads_the_ledger_once(
             await until(lambda: running.report()["ready"])  # noqa: B023 — called at once
         running.stop()
         await task
-        assert await other.last_entry("strategy_runner") == running.host.newest_entry
+        assert (await other.newest("strategy_runner"))[0] == running.host.newest_entry
         monkeypatch.setattr(ledger, "messages_after", _not_again)
     await other.close()
 
@@ -128,5 +128,5 @@ async def test_a_daemon_whose_ledger_was_deleted_does_not_start(redis_url: str, 
     async with within(10):
         with pytest.raises(LedgerCorruptError, match=r"ends at transaction 0, but Redis has its stream up to 7"):
             await daemon(redis_url, tmp_path).run()
-    assert await other.last_entry("strategy_runner") == (7, 0), "nothing was written over what is there"
+    assert (await other.newest("strategy_runner"))[0] == (7, 0), "nothing was written over what is there"
     await other.close()
