@@ -41,7 +41,7 @@ class Hardware:
 
 
 def look(folder: Path, server: str) -> Hardware:
-    """What this machine is; ``folder`` is on the disk whose sync is timed."""
+    """The hardware of this machine; ``folder`` is on the disk whose sync is timed."""
     return Hardware(
         processor=_processor(),
         cores=os.cpu_count() or 1,

@@ -89,7 +89,7 @@ def run(work: Workload) -> Result:
 
 
 def _case(config: Config, capture: Path, channels: tuple[str, ...]) -> _Case:
-    """What the component alone makes of the capture."""
+    """The output of the component alone on the capture."""
     source = open_offline(str(capture), config, (SYMBOL,), channels=channels)
     assert source.offline is not None
     sent: list[tuple[str, bytes]] = []

@@ -27,7 +27,7 @@ def environ(folder: Path, url: str) -> dict[str, str]:
 
 
 def without_caps() -> dict[str, str]:
-    """What lets every order of a benchmark pass."""
+    """Limits that let every order of a benchmark pass."""
     return {
         "NJORD_RISK__ORDERS_PER_MIN_CAP": _NO_CAP,
         "NJORD_RISK__POSITION_USD_CAP": _NO_CAP,

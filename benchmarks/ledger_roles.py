@@ -72,7 +72,7 @@ class Noting:
 
 
 async def batches(count: int, gap_us: int) -> AsyncIterator[int]:
-    """How many to send at once: one each gap, or as many as a batch holds without one."""
+    """The number of messages to send at once: one each gap, or as many as a batch holds without one."""
     if gap_us:
         async for _ in paced(count, gap_us):
             yield 1

@@ -140,7 +140,7 @@ def turn(source: Role, sink: Role, count: int, gap_us: int, *, strict: bool = Tr
 
 
 class ReadySocket:
-    """Where a daemon started with ``NOTIFY_SOCKET`` says ``READY=1``, as to systemd."""
+    """A socket for ``NOTIFY_SOCKET``: a daemon sends ``READY=1`` to it, as to systemd."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""How long a start takes after a day of trading: the ledgers of a day, folded again, by the real daemons.
+"""The duration of a start after a day of trading: the ledgers of a day, folded again, by the real daemons.
 
 A day is 50,000 intents of one symbol with their decisions, orders, updates and fills, an intent at every fourth trade,
 made by the real components. The floor of a fold reads the same file and decodes its lines with msgspec; that of a
@@ -119,7 +119,7 @@ def _without_snapshots(config: Config) -> Iterator[None]:
 
 
 def _recover(spec: DaemonSpec, day: Day) -> None:
-    """What a start does before anything else."""
+    """The first work of a start."""
     host = assemble(spec, day.config, durable=False)
     host.recover()
     host.abandon()
@@ -135,7 +135,7 @@ def _decode(path: Path) -> None:
 
 
 def _resume(config: Config, rounds: int) -> Figure:
-    """Where the market data daemon goes on: the last lines of its journals."""
+    """The place at which the market data daemon resumes: the last lines of its journals."""
 
     def read() -> None:
         journals = open_journals(config)

@@ -1,4 +1,4 @@
-"""What a benchmark hands back: figures beside their floor from the same run, with the budget they are held to."""
+"""The result of a benchmark: figures beside their floor from the same run, with the budget they are held to."""
 
 from __future__ import annotations
 

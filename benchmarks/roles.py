@@ -60,7 +60,7 @@ async def paced(count: int, gap_us: int) -> AsyncIterator[int]:
 
 
 class Arrivals:
-    """When messages came, and a sum over what they were."""
+    """The times of messages, and a sum over their contents."""
 
     def __init__(self) -> None:
         self.times: list[int] = []

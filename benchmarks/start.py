@@ -1,4 +1,4 @@
-"""How long a daemon takes from exec to ready, and every command to its ``--help``; where the time of a slow one goes.
+"""The time of a daemon from exec to ready, and of every command to its ``--help``; the imports of a slow one.
 
 The floor is an interpreter that does nothing.
 """

@@ -39,7 +39,7 @@ TOO_LONG_S: Final = 180.0  # what would take longer is extrapolated
 
 @dataclass(frozen=True)
 class Swept:
-    """What an engine took for a grid. ``extrapolated`` from the smaller grid, which is then the one that was run."""
+    """The time of an engine for a grid. ``extrapolated`` from the smaller grid, which is then the one that was run."""
 
     label: str
     sets: int

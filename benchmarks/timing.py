@@ -1,4 +1,4 @@
-"""How times are taken: the garbage of whatever ran before is put aside, the runs alternate, the median counts."""
+"""The way times are taken: the garbage of whatever ran before is put aside, the runs alternate, the median counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Spread(NamedTuple):
 
 
 def latencies_of(sent: Sequence[int], came: Sequence[int]) -> list[int]:
-    """How long each took, in nanoseconds."""
+    """The duration of each, in nanoseconds."""
     return [b - a for a, b in zip(sent, came, strict=False)]
 
 
@@ -45,7 +45,7 @@ def settled() -> Iterator[None]:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """The duration of one call."""
     with settled():
         started = time.perf_counter_ns()
         call()

@@ -1,4 +1,4 @@
-"""What the benchmarks work on: the recorded capture where it is there, otherwise a synthetic one in the same format."""
+"""The workload of the benchmarks: the recorded capture if it exists, otherwise a synthetic one in the same format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPEAT_EVERY: Final = 10  # every so many lines one comes twice, as after a reco
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Where and how much. ``quick`` is enough to see that everything works and roughly how fast it is."""
+    """The folder and the amount of work. ``quick`` is enough to see that everything works, and roughly how fast."""
 
     folder: Path
     server_url: str
@@ -33,7 +33,7 @@ class Workload:
     tiny: bool = False
 
     def size(self, full: int, quick: int, tiny: int) -> int:
-        """How much of something this run does."""
+        """The size of something in this run."""
         return tiny if self.tiny else quick if self.quick else full
 
 

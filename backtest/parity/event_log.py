@@ -49,7 +49,7 @@ class IntentHistory:
 
     @property
     def asked_ns(self) -> int:
-        """When the strategy asked."""
+        """The time of the intent, UTC epoch ns."""
         return self.intent.ts_local_ns
 
     @property

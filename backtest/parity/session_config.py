@@ -131,7 +131,7 @@ def _merged(record: RecordedConfig, today: Config) -> Config:
 
 
 def _unmasked(recorded: Any, now: Any) -> Any:
-    """What the record has, but for secrets, which only the configuration of today can tell."""
+    """The recorded values, with secrets, which are masked there, from the configuration of today."""
     if isinstance(recorded, Mapping):
         current = now if isinstance(now, Mapping) else {}
         return {key: _unmasked(value, current.get(key)) for key, value in recorded.items()}

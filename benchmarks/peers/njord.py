@@ -28,7 +28,7 @@ IMPORTS: Final = {
     "numba": ("numba",),
     "numba_kept": ("numba",),
 }
-"""What is loaded for each."""
+"""The modules that each engine loads."""
 
 
 def make(bars: Bars, job: Job) -> Engine:
@@ -155,7 +155,7 @@ class Strategy:
         return answered
 
     def read(self, result: Any) -> Answer:
-        """How often it crossed."""
+        """The number of crosses."""
         return {"answers": result}
 
 
@@ -177,7 +177,7 @@ class Bare:
         return arranged
 
     def read(self, result: Any) -> Answer:
-        """What it booked."""
+        """The trips and the equity that it booked."""
         if isinstance(result, Nothing):
             return {}
         return {"trips": result.trips, "final": result.cash + result.held * self._events[-1].close}
@@ -270,7 +270,7 @@ class Step:
         return self._loop(*arranged)
 
     def read(self, result: Any) -> Answer:
-        """How often it turned."""
+        """The number of turns."""
         return {"answers": result}
 
 
@@ -293,7 +293,7 @@ class BareNumba:
         return self._loop(*arranged, CAPITAL, COMMISSION)
 
     def read(self, result: Any) -> Answer:
-        """What it booked."""
+        """The trips and the equity that it booked."""
         trips, final = result
         return {"trips": trips, "final": final}
 
@@ -308,7 +308,7 @@ class KeptNumba(BareNumba):
         self._loop = numba.njit(_kept)
 
     def read(self, result: Any) -> Answer:
-        """What it booked."""
+        """The trips and the equity that it booked."""
         trips, equity, _, _ = result
         return {"trips": trips, "final": float(equity[-1])}
 
@@ -316,7 +316,7 @@ class KeptNumba(BareNumba):
 def _cross(
     opens: Any, closes: Any, fast: int, slow: int, late: bool, cash: float, commission: float
 ) -> tuple[int, float]:
-    """What numba compiles."""
+    """The function that numba compiles."""
     quick, calm, side, position, trips, due = 0.0, 0.0, 0, 0, 0, 0
     for at in range(len(closes)):
         if due != 0:
@@ -342,7 +342,7 @@ def _cross(
 def _kept(
     opens: Any, closes: Any, fast: int, slow: int, late: bool, cash: float, commission: float
 ) -> tuple[int, Any, Any, float]:
-    """What numba compiles where more is kept."""
+    """The function that numba compiles for fills and equity."""
     quick, calm, side, position, trips, due, filled = 0.0, 0.0, 0, 0, 0, 0, 0
     equity, fills, peak, deepest = np.empty(len(closes)), np.empty((len(closes), 3)), cash, 0.0
     for at in range(len(closes)):

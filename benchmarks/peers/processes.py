@@ -108,7 +108,7 @@ class EngineProcess:
 
 
 def _tree_mib(pid: int) -> float:
-    """What a process with children holds together with them now, shared pages counted once; 0 without children,
+    """The memory of a process and its children now, shared pages counted once; 0 without children,
     for such a process tells its own peak."""
     parents = _parents()
     tree = [pid]

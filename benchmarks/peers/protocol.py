@@ -1,4 +1,4 @@
-"""What every engine's process does: import, prepare, run once, then run again whenever it is asked, and say how long.
+"""The process of an engine: import, prepare, run once, then run again whenever it is asked, and say how long.
 
 Runs in the peers' environments too, so that all are timed by the same lines: standard library and numpy only.
 """
@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 
 Job = Mapping[str, Any]
-"""What to run: ``fast``, ``slow``, ``timing`` (close or open), ``repeats``, and what one engine alone understands."""
+"""The run: ``fast``, ``slow``, ``timing`` (close or open), ``repeats``, and what one engine alone understands."""
 Answer = dict[str, Any]
 NS_PER_S: Final = 1_000_000_000
 KIB_PER_MIB: Final = 1_024
@@ -44,7 +44,7 @@ class Bars:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """What ``save`` wrote."""
+        """The bars that ``save`` wrote."""
         with np.load(path) as columns:
             return cls(*(columns[name] for name in COLUMNS))
 
@@ -64,13 +64,13 @@ class Engine(Protocol):
     """One engine with its data prepared."""
 
     def arrange(self, job: Job) -> Any:
-        """What is made anew for a run and not timed."""
+        """The input made anew for a run, not timed."""
 
     def run(self, arranged: Any) -> Any:
         """The timed part."""
 
     def read(self, result: Any) -> Answer:
-        """What came out, for verification: ``trips`` and ``final``, or the ``finals`` of a sweep; not timed."""
+        """The outcome, for verification: ``trips`` and ``final``, or the ``finals`` of a sweep; not timed."""
 
 
 def serve(imports: Sequence[str], package: str, make: Callable[[Bars, Job], Engine]) -> None:

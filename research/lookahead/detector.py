@@ -34,7 +34,7 @@ _SENTENCES: Final = {
 
 @dataclass(frozen=True)
 class Slicing(Generic[D]):
-    """How data of one kind is taken apart in time.
+    """The slicing in time of one kind of data.
 
     Attributes:
         times: when each row is known, ascending, in UTC epoch ns.
@@ -101,7 +101,7 @@ class LookaheadReport:
 
     @property
     def rows_ahead(self) -> int:
-        """How far the furthest-sighted of the decisions looked into, as far as searched; 0 for none."""
+        """The rows that the furthest-sighted decision looked ahead, as far as searched; 0 for none."""
         return max((change.rows_ahead for change in self.changes), default=0)
 
     def lines(self) -> list[str]:
