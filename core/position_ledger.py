@@ -190,7 +190,7 @@ class PositionLedger:
         """The whole ledger as plain JSON values, equal for equal ledgers."""
         return {
             "method": self._method,
-            "positions": {symbol: self._accounts[symbol].plain() for symbol in sorted(self._accounts)},
+            "positions": {symbol: self._accounts[symbol].to_plain() for symbol in sorted(self._accounts)},
         }
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
@@ -206,17 +206,17 @@ class PositionLedger:
                 f"configure {snapshot['method']}, or drop the snapshot and fold the fills again"
             )
         accounts: dict[str, _Account] = {}
-        for symbol, plain in snapshot["positions"].items():
+        for symbol, saved in snapshot["positions"].items():
             account = _ACCOUNTS[self._method](self._instruments[symbol])
-            account.load(plain)
+            account.load(saved)
             accounts[symbol] = account
         self._accounts = accounts
 
     def _account(self, instrument: Instrument) -> _Account:
-        found = self._accounts.get(instrument.symbol)
-        if found is None:
-            found = self._accounts[instrument.symbol] = _ACCOUNTS[self._method](instrument)
-        return found
+        account = self._accounts.get(instrument.symbol)
+        if account is None:
+            account = self._accounts[instrument.symbol] = _ACCOUNTS[self._method](instrument)
+        return account
 
 
 class _Account:
@@ -256,7 +256,7 @@ class _Account:
             )
         return self._shown
 
-    def plain(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         return {
             "tick_size": str(self._instrument.tick_size),
             "lot_size": str(self._instrument.lot_size),
@@ -268,17 +268,17 @@ class _Account:
             "open_lots": [[lot.ticks, lot.lots] for lot in self._open_lots()],
         }
 
-    def load(self, plain: Mapping[str, Any]) -> None:
+    def load(self, saved: Mapping[str, Any]) -> None:
         for name in ("tick_size", "lot_size"):
-            here: Decimal = getattr(self._instrument, name)
-            if Decimal(plain[name]) != here:
+            configured: Decimal = getattr(self._instrument, name)
+            if Decimal(saved[name]) != configured:
                 raise ConfigError(
-                    f"position ledger: {name} of {self._instrument.symbol}: expected {plain[name]}, under which the "
-                    f"snapshot was taken, got {here}; set it back, or drop the snapshot and fold the fills again"
+                    f"position ledger: {name} of {self._instrument.symbol}: expected {saved[name]}, under which the "
+                    f"snapshot was taken, got {configured}; set it back, or drop the snapshot and fold the fills again"
                 )
-        self._lots, self._cost = plain["lots"], plain["open_cost"]
-        self._realized, self._traded, self._fees = plain["realized"], plain["traded"], plain["fees"]
-        for ticks, lots in plain["open_lots"]:
+        self._lots, self._cost = saved["lots"], saved["open_cost"]
+        self._realized, self._traded, self._fees = saved["realized"], saved["traded"], saved["fees"]
+        for ticks, lots in saved["open_lots"]:
             self._open(ticks, lots)
         self._shown = None
 

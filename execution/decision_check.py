@@ -36,7 +36,7 @@ def refusal(order: OrderEvent) -> str | None:
         ("decision.symbol", decision.symbol or order.symbol, order.symbol),
         ("decision.strategy_id", decision.strategy_id or order.strategy_id, order.strategy_id),
     )
-    for name, got, wanted in expected:
-        if got != wanted:
-            return f"{NO_RISK_DECISION}: expected {name} {wanted!r}, got {got!r}"
+    for name, got, required in expected:
+        if got != required:
+            return f"{NO_RISK_DECISION}: expected {name} {required!r}, got {got!r}"
     return None

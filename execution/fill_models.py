@@ -256,14 +256,14 @@ DEFAULT_FILL_MODEL: Final = TradeFlow.name
 
 def fill_model(name: str = DEFAULT_FILL_MODEL, parameters: Mapping[str, Any] | None = None) -> FillModel:
     """The model of that name. Raises ConfigError for an unknown name or parameter, or a value out of range."""
-    chosen = FILL_MODELS.get(name)
-    if chosen is None:
+    model_class = FILL_MODELS.get(name)
+    if model_class is None:
         raise ConfigError(f"fill model: expected one of {', '.join(FILL_MODELS)}, got {name!r}")
-    given = dict(parameters or {})
-    allowed = [f.name for f in fields(chosen)]
-    unknown = sorted(set(given) - set(allowed))
+    settings = dict(parameters or {})
+    allowed = [f.name for f in fields(model_class)]
+    unknown = sorted(set(settings) - set(allowed))
     if unknown:
         raise ConfigError(
             f"fill model {name}: unknown parameter {', '.join(unknown)}; expected one of {', '.join(allowed)}"
         )
-    return chosen(**given)
+    return model_class(**settings)

@@ -71,7 +71,7 @@ class OpenOrder:
         filled_qty = self.instrument.qty(self.filled)
         return order_update(self.event, ts_ns, status or self.status, reason, filled_qty, self.avg_price)
 
-    def plain(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {"order": self.event.to_dict(), "filled": self.filled, "spent": self.spent, "fills": self.fills}
 
@@ -153,7 +153,7 @@ class OrderRegistry:
     def snapshot(self) -> dict[str, Any]:
         """Everything known, as plain JSON values."""
         return {
-            "open": [order.plain() for order in self._open.values()],
+            "open": [order.to_plain() for order in self._open.values()],
             "finished": list(self._finished),
             "early_cancels": list(self._early_cancels),
         }
@@ -163,15 +163,15 @@ class OrderRegistry:
         self._open = {}
         self._finished = dict.fromkeys(snapshot["finished"])
         self._early_cancels = dict.fromkeys(snapshot["early_cancels"])
-        for plain in snapshot["open"]:
-            event = OrderEvent.from_dict(plain["order"])
+        for saved in snapshot["open"]:
+            event = OrderEvent.from_dict(saved["order"])
             order = self.open(event, instruments[event.symbol])
-            order.filled, order.spent, order.fills = plain["filled"], plain["spent"], plain["fills"]
+            order.filled, order.spent, order.fills = saved["filled"], saved["spent"], saved["fills"]
 
 
-def _remember(known: dict[str, None], order_id: str) -> None:
+def _remember(order_ids: dict[str, None], order_id: str) -> None:
     """Keep an id, as the latest; forget the oldest beyond the limit."""
-    known.pop(order_id, None)
-    known[order_id] = None
-    if len(known) > REMEMBERED:
-        del known[next(iter(known))]
+    order_ids.pop(order_id, None)
+    order_ids[order_id] = None
+    if len(order_ids) > REMEMBERED:
+        del order_ids[next(iter(order_ids))]

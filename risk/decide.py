@@ -35,7 +35,9 @@ so that only orders that nothing else objects to are counted."""
 
 _BY_TYPE: Final = {
     "limit": POLICIES,
-    "market": tuple(each for each in POLICIES if each not in (size.tick_size, price.price_collar)),  # about limits only
+    "market": tuple(
+        policy for policy in POLICIES if policy not in (size.tick_size, price.price_collar)
+    ),  # about limits only
 }
 _decision: Final = trusted(RiskDecision)
 

@@ -29,5 +29,5 @@ def _shown(value: float | str) -> str:
     """Words as they are, numbers with at least two decimals and without noise."""
     if isinstance(value, str):
         return value
-    whole, _, decimals = f"{value:.{_DECIMALS}f}".partition(".")
-    return f"{whole}.{decimals.rstrip('0'):0<2}"
+    digits, _, decimals = f"{value:.{_DECIMALS}f}".partition(".")
+    return f"{digits}.{decimals.rstrip('0'):0<2}"

@@ -145,8 +145,8 @@ class RiskEngine:
             market.set_mark(trade.price, ts)
             return _NOTHING
         opened = self._open_day(ts)  # at the prices before this trade
-        before = market.mark
-        if market.set_mark(trade.price, ts) and (market.mark - before) * market.lots < 0:
+        previous_mark = market.mark
+        if market.set_mark(trade.price, ts) and (market.mark - previous_mark) * market.lots < 0:
             return [*opened, *self._watch_loss()]
         return opened
 
@@ -186,10 +186,10 @@ class RiskEngine:
         return answers
 
     def _is_repeat(self, intent_id: str, asked: int) -> bool:
-        before = self._exposure.asked_before(intent_id)
-        if before is None:
+        decided = self._exposure.asked_before(intent_id)
+        if decided is None:
             return False
-        if before != asked:
+        if decided != asked:
             denial = Denial(DenialCode.DUPLICATE_INTENT, {"intent_id": intent_id})
             raise RejectedError(
                 f"{denial.reason}: expected the intent that was decided under this id before, got another one; "

@@ -101,8 +101,8 @@ class RiskLimits:
             raise ContractError(
                 f"RiskDecision.caps: expected {', '.join(CAP_NAMES)}, got {', '.join(sorted(caps)) or 'none'}"
             )
-        plain: dict[str, Any] = {**caps, "orders_per_min_cap": int(caps["orders_per_min_cap"])}
-        return cls(**plain)
+        values: dict[str, Any] = {**caps, "orders_per_min_cap": int(caps["orders_per_min_cap"])}
+        return cls(**values)
 
 
 CAP_NAMES: Final = tuple(f.name for f in fields(RiskLimits) if f.name != "usd_rates")

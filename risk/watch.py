@@ -39,21 +39,21 @@ def wake_up_bounds(exposure: Exposure) -> WakeUpBounds:
     if Restriction.DAILY_LOSS in exposure.restrictions:
         return WakeUpBounds(exposure.day.next_day_ns)
     rates = exposure.limits.usd_rates
-    held = []
+    exposed = []
     for market in exposure.markets.values():
         if market.traded and not market.usd_par and market.rate_market is not None:
             return NEVER  # the dollar rate moves as well
         if market.lots and market.usd_per_quote(rates):
-            held.append(market)
+            exposed.append(market)
     slack = (exposure.day_pnl_usd() + exposure.limits.daily_loss_usd_cap) * (1.0 - _MARGIN)
-    if not held:
+    if not exposed:
         return WakeUpBounds(exposure.day.next_day_ns)
-    if slack <= 0 or any(not market.mark for market in held):
+    if slack <= 0 or any(not market.mark for market in exposed):
         return NEVER
     bounds = []
-    for market in held:
+    for market in exposed:
         mark = market.mark
-        away = slack / len(held) / (abs(market.lots) * market.lot_size * market.usd_per_quote(rates)) - mark * 1e-12
+        away = slack / len(exposed) / (abs(market.lots) * market.lot_size * market.usd_per_quote(rates)) - mark * 1e-12
         low, high = (mark - away, inf) if market.lots > 0 else (0.0, mark + away)
         bounds.append((market.symbol, low, high))
     return WakeUpBounds(exposure.day.next_day_ns, tuple(bounds))

@@ -17,9 +17,9 @@ class _Working:
     filled_lots: int = 0
 
     @property
-    def left(self) -> int:
-        left = self.target_lots - self.filled_lots
-        return left if left > 0 else 0
+    def remaining(self) -> int:
+        remaining = self.target_lots - self.filled_lots
+        return remaining if remaining > 0 else 0
 
 
 class WorkingOrders:
@@ -43,23 +43,23 @@ class WorkingOrders:
     def add(self, order_id: str, symbol: str, side: Side, lots: int) -> None:
         """An order was allowed."""
         order = self._orders[order_id] = _Working(symbol, side, lots)
-        self._lots[symbol, side] = self._lots.get((symbol, side), 0) + order.left
+        self._lots[symbol, side] = self._lots.get((symbol, side), 0) + order.remaining
 
     def fill(self, order_id: str, lots: int) -> None:
         """Lots of an order have filled; ids that are not working are ignored."""
         order = self._orders.get(order_id)
         if order is not None:
-            before = order.left
+            previous = order.remaining
             order.filled_lots += lots
-            self._settle(order_id, order, before)
+            self._settle(order_id, order, previous)
 
     def finish(self, order_id: str, filled_lots: int) -> None:
         """An order will fill ``filled_lots`` altogether and no more; ids that are not working are ignored."""
         order = self._orders.get(order_id)
         if order is not None:
-            before = order.left
+            previous = order.remaining
             order.target_lots = filled_lots
-            self._settle(order_id, order, before)
+            self._settle(order_id, order, previous)
 
     def snapshot(self) -> dict[str, Any]:
         """The orders as plain JSON values."""
@@ -75,10 +75,10 @@ class WorkingOrders:
             self.add(order_id, symbol, side, target)
             self.fill(order_id, filled)
 
-    def _settle(self, order_id: str, order: _Working, before: int) -> None:
-        key, left = (order.symbol, order.side), order.left
-        open_lots = self._lots[key] + left - before
-        if not left:
+    def _settle(self, order_id: str, order: _Working, previous: int) -> None:
+        key, remaining = (order.symbol, order.side), order.remaining
+        open_lots = self._lots[key] + remaining - previous
+        if not remaining:
             del self._orders[order_id]
         if open_lots:
             self._lots[key] = open_lots

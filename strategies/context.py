@@ -22,10 +22,10 @@ class AnyInstruments(Instruments):
         super().__init__(())
 
     def __getitem__(self, symbol: str) -> Instrument:
-        found = self._by_symbol.get(symbol)
-        if found is None:
-            found = self._by_symbol[symbol] = Instrument(symbol, tick_size=OPEN_STEP, lot_size=OPEN_STEP)
-        return found
+        instrument = self._by_symbol.get(symbol)
+        if instrument is None:
+            instrument = self._by_symbol[symbol] = Instrument(symbol, tick_size=OPEN_STEP, lot_size=OPEN_STEP)
+        return instrument
 
     def __contains__(self, symbol: object) -> bool:
         return isinstance(symbol, str)

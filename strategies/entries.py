@@ -30,16 +30,16 @@ def entries_in(config: Mapping[str, Any]) -> tuple[StrategyConfig, ...]:
     listed = config.get("strategies")
     if not isinstance(listed, list | tuple):
         raise ConfigError(f"config/strategies.yaml: strategies: expected a list, got {type(listed).__name__}")
-    found: dict[str, StrategyConfig] = {}
-    for index, plain in enumerate(listed):
+    entries: dict[str, StrategyConfig] = {}
+    for index, raw in enumerate(listed):
         place = f"config/strategies.yaml: strategies[{index}]"
-        entry = plain if isinstance(plain, StrategyConfig) else checked_entry(plain, place)
-        if entry.id in found:
+        entry = raw if isinstance(raw, StrategyConfig) else checked_entry(raw, place)
+        if entry.id in entries:
             raise ConfigError(f"{place}.id: expected a unique id, got {entry.id!r} a second time; rename one")
         for pattern in entry.events:
             _check_topic(pattern, f"{place}.events")
-        found[entry.id] = entry
-    return tuple(found.values())
+        entries[entry.id] = entry
+    return tuple(entries.values())
 
 
 def wants(entry: StrategyConfig, symbol: str, topic: str) -> bool:

@@ -34,11 +34,11 @@ class PriceSampler:
         return event.price
 
 
-def one_timeframe(known: str, bar: OHLCVBar) -> str:
-    """The timeframe that a strategy gets bars of; ``known`` is empty before the first. Raises ConfigError for two."""
-    if known and bar.timeframe != known:
+def one_timeframe(current: str, bar: OHLCVBar) -> str:
+    """The timeframe that a strategy gets bars of; ``current`` is empty before the first. Raises ConfigError for two."""
+    if current and bar.timeframe != current:
         raise ConfigError(
-            f"bars of {bar.symbol}: expected one timeframe, {known} as before, got {bar.timeframe} as well; choose one "
-            f"under the strategy's `events` (--events in a backtest), such as md.ohlcv.{known}.*"
+            f"bars of {bar.symbol}: expected one timeframe, {current} as before, got {bar.timeframe} too; choose one "
+            f"under the strategy's `events` (--events in a backtest), such as md.ohlcv.{current}.*"
         )
     return bar.timeframe

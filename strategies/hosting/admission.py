@@ -60,8 +60,8 @@ class Admission:
             complete = _canonical(
                 dataclasses.replace(
                     intent,
-                    qty=_plain(intent.qty),
-                    limit_price=None if intent.limit_price is None else _plain(intent.limit_price),
+                    qty=_as_float(intent.qty),
+                    limit_price=None if intent.limit_price is None else _as_float(intent.limit_price),
                     intent_id=intent.intent_id or ids.intent_id(self.strategy_id, identity_of(cause), index),
                     ts_local_ns=_not_after(cause, intent.ts_ns),
                 )
@@ -86,7 +86,7 @@ def _not_after(cause: Contract, ts_ns: int) -> int:
     return min(ts_ns or cause.ts_ns, cause.ts_ns)
 
 
-def _plain(number: float) -> float:
+def _as_float(number: float) -> float:
     """Subclasses of float, numpy's among them, as float; anything else as it is, for the codec to judge."""
     return float(number) if isinstance(number, float) else number
 

@@ -32,9 +32,9 @@ class ListeningBus:
         """Raises RejectedError: typed messages are the fleet's."""
         raise _refusal(", ".join(message.topic for message in messages))
 
-    def consume(self, wanted: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
+    def consume(self, subscription: Subscription) -> AsyncGenerator[list[Message], Sequence[Message] | None]:
         """Typed messages in batches."""
-        return self._bus.consume(wanted)
+        return self._bus.consume(subscription)
 
     async def close(self) -> None:
         """Nothing: the bus belongs to the host."""

@@ -31,18 +31,18 @@ def sma_size(period: int) -> int:
 def sma(state: Floats, at: int, price: float, period: float) -> float:
     """Mean of the last ``period`` prices. TA-Lib: SMA."""
     head = np.uint64(at)
-    where = state[head]
-    slot = np.uint64(at + 4 + int(where))
+    place = state[head]
+    slot = np.uint64(at + 4 + int(place))
     total = state[head + _1] + (price - state[slot])
     fresh = state[head + _2] + price
     state[slot] = price
-    where += 1.0
-    if where == period:
-        where = 0.0
+    place += 1.0
+    if place == period:
+        place = 0.0
         total = fresh
         fresh = 0.0
         state[head + _3] = 1.0
-    state[head] = where
+    state[head] = place
     state[head + _1] = total
     state[head + _2] = fresh
     mean: float = total / period
@@ -150,13 +150,13 @@ def atr(state: Floats, at: int, high: float, low: float, close: float, period: i
 
     J. W. Wilder, "New Concepts in Technical Trading Systems" (1978). The first bar has no close before it: no range.
     """
-    seen, before = state[at], state[at + 1]
+    seen, last_close = state[at], state[at + 1]
     state[at + 1] = close
     if seen <= period:
         state[at] = seen + 1.0
     if seen == 0.0:
         return nan
-    span = max(high, before) - min(low, before)
+    span = max(high, last_close) - min(low, last_close)
     smooth: float = state[at + 2]
     smooth += (span - smooth) / period if seen > period else span / period
     state[at + 2] = smooth
@@ -186,11 +186,11 @@ def mean_and_spread(state: Floats, at: int, price: float, period: int) -> tuple[
 
     Squares are of distances from a price at most two periods old, or they would drown in the level of the price.
     """
-    where, base, next_base = state[at], state[at + 1], state[at + 2]
-    if where == 0.0:
+    place, base, next_base = state[at], state[at + 1], state[at + 2]
+    if place == 0.0:
         next_base = price
         state[at + 2] = price
-    slot = at + 8 + int(where)
+    slot = at + 8 + int(place)
     full = state[at + 7]
     now, gone = price - base, (state[slot] - base) * full
     total = state[at + 3] + (now - gone)
@@ -203,14 +203,14 @@ def mean_and_spread(state: Floats, at: int, price: float, period: int) -> tuple[
         base = price
         total, squares = _ring_moments(state, at + 8, period, base)
         state[at + 1] = base
-    where += 1.0
-    if where == period:
-        where = 0.0
+    place += 1.0
+    if place == period:
+        place = 0.0
         base, total, squares = next_base, fresh, fresh_squares
         fresh = fresh_squares = 0.0
         full = 1.0
         state[at + 1], state[at + 7] = base, full
-    state[at] = where
+    state[at] = place
     state[at + 3], state[at + 4], state[at + 5], state[at + 6] = total, squares, fresh, fresh_squares
     if full == 0.0:
         return nan, nan
@@ -242,11 +242,11 @@ def regression(state: Floats, at: int, price: float, period: int) -> tuple[float
 
     TA-Lib: TSF, LINEARREG_SLOPE.
     """
-    where, base, next_base = state[at], state[at + 1], state[at + 2]
-    if where == 0.0:
+    place, base, next_base = state[at], state[at + 1], state[at + 2]
+    if place == 0.0:
         next_base = price
         state[at + 2] = price
-    slot = at + 8 + int(where)
+    slot = at + 8 + int(place)
     full = state[at + 7]
     now, gone = price - base, (state[slot] - base) * full
     # One step later everything that stays lies one place further left.
@@ -254,20 +254,20 @@ def regression(state: Floats, at: int, price: float, period: int) -> tuple[float
     total = state[at + 3] + (now - gone)
     now = price - next_base
     fresh = state[at + 5] + now
-    fresh_weighted = state[at + 6] + where * now
+    fresh_weighted = state[at + 6] + place * now
     state[slot] = price
     if abs(gone) > price:
         base = price
-        total, weighted = _ring_line(state, at + 8, period, int(where) + 1, base)
+        total, weighted = _ring_line(state, at + 8, period, int(place) + 1, base)
         state[at + 1] = base
-    where += 1.0
-    if where == period:
-        where = 0.0
+    place += 1.0
+    if place == period:
+        place = 0.0
         base, total, weighted = next_base, fresh, fresh_weighted
         fresh = fresh_weighted = 0.0
         full = 1.0
         state[at + 1], state[at + 7] = base, full
-    state[at] = where
+    state[at] = place
     state[at + 3], state[at + 4], state[at + 5], state[at + 6] = total, weighted, fresh, fresh_weighted
     if full == 0.0:
         return nan, nan

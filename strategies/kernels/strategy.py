@@ -57,8 +57,8 @@ class KernelParams(TargetParams, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
-class _Lane:
-    """One symbol: what the step remembers, and what it answered last."""
+class _SymbolState:
+    """The state of one symbol's step, and the answer that it gave last."""
 
     state: Floats
     answer: float = nan
@@ -67,7 +67,7 @@ class _Lane:
 class KernelStrategy(StrategyBase):
     """Aims at the exposure that its ``step`` answers.
 
-    Subclasses say:
+    Subclasses define:
         step: ``staticmethod`` of a ``kernel_function`` ``(state, bar, params) -> exposure``: multiples of ``qty`` to
             hold from now on, rounded to the nearest lot; NaN for no opinion. It may read and write ``state`` (zeros at
             first) and must touch nothing else.
@@ -109,7 +109,7 @@ class KernelStrategy(StrategyBase):
         self._orders = TargetOrders(context, params)
         self._vector = params.vector()
         self._timeframe = ""
-        self._lanes = {symbol: _Lane(np.zeros(self.state_size(params))) for symbol in context.symbols}
+        self._symbols = {symbol: _SymbolState(np.zeros(self.state_size(params))) for symbol in context.symbols}
 
     def on_event(self, event: Contract) -> Iterable[OrderIntent | OrderCancel]:
         """At most one order under way per symbol, sent when the step's answer changes."""
@@ -117,29 +117,38 @@ class KernelStrategy(StrategyBase):
             return self._orders.settle(event)
         if event.timeframe != self._timeframe:
             self._timeframe = one_timeframe(self._timeframe, event)
-        lane = self._lanes[event.symbol]
+        memory = self._symbols[event.symbol]
         exposure = self._call(
-            lane.state, self._vector, event.ts_close, event.open, event.high, event.low, event.close, event.volume
+            memory.state,
+            self._vector,
+            event.ts_close,
+            event.open,
+            event.high,
+            event.low,
+            event.close,
+            event.volume,
         )
-        if exposure == lane.answer:
+        if exposure == memory.answer:
             return _NOTHING
-        lane.answer = exposure
+        memory.answer = exposure
         if exposure != exposure:  # NaN
             return _NOTHING
         return self._orders.aim(event, event.symbol, exposure, event.close)
 
     def state(self) -> dict[str, Any]:
         """The aims, and the state for a successor with the same parameters."""
-        lanes = {symbol: (lane.state.copy(), lane.answer) for symbol, lane in self._lanes.items()}
-        return {"config": dict(self.context.config), "lanes": lanes, "orders": self._orders.state()}
+        symbols = {symbol: (memory.state.copy(), memory.answer) for symbol, memory in self._symbols.items()}
+        return {"config": dict(self.context.config), "symbols": symbols, "orders": self._orders.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Carry on; with other parameters, symbols or size of state the step starts cold."""
         self._orders.load_state(state["orders"])
-        shapes = {symbol: memory.shape for symbol, (memory, _) in state["lanes"].items()}
-        here = {symbol: lane.state.shape for symbol, lane in self._lanes.items()}
-        if state["config"] == dict(self.context.config) and shapes == here:
-            self._lanes = {symbol: _Lane(memory.copy(), answer) for symbol, (memory, answer) in state["lanes"].items()}
+        shapes = {symbol: numbers.shape for symbol, (numbers, _) in state["symbols"].items()}
+        own_shapes = {symbol: memory.state.shape for symbol, memory in self._symbols.items()}
+        if state["config"] == dict(self.context.config) and shapes == own_shapes:
+            self._symbols = {
+                symbol: _SymbolState(memory.copy(), answer) for symbol, (memory, answer) in state["symbols"].items()
+            }
 
 
 def _host_step(step: Any) -> Any:

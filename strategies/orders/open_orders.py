@@ -98,8 +98,8 @@ class OpenOrders:
         Raises:
             UnknownSymbolError: an open order's symbol is no longer configured.
         """
-        for plain in snapshot["open"]:
-            order = OpenOrder(**plain)
+        for saved in snapshot["open"]:
+            order = OpenOrder(**saved)
             _ = self._instruments[order.symbol]
             self._put(order)
         self._ended = dict.fromkeys(snapshot["ended"])

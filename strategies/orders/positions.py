@@ -1,4 +1,4 @@
-"""What each strategy holds: a fold over its own fills, kept in exact lots and shown as snapshots."""
+"""Strategy positions: a fold over the fills of each strategy, kept in exact lots and shown as snapshots."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class StrategyPositions:
         Raises:
             UnknownSymbolError, ConfigError, ContractError: it does not fit the instruments.
         """
-        for strategy_id, plain in snapshot.items():
+        for strategy_id, saved in snapshot.items():
             ledger = self._ledgers[strategy_id] = PositionLedger(self._instruments)
-            ledger.load(plain)
-            seen = [PositionSnapshot.from_dict(each) for each in shown[strategy_id]]
-            self._shown.setdefault(strategy_id, {}).update({each.symbol: each for each in seen})
+            ledger.load(saved)
+            positions = [PositionSnapshot.from_dict(position) for position in shown[strategy_id]]
+            self._shown.setdefault(strategy_id, {}).update({position.symbol: position for position in positions})

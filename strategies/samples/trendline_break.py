@@ -51,9 +51,9 @@ class TrendlineBreak(StrategyBase):
         symbol: str = getattr(event, "symbol", "")
         signal = self._signal(self._windows[symbol], price)
         self._windows[symbol].append(price)
-        before = self._signals.get(symbol, 0)
+        previous = self._signals.get(symbol, 0)
         self._signals[symbol] = signal
-        if signal in (0, before):
+        if signal in (0, previous):
             return []
         return self._orders.aim(event, symbol, signal, price)
 

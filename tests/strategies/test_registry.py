@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
+from strategies.modules import path_of
 from strategies.registry import StrategyRegistry, UnknownStrategyError
 from strategies.samples.rsi_tema_bb import RsiTemaBb
 from strategies.samples.trendline_break import TrendlineBreak
@@ -32,8 +33,8 @@ def test_the_samples_are_discovered() -> None:
 
     registry.discover()
 
-    assert registry.get("trendline_break_v1") is TrendlineBreak
-    assert registry.get("rsi_tema_bb_v1") is RsiTemaBb
+    assert path_of(registry.get("trendline_break_v1")) == path_of(TrendlineBreak)
+    assert path_of(registry.get("rsi_tema_bb_v1")) == path_of(RsiTemaBb)
     assert registry.failures == {}
 
 
