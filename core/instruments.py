@@ -159,8 +159,10 @@ def _steps(value: float, step: Decimal, rounding: str) -> int:
 
 
 def _slack(steps: float) -> float:
-    """How far from a whole number a count of steps may be. Float division is exact to about one part in 10^16; large
-    counts get the room they need."""
+    """The distance from an integer that a count of steps may have.
+
+    Float division is exact to about one part in 10^16; large counts get the room they need.
+    """
     return max(_GRID_SLACK, abs(steps) * 4e-16)
 
 

@@ -77,7 +77,7 @@ class Position:
 
     @property
     def is_flat(self) -> bool:
-        """Whether nothing is held, long or short."""
+        """True when nothing is held, long or short."""
         return self.lots == 0
 
     @property
@@ -117,7 +117,7 @@ class Position:
         return (self.traded * above * FEE_UNITS - self.fees * below) / (below * FEE_UNITS)
 
     def value_units(self, ticks: int) -> int:
-        """What the position is worth at a price in ticks, in money units; negative when short."""
+        """The value of the position at a price in ticks, in money units; negative when short."""
         return self.lots * ticks
 
     def unrealized_units(self, ticks: int) -> int:
@@ -161,7 +161,7 @@ class PositionLedger:
 
     @property
     def method(self) -> Method:
-        """How cost is taken out of a position: ``fifo`` or ``average``."""
+        """The method by which cost leaves a position: ``fifo`` or ``average``."""
         return self._method
 
     def apply(self, fill: FillEvent) -> Position:

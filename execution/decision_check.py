@@ -14,7 +14,7 @@ NO_RISK_DECISION: Final = "NO_RISK_DECISION"
 
 
 def refusal(order: OrderEvent) -> str | None:
-    """Why a venue must refuse the order, or None when an allowed decision on this very order comes with it."""
+    """The reason for which a venue must refuse the order, or None when it comes with the decision that allowed it."""
     decision = order.decision
     if decision is None:
         return f"{NO_RISK_DECISION}: expected the decision that allowed {order.intent_id}, got none"

@@ -1,4 +1,4 @@
-"""When and at which price a simulated order fills: named models on integers of lots and ticks.
+"""Fill models: when and at which price a simulated order fills, by named models on integers of lots and ticks.
 
 ``last_trade`` is the specification's simple rule, ``trade_flow`` fills against the volume that really
 traded. A model sees an order, the last price at its placement, and what traded after; never more.
@@ -39,7 +39,7 @@ class WorkingOrder:
             self.remaining = self.lots
 
     def crossed_by(self, ticks: int) -> bool:
-        """Whether a price satisfies the limit: at or below for a buy, at or above for a sell. True without limit."""
+        """True when a price satisfies the limit: at or below for a buy, at or above for a sell. True without limit."""
         if self.limit_ticks is None:
             return True
         return ticks <= self.limit_ticks if self.side == "buy" else ticks >= self.limit_ticks
@@ -66,25 +66,25 @@ Queues = Mapping[Side, Sequence[WorkingOrder]]  # by side, in price-time priorit
 
 
 class FillModel(Protocol):
-    """How orders fill. Deterministic; whatever it notes, it notes on the order."""
+    """A rule by which orders fill. Deterministic; what it notes, it notes on the order."""
 
     name: ClassVar[str]
 
     def on_placed(self, order: WorkingOrder, last_ticks: int | None) -> Match | None:
-        """What fills at the moment of placement, given the last price if any is known."""
+        """The fill of the whole order at its placement, or None: it queues. ``last_ticks`` is None before any price."""
         ...
 
     def on_trade(self, queues: Queues, trade: Print) -> list[Match]:
-        """What fills from a trade; every order given was accepted before it."""
+        """The fills from a trade; every order given was accepted before it."""
         ...
 
     def on_bar(self, queues: Queues, bar: BarRange) -> list[Match]:
-        """What fills from a bar; every order given was accepted before it opened."""
+        """The fills from a bar; every order given was accepted before it opened."""
         ...
 
 
 def crosses_bar(order: WorkingOrder, bar: BarRange) -> bool:
-    """Whether a bar reached the order's limit: its low for a buy, its high for a sell."""
+    """True when a bar reached the order's limit: its low for a buy, its high for a sell."""
     return order.crossed_by(bar.low if order.side == "buy" else bar.high)
 
 
@@ -238,7 +238,7 @@ class TradeFlow:
         return matches
 
     def _reachable(self, order: WorkingOrder, limit: int, trade: Print, budget: int) -> int:
-        """How much of a trade gets as far as this resting order; moves the queue ahead of it on."""
+        """The lots of a trade that get as far as this resting order; moves the queue ahead of it on."""
         if trade.ticks != limit:
             order.ahead = 0
             return budget

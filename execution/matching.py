@@ -50,23 +50,29 @@ class MatchingCore:
 
     @property
     def open_orders(self) -> tuple[WorkingOrder, ...]:
-        """What is at work, in order of arrival."""
+        """The orders at work, in order of arrival."""
         return tuple(self._orders.values())
 
     def place(self, order: WorkingOrder) -> list[Execution]:
         """Put an order to work; returns what fills at once.
 
         Raises:
-            ContractError: no lots or no price to work with, or an order of that id is at work already.
+            ContractError: no lots or no price to work with, an order of that id is at work already, or a fill model
+                that fills another quantity than the whole order at once.
         """
         self._check(order)
         match = self._model.on_placed(order, self._last)
-        if match is not None and match.order is order and match.lots == order.remaining:
-            order.remaining = 0  # whole and at once: it need not queue
-            ts_ns = max(order.ts_ns, self._last_ts)
-            return [Execution(order.order_id, match.lots, match.ticks, match.liquidity, ts_ns, 0)]
-        self._insert(order)
-        return [] if match is None else self._settle([match], max(order.ts_ns, self._last_ts))
+        if match is None:
+            self._insert(order)
+            return []
+        if match.lots != order.remaining:
+            raise ContractError(
+                f"order {order.order_id}: expected a fill of all {order.remaining} lots or none at placement, got "
+                f"{match.lots} from fill model {self._model.name}"
+            )
+        order.remaining = 0  # it need not queue
+        ts_ns = max(order.ts_ns, self._last_ts)
+        return [Execution(order.order_id, match.lots, match.ticks, match.liquidity, ts_ns, 0)]
 
     def recover(self, order: WorkingOrder) -> None:
         """Put an order back to work after a restart: it fills nothing now and queues anew at its price."""

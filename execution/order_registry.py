@@ -39,7 +39,7 @@ class OpenOrder:
 
     @property
     def status(self) -> OrderStatus:
-        """What the fills so far make of it."""
+        """The status that the fills so far give it."""
         if not self.filled:
             return "open"
         return "partially_filled" if self.remaining else "filled"
@@ -112,7 +112,7 @@ class OrderRegistry:
         self._early_cancels: dict[str, None] = {}
 
     def knows(self, order_id: str) -> bool:
-        """Whether the order is open or was finished not too long ago."""
+        """True when the order is open or was finished not too long ago."""
         return order_id in self._open or order_id in self._finished
 
     def get(self, order_id: str) -> OpenOrder | None:
@@ -121,7 +121,7 @@ class OrderRegistry:
 
     @property
     def any_open(self) -> bool:
-        """Whether there is an open order."""
+        """True when there is an open order."""
         return bool(self._open)
 
     def all_open(self) -> tuple[OpenOrder, ...]:
@@ -147,7 +147,7 @@ class OrderRegistry:
         _remember(self._early_cancels, order_id)
 
     def canceled_early(self, order_id: str) -> bool:
-        """Whether a cancel came before the order did."""
+        """True when a cancel came before the order did."""
         return order_id in self._early_cancels
 
     def snapshot(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ HALTED = "halted"  # the reason on whatever the kill switch refused or took back
 
 @dataclass
 class VenueCounters:
-    """What the venue passed over: orders it had seen before, cancels of orders that were done."""
+    """Messages that the venue passed over: orders it had seen before, cancels of orders that were done."""
 
     duplicate_orders: int = 0
     late_cancels: int = 0
@@ -85,7 +85,7 @@ class PaperVenue:
 
     @property
     def halted(self) -> bool:
-        """Whether the kill switch is tripped."""
+        """True while the kill switch is tripped."""
         return self._halted
 
     @property
@@ -288,7 +288,7 @@ class PaperVenue:
 
 
 def _off_grid(order: OrderEvent, instruments: Instruments) -> str:
-    """Why an order does not fit its instrument, or an empty text."""
+    """The reason for which an order does not fit its instrument, or an empty text."""
     instrument = instruments.get(order.symbol)
     if instrument is None:
         return f"{DenialCode.UNKNOWN_SYMBOL}: expected one of {', '.join(instruments)}, got {order.symbol!r}"

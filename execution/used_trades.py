@@ -1,4 +1,4 @@
-"""Which recorded trades have filled something already, so that their volume is used once.
+"""Used trades: those recorded trades that have filled something already, so that their volume is used once.
 
 A feed that starts over after a crash delivers trades again; what they gave must not be given twice.
 """
@@ -21,7 +21,7 @@ class UsedTrades:
         self._latest: dict[str, tuple[int, tuple[str, ...]]] = {}
 
     def __contains__(self, trade: TradeEvent) -> bool:
-        """Whether the trade is one of those, or so late that it may be."""
+        """True when the trade is one of those, or so late that it may be."""
         latest = self._latest.get(trade.symbol)
         if latest is None or trade.ts > latest[0]:
             return False

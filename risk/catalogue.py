@@ -21,7 +21,7 @@ class CatalogueRow(NamedTuple):
 
     @property
     def holds_for_exits(self) -> bool:
-        """Whether an exit is denied by this rule like any order."""
+        """True when an exit is denied by this rule like any order."""
         return self.exits.startswith("held")
 
 

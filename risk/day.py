@@ -20,7 +20,7 @@ _UNWELL: Final = ("stale", "reconnecting")
 
 
 class Market:
-    """What is known of one symbol: last trade, feed health, and the position in it."""
+    """The state of one symbol: last trade, feed health, and the position in it."""
 
     __slots__ = (
         "cash", "currency", "feed", "feed_ts_ns", "fill_price", "fill_ts_ns", "instrument", "lot_size", "lots",
@@ -128,7 +128,7 @@ class TradingDay:
 
     @property
     def exposed(self) -> bool:
-        """Whether any position is open."""
+        """True while any position is open."""
         for market in self._traded:  # noqa: SIM110 — asked after every fill, and a generator costs more than all this
             if market.lots:
                 return True

@@ -43,7 +43,7 @@ _decision: Final = trusted(RiskDecision)
 
 
 def first_denial(intent: OrderIntent, inputs: RiskInputs, limits: RiskLimits) -> Denial | None:
-    """What the first policy that objects says, or None."""
+    """The denial of the first policy that objects, or None."""
     for policy in _BY_TYPE[intent.type]:
         denial = policy(intent, inputs, limits)
         if denial is not None:

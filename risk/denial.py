@@ -12,7 +12,7 @@ _DECIMALS: Final = 8  # enough to show any tick or lot size, few enough to hide 
 
 
 class Denial(NamedTuple):
-    """Why a policy says no: the code and its numbers by name, in the order in which they are shown."""
+    """A refusal by a policy: the code and its numbers by name, in the order in which they are shown."""
 
     code: DenialCode
     numbers: dict[str, float | str]

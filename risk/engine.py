@@ -69,7 +69,7 @@ class RiskEngine:
 
     @property
     def state(self) -> TradingState:
-        """What is let through now."""
+        """The trading state: what is let through now."""
         return self._exposure.restrictions.state
 
     @property

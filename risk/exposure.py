@@ -1,4 +1,4 @@
-"""What the risk engine knows: markets, positions, working orders, the day, restrictions, rates, decided intents.
+"""The exposure as the risk engine counts it: markets, positions, orders, day, restrictions, rates, intents.
 
 The durable part is a fold over the engine's ledger; each step of the fold is one method that deciding and
 recovering share. Last prices and feed health are caches: learnt again from the feed after a restart.
@@ -103,7 +103,7 @@ class Exposure:
     # -- the steps of the fold ----------------------------------------------------------------------------
 
     def asked_before(self, intent_id: str) -> int | None:
-        """What the intent that was decided under this id asked for; None when there was none."""
+        """The checksum of the intent that was decided under this id; None when there was none."""
         return self._decided.get(intent_id)
 
     def remember(self, intent_id: str, asked: int) -> None:

@@ -48,17 +48,17 @@ class RiskInputs(NamedTuple):
 
     @property
     def price_age_ms(self) -> float:
-        """How old the reference price is; 0 when it does not come from a trade."""
+        """The age of the reference price; 0 when it does not come from a trade."""
         return (self.now_ns - self.ref_price_ts_ns) / 1e6 if self.ref_source == "trade" else 0.0
 
     def reducible_lots(self, side: str) -> int:
-        """How many lots of ``side`` still bring the position closer to flat once the working ones have filled."""
+        """The lots of ``side`` that still bring the position closer to flat once the working ones have filled."""
         if side == "sell":
             return max(0, self.position_lots - self.open_sell_lots)
         return max(0, -self.position_lots - self.open_buy_lots)
 
     def reduces(self, side: str) -> bool:
-        """Whether the order is an exit: it only brings the position closer to flat, also once the working ones on its
+        """True when the order is an exit: it only brings the position closer to flat, also once the working ones on its
         side have filled. Such an order cannot turn the position around."""
         return 0 < self.order_lots <= self.reducible_lots(side)
 

@@ -19,7 +19,7 @@ UNLIMITED: Final = 1e15
 
 
 class CapsSection(Protocol):
-    """What the configuration's ``risk`` section has to offer."""
+    """The ``risk`` section of the configuration, as far as the limits need it."""
 
     @property
     def per_order_usd_cap(self) -> float: ...

@@ -15,7 +15,7 @@ from risk.limits import RiskLimits
 
 
 def wait_ns(backlog_ns: int, cap_per_min: int) -> int:
-    """How long until the next order fits, when the bucket needs ``backlog_ns`` to be full; 0 when it fits now."""
+    """The time until the next order fits, when the bucket needs ``backlog_ns`` to be full; 0 when it fits now."""
     interval = NS_PER_MINUTE // cap_per_min
     return max(0, backlog_ns + interval - interval * cap_per_min)
 
@@ -46,7 +46,7 @@ class TokenBucket:
         self.full_at_ns = full_at_ns
 
     def backlog_ns(self, ts_ns: int) -> int:
-        """How long the bucket needs from ``ts_ns`` until it is full: 60 s / ``cap_per_min`` for each missing token."""
+        """The time from ``ts_ns`` until the bucket is full: 60 s / ``cap_per_min`` for each missing token."""
         return max(0, self.full_at_ns - ts_ns)
 
     def take(self, ts_ns: int, cap_per_min: int = 0) -> bool:

@@ -1,4 +1,4 @@
-"""Why trading is restricted: named reasons, each with its severity; the most severe one decides the state."""
+"""Restrictions of trading: named reasons, each with its severity; the most severe one decides the state."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Restrictions:
         return bool(gone)
 
     def sources(self, restriction: Restriction) -> str:
-        """Where a restriction comes from, by comma; empty when it is not in force."""
+        """The sources of a restriction, by comma; empty when it is not in force."""
         return ",".join(source for name, source in sorted(self._details) if name == restriction)
 
     def reason(self) -> str:

@@ -1,4 +1,4 @@
-"""How long a risk engine may be left alone: until which day and within which prices it has nothing to say of itself.
+"""Wake-up bounds of the risk engine: the day and the prices within which it has nothing to say of itself.
 
 A host that replays years of bars need not tell every price: between these bounds no price alone changes anything.
 """

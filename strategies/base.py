@@ -38,7 +38,7 @@ class Reloadable(Protocol):
     """A strategy that hands what it has learnt to its successor on a hot reload; others start cold."""
 
     def state(self) -> Any:
-        """What the successor needs."""
+        """The state that the successor needs."""
         ...
 
     def load_state(self, state: Any) -> None:

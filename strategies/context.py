@@ -1,4 +1,4 @@
-"""What a strategy can see: its positions, open orders and parameters, last prices. Live views, not to be written to."""
+"""The context of a strategy: its positions, open orders and parameters, last prices. Live views, read only."""
 
 from __future__ import annotations
 

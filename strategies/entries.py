@@ -43,7 +43,7 @@ def entries_in(config: Mapping[str, Any]) -> tuple[StrategyConfig, ...]:
 
 
 def wants(entry: StrategyConfig, symbol: str, topic: str) -> bool:
-    """Whether a market event is for this strategy; an event about no symbol, such as the clock, is for every one."""
+    """True when a market event is for this strategy; an event about no symbol, such as the clock, is for every one."""
     return (not symbol or symbol in entry.symbols) and any(fnmatchcase(topic, glob) for glob in entry.events)
 
 

@@ -157,7 +157,7 @@ class StrategyManager:
         self._orders.load(snapshot["orders"])
 
     def status(self) -> tuple[StrategyStatus, ...]:
-        """How each loaded strategy is doing, in configured order; what did not load stands in ``failures``."""
+        """The status of each loaded strategy, in configured order; what did not load stands in ``failures``."""
         return tuple(hosted.status() for hosted in self._hosted.values())
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Which strategies there are: found in packages or named by class path, and imported anew on request."""
+"""The registry of strategies: found in packages or named by class path, and imported anew on request."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class TargetParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Stage(Enum):
-    """Where a symbol stands on the way to its aim."""
+    """The place of a symbol on the way to its aim."""
 
     REACHED = auto()
     MISSING = auto()
@@ -199,7 +199,7 @@ class TargetOrders:
         return [self._cancel(cause, order) for order in unwanted]
 
     def _could_close(self, setback: Contract, aim: Aim) -> bool:
-        """Whether a setback is the denial of a reversal whose closing part would pass."""
+        """True when a setback is the denial of a reversal whose closing part would pass."""
         if not isinstance(setback, RiskDecision) or setback.code not in DENIED_FOR_OPENING:
             return False
         return max(aim.direction, self._lowest) * self._held_lots(setback.symbol) < 0
@@ -241,14 +241,14 @@ class TargetOrders:
 
 
 def _changes_nothing(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
-    """Whether neither what is held nor what is under way can have changed since the order was answered."""
+    """True when neither what is held nor what is under way can have changed since the order was answered."""
     if isinstance(event, RiskDecision):
         return event.allowed
     return isinstance(event, OrderUpdate) and not event.done
 
 
 def _came_to_nothing(event: RiskDecision | OrderUpdate | FillEvent) -> bool:
-    """Whether an order was denied, rejected or canceled."""
+    """True when an order was denied, rejected or canceled."""
     if isinstance(event, RiskDecision):
         return not event.allowed
     return isinstance(event, OrderUpdate) and event.status in ("canceled", "rejected")

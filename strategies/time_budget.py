@@ -41,7 +41,7 @@ class TimeBudget:
         self._main = threading.main_thread().ident
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns. Raises StrategyTimeout once the budget is spent."""
+        """The result of the function. Raises StrategyTimeout once the budget is spent."""
         if not self.budget_s or threading.get_ident() != self._main:
             return function(*args, **kwargs)
         if self._watcher is None:

@@ -1,4 +1,4 @@
-"""What calls a human: the one contract in which any daemon says that something needs to be looked at."""
+"""Alerts: the one contract by which any daemon calls a human."""
 
 from __future__ import annotations
 

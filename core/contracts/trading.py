@@ -33,7 +33,7 @@ LIQUIDITIES: Final[tuple[str, ...]] = get_args(Liquidity)
 
 
 class DenialCode(StrEnum):
-    """Why the risk engine said no. The member's value is what ``RiskDecision.code`` carries."""
+    """The reason of a denial by the risk engine. The member's value is what ``RiskDecision.code`` carries."""
 
     HALTED = "HALTED"
     REDUCING = "REDUCING"
@@ -52,7 +52,7 @@ class DenialCode(StrEnum):
 
 
 class TradingState(StrEnum):
-    """What the risk engine lets through: everything, only what reduces a position, nothing."""
+    """The orders that the risk engine lets through: everything, only what reduces a position, nothing."""
 
     ACTIVE = "ACTIVE"
     REDUCING = "REDUCING"
@@ -213,7 +213,7 @@ class OrderUpdate(Contract):
 
     @property
     def done(self) -> bool:
-        """Whether the order can change no more."""
+        """True when the order can change no more."""
         return self.status in TERMINAL
 
 
@@ -336,7 +336,7 @@ class JournalHealth(Contract):
 
 
 def check_order_shape(contract: OrderIntent | OrderEvent | OrderUpdate) -> None:
-    """What intent, order and order update have in common."""
+    """The checks that intent, order and order update have in common."""
     limit = contract.limit_price
     if (
         contract.symbol

@@ -18,7 +18,7 @@ MODELS: Final[tuple[str, ...]] = get_args(SlippageModel)
 
 
 class BarRange(NamedTuple):
-    """Where a bar's prices reached, in ticks, and what traded, in lots; 0 for open and volume where nobody asks."""
+    """The prices that a bar reached, in ticks, and its volume, in lots; 0 for open and volume where nobody asks."""
 
     low: int
     high: int

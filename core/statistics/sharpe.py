@@ -22,7 +22,7 @@ _NORMAL: Final = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class TrackRecord:
-    """What the Sharpe ratio of some returns rests on.
+    """The Sharpe ratio of some returns and the moments that its uncertainty rests on.
 
     Attributes:
         sharpe: mean over standard deviation, per period; riskless rate 0.
@@ -88,7 +88,7 @@ def probabilistic_sharpe_ratio(record: TrackRecord, benchmark: float = 0.0) -> f
 
 
 def minimum_track_record_length(record: TrackRecord, benchmark: float = 0.0, confidence: float = 0.95) -> float:
-    """How many periods it takes until a Sharpe ratio like this one is above ``benchmark`` with ``confidence``.
+    """The number of periods until a Sharpe ratio like this one is above ``benchmark`` with ``confidence``.
 
     Infinite when the ratio is not above it. Bailey and López de Prado (2012).
     """
@@ -100,6 +100,6 @@ def minimum_track_record_length(record: TrackRecord, benchmark: float = 0.0, con
 
 
 def _shape(record: TrackRecord) -> float:
-    """What skew and fat tails do to the variance of a Sharpe ratio, times T - 1."""
+    """The factor of skew and fat tails in the variance of a Sharpe ratio, times T - 1."""
     sharpe = record.sharpe
     return max(1.0 - record.skew * sharpe + (record.kurtosis - 1.0) / 4.0 * sharpe**2, _NOISE)

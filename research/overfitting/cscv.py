@@ -25,7 +25,7 @@ _NOISE: Final = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class OverfittingProbability:
-    """What came of the cross-validation.
+    """The outcome of the cross-validation.
 
     Attributes:
         pbo: share of combinations whose chosen trial does no better than the median in the other half; 0.5 is what

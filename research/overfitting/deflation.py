@@ -80,7 +80,7 @@ def most_trials(record: TrackRecord, confidence: float = 0.95, variance: float |
 
 
 def effective_trials(returns: npt.ArrayLike) -> float:
-    """How many independent trials as many correlated ones are worth: ``ρ + (1 - ρ)·N`` with their mean correlation.
+    """The number of independent trials that correlated ones are worth: ``ρ + (1 - ρ)·N`` with their mean correlation.
 
     Bailey and López de Prado (2014), appendix. Trials that never moved do not count; a negative mean counts as 0.
 
@@ -100,7 +100,7 @@ def effective_trials(returns: npt.ArrayLike) -> float:
 
 
 def deflated_best(returns: npt.ArrayLike, trials: float | None = None) -> tuple[int, float]:
-    """Which of the trials has the best Sharpe ratio, and its deflated Sharpe ratio.
+    """The trial with the best Sharpe ratio, by its column, and its deflated Sharpe ratio.
 
     Args:
         returns: of shape ``(periods, trials)``.

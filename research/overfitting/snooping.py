@@ -50,7 +50,7 @@ class SuperiorAbility:
 
 
 def bootstrap_weights(rng: np.random.Generator, periods: int, replicates: int, mean_block: float) -> Floats:
-    """How often each period occurs in each stationary bootstrap sample, over ``periods``: rows that sum to 1.
+    """The share of each period in each stationary bootstrap sample, over ``periods``: rows that sum to 1.
 
     Blocks start anywhere, run around the end, and are of geometric length. Politis and Romano, "The Stationary
     Bootstrap", Journal of the American Statistical Association 89 (1994).

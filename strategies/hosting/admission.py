@@ -18,7 +18,7 @@ _SHOWN: Final = 80  # characters of a refused answer that the reason quotes
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Admission:
-    """What one strategy is allowed to say."""
+    """The checks that every answer of one strategy passes."""
 
     strategy_id: str
     symbols: frozenset[str]

@@ -23,7 +23,7 @@ _log: Final = logging.getLogger("njord.strategies")
 
 @dataclass(frozen=True, slots=True)
 class StrategyStatus:
-    """How a strategy is doing. ``stopped`` is empty while it runs, otherwise the reason."""
+    """The status of a strategy. ``stopped`` is empty while it runs, otherwise the reason."""
 
     strategy_id: str
     class_path: str
@@ -38,7 +38,7 @@ class StrategyStatus:
 
 @dataclass(slots=True)
 class Tally:
-    """What is counted of a strategy over its life in this process, reloads included."""
+    """The counters of a strategy over its life in this process, reloads included."""
 
     calls: int = 0
     intents: int = 0
@@ -74,7 +74,7 @@ class HostedStrategy:
         self._timeouts = 0
 
     def answer(self, event: Contract) -> list[OrderIntent | OrderCancel]:
-        """What the strategy answers to the event, as far as it may leave; nothing once it is stopped."""
+        """The answers of the strategy to the event, as far as it may leave; nothing once it is stopped."""
         if self.stopped:
             return []
         self.tally.calls += 1
@@ -93,8 +93,8 @@ class HostedStrategy:
         return admitted
 
     def state(self) -> Any:
-        """What the strategy hands to its successor; None when it takes no part, was stopped, or fails to tell:
-        a mended version must not depend on the broken one."""
+        """The state that the strategy hands to its successor; None when it takes no part, was stopped, or fails:
+        a corrected version must not depend on the broken one."""
         if self.stopped or not isinstance(self.strategy, Reloadable):
             return None
         try:
@@ -106,7 +106,7 @@ class HostedStrategy:
             return None
 
     def status(self) -> StrategyStatus:
-        """How it is doing."""
+        """The status of the strategy."""
         t, d = self.tally, self.entry
         return StrategyStatus(
             d.id, d.class_path, self.stopped,

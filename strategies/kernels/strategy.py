@@ -28,7 +28,7 @@ _HOST_TYPES: Final = (float64[::1], float64[::1], int64, *(float64,) * 5)
 
 
 class KernelBar(NamedTuple):
-    """What a step sees: a closed bar. ``ts_ns`` is its close; prices in quote, volume in base currency."""
+    """A closed bar as a step sees it. ``ts_ns`` is its close; prices in quote, volume in base currency."""
 
     ts_ns: int
     open: float
@@ -52,7 +52,7 @@ class KernelParams(TargetParams, frozen=True, kw_only=True):
         return cls.__struct_fields__[len(TargetParams.__struct_fields__) :]
 
     def vector(self) -> Floats:
-        """What the step gets as ``params``."""
+        """The numbers that the step gets as ``params``."""
         return np.array([getattr(self, name) for name in self.names()], dtype=np.float64)
 
 
@@ -95,12 +95,12 @@ class KernelStrategy(StrategyBase):
 
     @classmethod
     def state_size(cls, params: Any) -> int:
-        """How many float64 the step keeps."""
+        """The number of float64 that the step keeps."""
         raise NotImplementedError
 
     @classmethod
     def warm_up(cls, params: Any) -> int:
-        """How many bars the step needs before its first opinion."""
+        """The number of bars that the step needs before its first opinion."""
         raise NotImplementedError
 
     def __init__(self, context: StrategyContext) -> None:

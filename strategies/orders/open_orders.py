@@ -1,4 +1,4 @@
-"""What each strategy has under way: a fold over the runner's own ledger, so that a restart forgets no order."""
+"""Open orders of each strategy: a fold over the runner's own ledger, so that a restart forgets no order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OpenOrder:
 
     @property
     def signed_lots(self) -> int:
-        """What it may still add to the position, in lots: negative for a sell."""
+        """The lots that it may still add to the position: negative for a sell."""
         return self.open_lots if self.side == "buy" else -self.open_lots
 
 
@@ -84,7 +84,7 @@ class OpenOrders:
             self._end(order)
 
     def asked(self, intent_id: str) -> bool:
-        """Whether an order was asked for under this id before."""
+        """True when an order was asked for under this id before."""
         order_id = ids.order_id(intent_id)
         return order_id in self._open or order_id in self._ended
 

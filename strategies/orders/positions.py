@@ -58,7 +58,7 @@ class StrategyPositions:
         return {strategy_id: self._ledgers[strategy_id].snapshot() for strategy_id in sorted(self._ledgers)}
 
     def shown(self) -> dict[str, Any]:
-        """What strategies see of each symbol that they traded, as plain JSON values."""
+        """The positions that strategies see, of each symbol that they traded, as plain JSON values."""
         return {
             strategy_id: [
                 self._shown[strategy_id][symbol].to_dict() for symbol in self._ledgers[strategy_id].positions()

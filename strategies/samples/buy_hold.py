@@ -36,7 +36,7 @@ class BuyHold(StrategyBase):
         return self._orders.aim(event, symbol, 1, price)
 
     def state(self) -> list[str]:
-        """What is still to be bought."""
+        """The symbols that are still to be bought."""
         return sorted(self._missing)
 
     def load_state(self, state: list[str]) -> None:

@@ -139,21 +139,29 @@ def test_an_id_at_work_is_refused() -> None:
         core.place(WorkingOrder("a", "sell", 1, 105, 1))
 
 
-def test_a_model_that_overfills_is_caught() -> None:
-    class Generous:
-        name: ClassVar[str] = "generous"
+@pytest.mark.parametrize(("at_placement", "lots"), [(True, 6), (True, 4), (False, 6), (False, 0)])
+def test_a_model_that_fills_more_than_there_is_or_a_part_at_placement_is_caught(at_placement: bool, lots: int) -> None:
+    class Wrong:
+        name: ClassVar[str] = "wrong"
 
         def on_placed(self, order: WorkingOrder, last_ticks: int | None) -> Match | None:
-            return Match(order, order.remaining + 1, 100, "taker")
+            return Match(order, lots, 100, "taker") if at_placement else None
 
         def on_trade(self, queues: Queues, trade: Print) -> list[Match]:
-            return []
+            return [Match(order, lots, trade.ticks, "taker") for order in queues["buy"]]
 
         def on_bar(self, queues: Queues, bar: BarRange) -> list[Match]:
             return []
 
-    with pytest.raises(ContractError, match="1 to 5 lots, got 6 from fill model generous"):
-        MatchingCore(Generous()).place(WorkingOrder("a", "buy", 5, None, 1))
+    core = MatchingCore(Wrong())
+
+    def trade() -> None:
+        core.place(WorkingOrder("a", "buy", 5, None, 1))
+        core.on_trade(100, 10, "sell", 2)
+
+    expected = "all 5 lots or none at placement" if at_placement else "a fill of 1 to 5 lots"
+    with pytest.raises(ContractError, match=f"expected .*{expected}, got {lots} from fill model wrong"):
+        trade()
 
 
 def test_a_restored_order_queues_anew_unless_the_queue_was_known_to_be_gone() -> None:
