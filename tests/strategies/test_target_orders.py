@@ -349,7 +349,7 @@ def test_bars_of_two_timeframes_are_refused_by_all_that_look_at_prices_alone(pat
 
     strategy.on_event(minute)
 
-    with pytest.raises(ConfigError, match=r"expected one timeframe, 1m as before, got 1h as well; .* md\.ohlcv\.1m"):
+    with pytest.raises(ConfigError, match=r"expected one timeframe, 1m as before, got 1h too; .* md\.ohlcv\.1m"):
         strategy.on_event(hour)
     strategy.on_event(minute)
 
