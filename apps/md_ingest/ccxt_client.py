@@ -158,26 +158,26 @@ def make_exchange(
     return client
 
 
-def require_loopback(urls: Mapping[str, Any], where: str) -> None:
+def require_loopback(urls: Mapping[str, Any], key_path: str) -> None:
     """Raise ConfigError, naming the key, unless every address in the (nested) table is on this machine."""
-    found = False
-    for key, address in _leaves(urls, where):
-        found = True
+    is_empty = True
+    for key, address in _leaves(urls, key_path):
+        is_empty = False
         if not _is_loopback(address):
             raise ConfigError(
                 f"{key}: expected an address on loopback, such as http://127.0.0.1:8000/api/v3, got {address!r}. "
                 "Addresses are only replaced for a simulator; leave the table out to use the venue's own."
             )
-    if not found:
-        raise ConfigError(f"{where}: expected at least one address, got an empty table")
+    if is_empty:
+        raise ConfigError(f"{key_path}: expected at least one address, got an empty table")
 
 
-def _leaves(table: Mapping[str, Any], where: str) -> Iterator[tuple[str, object]]:
+def _leaves(table: Mapping[str, Any], key_path: str) -> Iterator[tuple[str, object]]:
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{where}.{key}")
+            yield from _leaves(value, f"{key_path}.{key}")
         else:
-            yield f"{where}.{key}", value
+            yield f"{key_path}.{key}", value
 
 
 def _nested(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -216,9 +216,11 @@ def is_permanent(error: Exception) -> bool:
     return isinstance(error, _PERMANENT)
 
 
-def explained(error: Exception, venue: str, symbol: str, what: str) -> ConfigError:
+def explained(error: Exception, venue: str, symbol: str, requested: str) -> ConfigError:
     """A permanent error in our words."""
-    return ConfigError(f"{venue} refuses {what} of {symbol}: {shown(error)}. Check --symbol, --venue and the API key.")
+    return ConfigError(
+        f"{venue} refuses {requested} of {symbol}: {shown(error)}. Check --symbol, --venue and the API key."
+    )
 
 
 def shown(error: BaseException) -> str:

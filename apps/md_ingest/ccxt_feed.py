@@ -82,7 +82,7 @@ class CcxtFeed:
         resume_from: Mapping[str, int] | None = None,
     ) -> None:
         policy = backoff or BackoffPolicy()
-        known = resume_from or {}
+        last_ids = resume_from or {}
         self.name = venue
         self.symbols = tuple(dict.fromkeys(symbols))
         self.counts = FeedCounters()
@@ -92,7 +92,7 @@ class CcxtFeed:
         self._staleness_limit_s = staleness_limit_s
         self._limits = limits or FeedLimits()
         self._opening = Backoff(policy, random)
-        self._lanes = {s: new_lane(s, lambda: Backoff(policy, random), known.get(s)) for s in self.symbols}
+        self._lanes = {s: new_lane(s, lambda: Backoff(policy, random), last_ids.get(s)) for s in self.symbols}
         self._queue = FeedQueue(self._limits.queue)
         self._recovery = Recovery(
             self.history,
@@ -299,17 +299,17 @@ class CcxtFeed:
     # --- sockets
 
     def _on_frame(self, socket: Any) -> None:
-        """ccxt heard something. The first frame after a subscription means that the stream is on."""
-        known = self._sockets.get(socket)
-        if known is not None and known[0] == len(socket.subscriptions):
+        """ccxt channels something. The first frame after a subscription means that the stream is on."""
+        socket_state = self._sockets.get(socket)
+        if socket_state is not None and socket_state[0] == len(socket.subscriptions):
             return
-        heard = known[1] if known is not None else []
+        channels = socket_state[1] if socket_state is not None else []
         for lane in self._lanes.values():
             for channel in lane.channels:
-                if channel not in heard and any(channel.is_named_by(s) for s in socket.subscriptions):
-                    heard.append(channel)
+                if channel not in channels and any(channel.is_named_by(s) for s in socket.subscriptions):
+                    channels.append(channel)
                     self._on_new_socket(lane, channel)
-        self._sockets[socket] = (len(socket.subscriptions), heard)
+        self._sockets[socket] = (len(socket.subscriptions), channels)
 
     def _on_new_socket(self, lane: Lane, channel: Channel) -> None:
         channel.sockets += 1
@@ -333,7 +333,7 @@ class CcxtFeed:
         self._settle(lane)
 
     def _settle(self, lane: Lane) -> None:
-        if lane.whole and lane.state != "live":
+        if lane.complete and lane.state != "live":
             self._tell(lane, "live", "")
 
     def _drop(self, lane: Lane, kinds: Sequence[ChannelKind], detail: str) -> int:
@@ -386,7 +386,7 @@ class CcxtFeed:
         while True:
             await asyncio.sleep(1.0)
             passed = self._now() - self._market_ts_at
-            healthy = all(lane.whole and not lane.requests for lane in self._lanes.values())
+            healthy = all(lane.complete and not lane.requests for lane in self._lanes.values())
             if healthy and self._market_ts and passed >= 1.0 and not len(self._queue):
                 self._queue.put_now(ClockTick(self._market_ts + int(passed * NS_PER_S)))
 

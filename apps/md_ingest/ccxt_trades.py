@@ -125,7 +125,7 @@ class TradeHistory:
         Pages through the range, tries again with backoff, and gives up after named limits. What is missing
         stays missing; the answer's ``reason`` says why.
         """
-        found: dict[int, TradeEvent] = {}
+        trades: dict[int, TradeEvent] = {}
         backoff = Backoff(self._policy, self._random)
         next_id, pages, attempts, reason = request.first_id, 0, 0, ""
         while next_id <= request.last_id:
@@ -149,10 +149,10 @@ class TradeHistory:
                 attempts += 1  # REST is behind the stream
                 await asyncio.sleep(backoff.failed())
                 continue
-            reason = self._why_missing(page, next_id) or (reason if found or pages > 1 else "")
-            found.update((i, t) for i, t in page.trades.items() if request.first_id <= i <= request.last_id)
+            reason = self._why_missing(page, next_id) or (reason if trades or pages > 1 else "")
+            trades.update((i, t) for i, t in page.trades.items() if request.first_id <= i <= request.last_id)
             attempts, next_id = 0, page.last_id + 1
-        complete = len(found) == request.last_id - request.first_id + 1
+        complete = len(trades) == request.last_id - request.first_id + 1
         done = BackfillDone(
             request.symbol,
             request.first_id,
@@ -160,7 +160,7 @@ class TradeHistory:
             "" if complete else reason or "the venue does not have them",
             self._clock.now_ns(),
         )
-        return [found[i] for i in sorted(found)], done
+        return [trades[i] for i in sorted(trades)], done
 
     def _why_missing(self, page: _Page, next_id: int) -> str:
         if page.first_id <= next_id:

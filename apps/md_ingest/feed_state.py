@@ -1,4 +1,4 @@
-"""What the live feed knows about a symbol and its two streams, its limits and its counters."""
+"""The state of the live feed: a symbol and its streams, limits, counters."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FeedLimits:
 
 @dataclass(slots=True)
 class FeedCounters:
-    """What the feed went through since the start. ``recovered`` trades came over REST without being asked for."""
+    """The events of the feed since the start. ``recovered`` trades came over REST without being asked for."""
 
     reconnects: int = 0
     failures: int = 0
@@ -103,7 +103,7 @@ class Lane:
         return bool(self.trades.sockets) and not (self.trades.up and not self.catching_up)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Both streams are on and nothing that was missed is still on its way."""
         return self.trades.up and self.book.up and not self.catching_up and not self.silent
 

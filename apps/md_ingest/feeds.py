@@ -192,19 +192,19 @@ def _paths(spec: str) -> list[Path]:
     paths: list[Path] = []
     for name in [spec] if Path(spec).exists() else spec.split(","):
         name = name.strip()
-        found = (
+        matches = (
             [Path(name)] if Path(name).is_file() else [Path(p) for p in sorted(glob.glob(name)) if Path(p).is_file()]
         )
-        if not found and Path(name).is_dir():
+        if not matches and Path(name).is_dir():
             raise ConfigError(
                 f"--feed {name!r}: expected files, got a folder. Name its journals: '{Path(name) / 'md.*.ndjson'}'"
             )
-        if not found:
+        if not matches:
             raise ConfigError(
                 f"--feed {name!r}: no such file. Expected a raw Binance capture or one of our journals (plain or "
                 "gzip; several separated by commas, * for a pattern), or synthetic:SEED such as synthetic:42."
             )
-        paths.extend(path for path in found if path not in paths)
+        paths.extend(path for path in matches if path not in paths)
     return paths
 
 

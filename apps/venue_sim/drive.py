@@ -35,7 +35,7 @@ class Drive:
         self._server = server
         self._clock = clock
         self._plan = plan or FaultPlan()
-        self._healing: dict[asyncio.Task[None], None] = {}
+        self._recoveries: dict[asyncio.Task[None], None] = {}
 
     async def seeded(self, flow: SeededFlow, rate: float) -> None:
         """Trade for ever, ``rate`` times a second, and send the book ten times a second.
@@ -47,13 +47,13 @@ class Drive:
             raise ConfigError(f"--rate: expected trades per second above 0, got {rate}")
         loop = asyncio.get_running_loop()
         start = loop.time()
-        made, next_depth = 0, start
+        published, next_depth = 0, start
         while True:
             due = int((loop.time() - start) * rate)
-            for _ in range(due - made):
+            for _ in range(due - published):
                 self._server.publish_trade(flow.market, flow.step(self._clock.now_ns() // NS_PER_MS))
                 await self._count()
-            made = due
+            published = due
             if loop.time() >= next_depth:
                 next_depth = loop.time() + DEPTH_EVERY_S
                 flow.quote()
@@ -84,10 +84,10 @@ class Drive:
                 self._server.publish_depth(flow.market, step.ts_ns // NS_PER_MS)
 
     async def stop(self) -> None:
-        """Forget the faults that have not healed yet."""
-        for task in list(self._healing):
+        """Forget the faults that are not over yet."""
+        for task in list(self._recoveries):
             task.cancel()
-        await asyncio.gather(*self._healing, return_exceptions=True)
+        await asyncio.gather(*self._recoveries, return_exceptions=True)
 
     async def _count(self) -> None:
         self.trades += 1
@@ -109,7 +109,7 @@ class Drive:
         await asyncio.sleep(after_s)
         await self._server.up()
 
-    def _later(self, healing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(healing)
-        self._healing[task] = None
-        task.add_done_callback(lambda done: self._healing.pop(done, None))
+    def _later(self, recovery: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(recovery)
+        self._recoveries[task] = None
+        task.add_done_callback(lambda done: self._recoveries.pop(done, None))

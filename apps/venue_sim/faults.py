@@ -70,7 +70,7 @@ class StreamFaults:
         self.closed_dials -= 1
         return True
 
-    def heal(self) -> None:
+    def clear(self) -> None:
         """Everything arrives again, once and in order. What was lost stays lost."""
         self.stalled = False
         self.closed_dials = 0

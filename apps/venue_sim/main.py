@@ -62,10 +62,10 @@ def parse_refusals(texts: list[str]) -> deque[RestRefusal]:
     return out
 
 
-def _symbol(name: str, known: Instruments) -> VenueSymbol:
+def _symbol(name: str, instruments: Instruments) -> VenueSymbol:
     """With the steps that Njord is configured for, so that it does not reject the trades."""
-    found = known.get(name)
-    return VenueSymbol(name) if found is None else VenueSymbol(name, found.tick_size, found.lot_size)
+    instrument = instruments.get(name)
+    return VenueSymbol(name) if instrument is None else VenueSymbol(name, instrument.tick_size, instrument.lot_size)
 
 
 def _mid(text: str) -> Decimal:
@@ -110,8 +110,8 @@ def command(
     from apps.venue_sim.server import VenueServer
 
     clock = SystemClock()
-    known = read_config(config_root, None).instruments_table()
-    markets = [VenueMarket(_symbol(name, known)) for name in symbol or ["BTC/USDT"]]
+    instruments = read_config(config_root, None).instruments_table()
+    markets = [VenueMarket(_symbol(name, instruments)) for name in symbol or ["BTC/USDT"]]
     server = VenueServer(
         markets, clock=clock, port=port, key_required=key_required, seed=seed, drop=drop, duplicate=duplicate,
         reorder=reorder,

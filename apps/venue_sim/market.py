@@ -142,10 +142,10 @@ class VenueMarket:
             self._next_trade_id = trade_id
         if trade_id not in (None, self._next_trade_id):
             raise ContractError(f"{self.symbol.symbol}: expected trade id {self._next_trade_id}, got {trade_id}")
-        made = VenueTrade(self._next_trade_id, price, qty, ts_ms, buyer_is_maker)
-        self._tape.append(made)
+        trade = VenueTrade(self._next_trade_id, price, qty, ts_ms, buyer_is_maker)
+        self._tape.append(trade)
         self._next_trade_id += 1
-        return made
+        return trade
 
     def set_level(self, side: BookSide, price: Decimal, qty: Decimal) -> None:
         """Set the quantity at a price, 0 to remove it; counts as one update of the book."""

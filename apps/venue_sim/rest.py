@@ -96,16 +96,16 @@ class RestApi:
         limit = _rows(request)
         if "fromId" in request.query:
             first = _integer(request, "fromId", 0)
-            chosen = [t for t in rows if t.id >= first][:limit]
+            page = [t for t in rows if t.id >= first][:limit]
         else:
-            chosen = list(rows[-limit:])
-        return [wire.aggregate_row(t) for t in chosen]
+            page = list(rows[-limit:])
+        return [wire.aggregate_row(t) for t in page]
 
     def _market(self, request: web.Request) -> VenueMarket:
-        found = self._markets.get(request.query.get("symbol", ""))
-        if found is None:
+        market = self._markets.get(request.query.get("symbol", ""))
+        if market is None:
             raise _RefusedError(400, -1121, "Invalid symbol.")
-        return found
+        return market
 
     def _now_ms(self) -> int:
         return self._clock.now_ns() // NS_PER_MS

@@ -49,15 +49,15 @@ class _BookSide:
 
     def change(self, levels: Sequence[Level]) -> None:
         """Set the quantities at these prices; 0 takes a level away."""
-        known, near, sign = self.levels, self._near, self._sign
+        resting, near, sign = self.levels, self._near, self._sign
         for price, qty in levels:
             if not qty:
-                if known.pop(price, None) is not None and near and sign * price <= near[-1]:
+                if resting.pop(price, None) is not None and near and sign * price <= near[-1]:
                     near.pop(bisect_left(near, sign * price))
-            elif price in known:
-                known[price] = qty
+            elif price in resting:
+                resting[price] = qty
             else:
-                known[price] = qty
+                resting[price] = qty
                 if self._complete or (near and sign * price < near[-1]):
                     insort(near, sign * price)
         if len(near) > 2 * _NEAR:

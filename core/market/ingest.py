@@ -197,18 +197,18 @@ class MarketDataIngest:
     def _on_trade(self, trade: TradeEvent) -> Sequence[Contract]:
         lane = self._lane(trade.symbol)
         self._check_trade(lane, trade)
-        before = self._observe(trade.ts)
+        expired = self._observe(trade.ts)
         ready = lane.sequencer.offer(trade)
         if (
             len(ready) == 1
-            and not before
+            and not expired
             and ready[0] is trade
             and trade.ts // NS_PER_S <= self._second_told
             and trade.ts >= lane.last_trade_ts
         ):
             lane.last_trade_ts = trade.ts
             return ready
-        return [*before, *self._leave(lane, ready)]
+        return [*expired, *self._leave(lane, ready)]
 
     def _check_trade(self, lane: _Lane, trade: TradeEvent) -> None:
         try:
@@ -293,7 +293,7 @@ class MarketDataIngest:
             lane.down_since = None
         elif lane.down_since is None:
             lane.down_since = self._now
-        self._outages = [each for each in self._lanes.values() if each.down_since is not None]
+        self._outages = [outage for outage in self._lanes.values() if outage.down_since is not None]
 
     def _waits(self) -> bool:
         """Whether the clock has to wait for trades that will come."""
@@ -325,7 +325,7 @@ class MarketDataIngest:
 
     def _leave(self, lane: _Lane, ready: Sequence[Contract]) -> list[Contract]:
         """What the sequencer let go, with clock ticks before the first event of each second."""
-        self._holding = sum(1 for each in self._lanes.values() if each.sequencer.held)
+        self._holding = sum(1 for other in self._lanes.values() if other.sequencer.waiting)
         out: list[Contract] = []
         for event in ready:
             if isinstance(event, TradeEvent):

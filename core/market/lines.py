@@ -97,17 +97,17 @@ def _inflated(file: BufferedReader, data: bytes, faults: list[str]) -> Iterator[
     """Decompress one gzip member after the other; a cut or damaged stream gives what comes before the damage."""
     inflate = zlib.decompressobj(_GZIP_WINDOW)
     while data:
-        before = inflate.copy()
+        checkpoint = inflate.copy()
         try:
-            plain = inflate.decompress(data)
+            inflated = inflate.decompress(data)
         except zlib.error as error:
-            yield from _up_to_damage(before, data)
+            yield from _up_to_damage(checkpoint, data)
             faults.append(
                 f"expected gzip data, got damage ({error}): everything before is used, what follows is not read. "
                 "Copy the file again."
             )
             return
-        yield plain
+        yield inflated
         data = inflate.unused_data.lstrip(b"\0") if inflate.eof else b""
         data = data or file.read(_CHUNK)
         if data and inflate.eof:

@@ -192,7 +192,7 @@ class TradeSequencer:
         self._waiting_since = 0
 
     @property
-    def held(self) -> int:
+    def waiting(self) -> int:
         """How many trades wait for a hole before them."""
         return len(self._held_ids)
 
@@ -337,7 +337,7 @@ class TradeSequencer:
                 return self._gap(self._next, last, self._held[held_id], range_.reason)
         return None
 
-    def _gap(self, first: int, last: int, after: TradeEvent, reason: str) -> FeedGap:
+    def _gap(self, first: int, last: int, next_trade: TradeEvent, reason: str) -> FeedGap:
         self.counters.gaps += 1
         self.counters.missing += last - first + 1
-        return FeedGap(self.symbol, after.venue, first, last, after.ts, reason)
+        return FeedGap(self.symbol, next_trade.venue, first, last, next_trade.ts, reason)

@@ -203,14 +203,14 @@ class _Pair:
         side: Side = "buy" if u() < lean else "sell"
         levels = self._asks if side == "buy" else self._bids
         factor = min(0.5 / sqrt(u() + 1e-9) * (0.2 + 1.6 * u()), _LARGEST_FACTOR)
-        wanted = 1 + int(self._lots_of_median * factor * factor)
+        remaining = 1 + int(self._lots_of_median * factor * factor)
         trades: list[TradeEvent] = []
         moved = False
-        while wanted and len(levels) > 1:
+        while remaining and len(levels) > 1:
             ticks, lots = levels[0]
-            taken = min(lots, wanted)
+            taken = min(lots, remaining)
             trades.append(self._trade(ticks, taken, side))
-            wanted -= taken
+            remaining -= taken
             if taken == lots:
                 del levels[0]
                 moved = True

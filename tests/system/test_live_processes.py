@@ -154,11 +154,11 @@ async def test_cut_stalled_and_lossy_streams_leave_every_trade_once_and_in_order
             server.stream_faults.stall()
             before = server.streams.connections
             await path.until(lambda: server.streams.connections > before, program)
-            server.stream_faults.heal()
+            server.stream_faults.clear()
             await path.trades(50, program)
             server.stream_faults.drop = 0.2
             await path.trades(100, program)
-            server.stream_faults.heal()
+            server.stream_faults.clear()
             await server.down()
             await interval(OUTAGE_S)
             await server.up()

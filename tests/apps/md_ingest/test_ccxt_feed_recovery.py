@@ -133,7 +133,7 @@ async def test_a_venue_that_loses_every_tenth_frame_costs_no_trade() -> None:
         venue.server.stream_faults.drop = 0.1
         for _ in range(20):
             venue.trade(20)
-        venue.server.stream_faults.heal()
+        venue.server.stream_faults.clear()
         venue.trade()
 
         await run.caught_up()
@@ -149,7 +149,7 @@ async def test_repeated_and_disordered_frames_leave_once_and_in_order() -> None:
         venue.server.stream_faults.duplicate = 0.3
         venue.server.stream_faults.reorder = 0.3
         venue.trade(100)
-        venue.server.stream_faults.heal()
+        venue.server.stream_faults.clear()
         venue.trade(2)
 
         await run.caught_up()
@@ -315,7 +315,7 @@ async def test_a_book_whose_updates_jump_is_taken_anew() -> None:
         await run.until(lambda: bool(run.books))
         venue.server.stream_faults.stalled_streams.add(DEPTH)
         venue.trade(5)
-        venue.server.stream_faults.heal()
+        venue.server.stream_faults.clear()
         venue.trade(5)
         await run.until(lambda: run.feed.counts.checksum_errors > 0)
         jumped_at = venue.market.last_update_id

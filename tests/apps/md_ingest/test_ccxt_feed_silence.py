@@ -20,7 +20,7 @@ async def test_a_stalled_venue_is_stale_within_the_limit_and_whole_again_once_it
         venue.trade(15)
         await run.until(lambda: "stale" in run.states)
         noticed_after = loop.time() - stalled_at
-        venue.server.stream_faults.heal()
+        venue.server.stream_faults.clear()
 
         await run.caught_up()
         await run.moving(lambda: run.states[-1] == "live")
@@ -61,7 +61,7 @@ async def test_a_trade_stream_that_stopped_while_the_book_moves_is_found_over_re
         while "stale" not in run.states:
             venue.trade()
             await run.changed()
-        venue.server.stream_faults.heal()
+        venue.server.stream_faults.clear()
 
         await run.moving(lambda: run.states[-1] == "live" and run.covered_to >= venue.last_id)
 
@@ -111,7 +111,7 @@ async def test_a_book_that_stands_still_while_trades_come_is_dialled_anew() -> N
             venue.trade()
             await run.changed()
         stood_at = venue.market.last_update_id
-        venue.server.stream_faults.heal()
+        venue.server.stream_faults.clear()
 
         await run.moving(lambda: run.books[-1].last_id > stood_at and run.states[-1] == "live")
 

@@ -119,7 +119,7 @@ def test_a_full_buffer_gives_up_the_first_hole_only() -> None:
 
     assert shown(answer) == ["!2-2", "3"]
     assert "3 later trades" in answer[0].reason  # type: ignore[attr-defined]
-    assert sequencer.held == 3
+    assert sequencer.waiting == 3
 
 
 def test_a_hole_that_stays_open_too_long_is_given_up() -> None:
@@ -171,7 +171,7 @@ def test_the_end_of_the_feed_lets_everything_go() -> None:
         sequencer.offer(trade(number))
 
     assert shown(sequencer.flush("the recording ended")) == ["!2-2", "3", "!4-5", "6"]
-    assert sequencer.held == 0
+    assert sequencer.waiting == 0
 
 
 def test_a_leap_forward_is_a_gap_at_once_for_nobody_fetches_that_much() -> None:
@@ -241,7 +241,7 @@ def test_any_mix_of_repeats_disorder_holes_and_refills_gives_each_id_once_and_in
             continue
         asked.extend((r.first_id, r.last_id) for r in answer if isinstance(r, BackfillRequest))
         left.extend(e for e in answer if not isinstance(e, BackfillRequest))
-        assert sequencer.held <= max_held
+        assert sequencer.waiting <= max_held
     left.extend(sequencer.flush("end"))
 
     covered: list[int] = []

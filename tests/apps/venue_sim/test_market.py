@@ -120,7 +120,7 @@ def test_faults_drop_repeat_and_delay_as_told() -> None:
     assert faults.passed("s", "next") == ["next", "late"]
     faults.stall()
     assert faults.passed("s", "x") == []
-    faults.heal()
+    faults.clear()
     assert faults.passed("s", "y") == ["y"]
 
 

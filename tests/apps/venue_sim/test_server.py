@@ -90,7 +90,7 @@ async def test_a_stalled_venue_answers_pings_and_nothing_else() -> None:
         venue.server.stream_faults.stall()
         venue.trade(3)
         await socket.ping(b"there?")
-        venue.server.stream_faults.heal()
+        venue.server.stream_faults.clear()
         made = venue.trade()[0]
 
         assert (await socket.receive_json())["t"] == made.id
