@@ -27,7 +27,7 @@ def configured(folder: Path, cap: int) -> Config:
 class Restarts:
     """Starts a service, reloads, and starts it again as after a refusal of the disk."""
 
-    def __init__(self, name: str, start: Callable[[None], Service], settings: Any, notifier: Any) -> None:
+    def __init__(self, name: str, start: Callable[[None], Service], settings: Any, **lines: Any) -> None:
         self._start = start
 
     async def run(self) -> None:
