@@ -1,7 +1,7 @@
 """The README's block of ``make run``: what the run prints, to the last hash, beside what the README says.
 
 ``python -m scripts.readme_run`` runs the synthetic market and rewrites the block, ``--check`` only compares (exit
-status 1 when it is stale). Seconds, speed and the run's folder are the machine's; they are left as they stand.
+status 1 when it is stale). Seconds and speed are the machine's and are not compared; the run's folder is a fixed name.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     if check:
         print(f"README.md: stale; run `python -m scripts.readme_run` and review the diff. It prints:\n{printed}")
         return 1
-    machine = _OF_THE_MACHINE.search(written)
-    block = printed if machine is None else _OF_THE_MACHINE.sub(machine[0], printed)
-    README.write_text(document.replace(written, block), encoding="utf-8")
+    README.write_text(document.replace(written, printed), encoding="utf-8")
     print("README.md: rewritten; review the diff")
     return 0
 
