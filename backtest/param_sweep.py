@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from backtest.sweep.outcome import SweepOutcome
 from backtest.sweep.parameter_sweep import ParameterSweep
+from backtest.sweep.results.outcome import SweepOutcome
 
 __all__ = ["ParameterSweep", "SweepOutcome"]
 

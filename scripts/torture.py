@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import rmtree
 
-from tests.support.kill_plan import Plan, plan
-from tests.support.kill_report import line_of, tables
-from tests.support.kill_session import Feed, KillSession, Outcome, Struck
+from tests.support.kills.plan import Plan, plan
+from tests.support.kills.report import line_of, tables
+from tests.support.kills.session import Feed, KillSession, Outcome, Struck
 
 PER_SESSION = 7
 SPEEDS = ("10x", "15x", "20x")

@@ -15,7 +15,7 @@ from backtest.lint.finding import Finding, Severity
 from backtest.lint.search import Search
 from backtest.metrics.formatting import number, percent
 from backtest.metrics.returns import Floats
-from backtest.sweep.overfitting import overfitting
+from backtest.sweep.results.overfitting import overfitting
 from research.overfitting import reality_check, spa_test
 
 _LEVEL: Final = 0.05  # the usual level of significance

@@ -102,7 +102,7 @@ def lonely_peak(search: Search) -> Iterator[Finding]:
     """A set whose neighbours are much worse: a coincidence, not a place to stand."""
     if search.row is None or not search.names or "sharpe_ratio" not in search.table:
         return
-    from backtest.sweep.neighbours import neighbours_median
+    from backtest.sweep.space.neighbours import neighbours_median
 
     own = float(search.table["sharpe_ratio"].iloc[search.row])
     (around,) = neighbours_median(search.table, search.names, "sharpe_ratio", [search.row])

@@ -16,7 +16,7 @@ from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from backtest.run_request import RunRequest
-    from backtest.sweep.outcome import SweepOutcome
+    from backtest.sweep.results.outcome import SweepOutcome
 
 _RANGE_MARKS: Final = (",", "..")
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(options: argparse.Namespace) -> int:
-    from backtest.sweep.summary import plain_of, print_summary
+    from backtest.sweep.results.summary import plain_of, print_summary
 
     request, outcome = _swept(options)
     if options.report:
@@ -86,10 +86,10 @@ def _swept(options: argparse.Namespace) -> tuple[RunRequest, SweepOutcome]:
     from contextlib import ExitStack
 
     from backtest.run_request import RunRequest
-    from backtest.sweep.memory import bytes_of
     from backtest.sweep.parameter_sweep import ParameterSweep
-    from backtest.sweep.progress import say, shown
-    from backtest.sweep.space import axis_of, value_of
+    from backtest.sweep.running.memory import bytes_of
+    from backtest.sweep.running.progress import say, shown
+    from backtest.sweep.space.parameter_space import axis_of, value_of
 
     varied = [(name, text) for name, text in options.param if any(mark in text for mark in _RANGE_MARKS)]
     fixed = [(name, value_of(text)) for name, text in options.param if (name, text) not in varied]

@@ -1,6 +1,6 @@
 """The job of a sweep: all that its workers share. It travels once, as a file that is mapped, not with every task.
 
-``backtest.sweep.evaluation`` runs parameter sets of a job.
+``backtest.sweep.running.evaluation`` runs parameter sets of a job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from backtest.data.series import BarSeries
 from backtest.data.trade_tape import TradeTape
 from backtest.engine.slots import Entrant
 from backtest.metrics.returns import Ints
-from backtest.sweep.space import ParamSet
+from backtest.sweep.space.parameter_space import ParamSet
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
 from risk.limits import RiskLimits

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from backtest.sweep.inputs import SweepInputs
-from backtest.sweep.outcome import SweepOutcome
+from backtest.sweep.results.outcome import SweepOutcome
 from backtest.sweep.settings import SweepSettings
 from core.errors import ConfigError
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from backtest.data.series import BarSeries
     from backtest.data.trade_tape import TradeTape
     from backtest.run_request import RunRequest
-    from backtest.sweep.checkpoint import Checkpoint, SweepFingerprint
     from backtest.sweep.job import Outcome, SweepJob
-    from backtest.sweep.results import Results
-    from backtest.sweep.run import Progress
-    from backtest.sweep.search import Search
-    from backtest.sweep.space import Axis, Constraint, ParameterSpace
-    from backtest.sweep.trials import TrialLog
+    from backtest.sweep.results.results import Results
+    from backtest.sweep.results.trials import TrialLog
+    from backtest.sweep.running.checkpoint import Checkpoint, SweepFingerprint
+    from backtest.sweep.running.run import Progress
+    from backtest.sweep.space.parameter_space import Axis, Constraint, ParameterSpace
+    from backtest.sweep.space.search import Search
     from core.instruments import Instruments
     from risk.limits import RiskLimits
 
@@ -126,7 +126,7 @@ class ParameterSweep:
 
     def add_param_range(self, name: str, values: Sequence[Any]) -> None:
         """Add a parameter and the values it takes, such as ``"lookback_periods", [10, 20, 30]``. Raises ConfigError."""
-        from backtest.sweep.space import choice
+        from backtest.sweep.space.parameter_space import choice
 
         self.add_axis(choice(name, values))
 
@@ -139,7 +139,7 @@ class ParameterSweep:
     def add_constraint(self, constraint: Constraint | str) -> None:
         """Only sets for which this holds: a function of a set by name, or text such as ``fast < slow``."""
         if isinstance(constraint, str):
-            from backtest.sweep.constraint import Where
+            from backtest.sweep.space.constraint import Where
 
             constraint = Where(constraint, [axis.name for axis in self._axes])
         self._constraint = constraint
@@ -179,7 +179,7 @@ class ParameterSweep:
 
     def _swept(self, work: _Work, stop: threading.Event) -> SweepOutcome | str:
         """The outcome; or the reason why the compiled engine, which nobody asked for, ran none of the sets."""
-        from backtest.sweep.checkpoint import Checkpoint
+        from backtest.sweep.running.checkpoint import Checkpoint
 
         folder = work.folder / "sweeps"
         with Checkpoint(folder, work.name, work.fingerprint, work.blocks, fresh=self.settings.fresh) as checkpoint:
@@ -193,12 +193,12 @@ class ParameterSweep:
 
     def _prepared(self, settings: SweepSettings) -> _Work:
         """Everything that a sweep needs before its first set runs. Raises ConfigError."""
-        from backtest.sweep.columns import direction_of
-        from backtest.sweep.results import Results
-        from backtest.sweep.search import search_of
+        from backtest.sweep.results.columns import direction_of
+        from backtest.sweep.results.results import Results
+        from backtest.sweep.results.trials import TrialLog
         from backtest.sweep.setup import fingerprint_of, job_of
-        from backtest.sweep.space import ParameterSpace
-        from backtest.sweep.trials import TrialLog
+        from backtest.sweep.space.parameter_space import ParameterSpace
+        from backtest.sweep.space.search import search_of
 
         request = self._requested()
         space = ParameterSpace(tuple(self._axes), self._constraint)
@@ -223,13 +223,13 @@ class ParameterSweep:
         """Every set of the search that the checkpoint does not know, by the workers."""
         from contextlib import nullcontext
 
-        from backtest.sweep.evaluation import SetEvaluator
         from backtest.sweep.job import JobFile
-        from backtest.sweep.memory import Load, planned, resident_bytes
-        from backtest.sweep.run import SweepRun
+        from backtest.sweep.results.trials import trial_of
+        from backtest.sweep.running.evaluation import SetEvaluator
+        from backtest.sweep.running.memory import Load, planned, resident_bytes
+        from backtest.sweep.running.run import SweepRun
+        from backtest.sweep.running.workers import placed, processes, threads, workers_of
         from backtest.sweep.setup import bars_of, marks_of
-        from backtest.sweep.trials import trial_of
-        from backtest.sweep.workers import placed, processes, threads, workers_of
         from core.clock import SystemClock
 
         settings, job, search, clock = self.settings, work.job, work.search, SystemClock()
@@ -257,10 +257,10 @@ class ParameterSweep:
 
     def _outcome(self, work: _Work, checkpoint: Checkpoint, notes: tuple[str, ...]) -> SweepOutcome:
         """The table of all sets and what it is worth, also as files. Raises ConfigError when every set failed."""
-        from backtest.sweep.overfitting import deflated_sharpes, overfitting
-        from backtest.sweep.results import ranked
+        from backtest.sweep.results.overfitting import deflated_sharpes, overfitting
+        from backtest.sweep.results.results import ranked
+        from backtest.sweep.results.summary import write_json
         from backtest.sweep.setup import span_of
-        from backtest.sweep.summary import write_json
 
         results, trial_log, ends_ns = work.results, work.trial_log, work.job.block_ends
         if len(results.errors) == len(results.sets):

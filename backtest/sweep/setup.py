@@ -17,10 +17,10 @@ from backtest.data.trade_tape import TradeTape
 from backtest.engine.slots import Entrant
 from backtest.metrics.returns import DAY_NS, Ints
 from backtest.run_request import RunRequest
-from backtest.sweep.checkpoint import SweepFingerprint
 from backtest.sweep.job import SweepJob
-from backtest.sweep.search import Search
+from backtest.sweep.running.checkpoint import SweepFingerprint
 from backtest.sweep.settings import EngineChoice, SweepSettings
+from backtest.sweep.space.search import Search
 from core.errors import ConfigError
 from core.timeframes import timeframe_ns
 

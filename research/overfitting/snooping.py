@@ -1,4 +1,4 @@
-"""Does the best of many trials beat the benchmark, or only the others' bad luck: reality check and SPA by bootstrap.
+"""Tests for data snooping, by bootstrap: White's reality check and Hansen's SPA test on the best of many trials.
 
 Both ask how often the best of so many worthless trials looks as good; blocks of random length keep the dependence from
 period to period. Chance comes in as a seeded generator, so that a result can be repeated.

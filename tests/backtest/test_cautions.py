@@ -11,7 +11,7 @@ from backtest.lint.command import lint
 from backtest.metrics import measured_of
 from backtest.report.view import months, tiles
 from backtest.summary import cautions, summary_lines
-from tests.support.backtest_results import CAPITAL, DAY_NS, START_NS, result_of, series_of, trip
+from tests.support.backtests.results import CAPITAL, DAY_NS, START_NS, result_of, series_of, trip
 
 
 def test_capital_that_was_gone_is_said_first_and_leaves_no_sharpe_ratio() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from backtest.contracts import BacktestConfig, BacktestResult, FillTiming, RoundTrip
 from core.errors import ConfigError
-from tests.support.backtest_runs import ATOM, CONFIG, closes, market, result_of
+from tests.support.backtests.runs import ATOM, CONFIG, closes, market, result_of
 
 
 def test_contracts_cannot_be_changed() -> None:

@@ -14,7 +14,7 @@ from backtest.equity_tracker import EquityTracker, equity_columns
 from backtest.fill_simulator import Booked
 from core.instruments import Instrument
 from core.position_ledger import FEE_UNIT
-from tests.support.backtest_runs import ATOM, BTC, INSTRUMENTS, closes, limit, market, result_of, walk
+from tests.support.backtests.runs import ATOM, BTC, INSTRUMENTS, closes, limit, market, result_of, walk
 
 ATOM_ONLY = (INSTRUMENTS[ATOM],)
 FEES_PER_UNIT = int(1 / FEE_UNIT)

@@ -13,7 +13,7 @@ from backtest.data.series import BarSeries
 from backtest.engine.risk_check import NoRiskCheck
 from backtest.fill_simulator import FillSimulator, Moment
 from core.contracts import OrderCancel, OrderEvent, OrderIntent, OrderType, OrderUpdate
-from tests.support.backtest_runs import (
+from tests.support.backtests.runs import (
     ATOM,
     BTC,
     CONFIG,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.golden_backtests import NAMES, figures, scenario
+from tests.support.backtests.golden import NAMES, figures, scenario
 
 TOLERANCE = 1e-4  # 0.01 %
 

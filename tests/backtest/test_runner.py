@@ -15,7 +15,7 @@ from backtest.contracts import BacktestResult, FillTiming
 from backtest.runner import main, parser
 from core import codec
 from core.contracts import TradeEvent
-from tests.support.backtest_runs import ATOM, T0, csv_of, walk
+from tests.support.backtests.runs import ATOM, T0, csv_of, walk
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ["--strategy", "sma_cross_v1", "--symbol", ATOM, "--param", "fast=3", "--param", "slow=9"]

@@ -20,7 +20,7 @@ import pytest
 from controller.cli import main
 from controller.terminal import Exit
 from tests.conftest import ROOT
-from tests.support.parity_sessions import Recorded, contents, copied, recorded
+from tests.support.backtests.parity_sessions import Recorded, contents, copied, recorded
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 

@@ -11,7 +11,7 @@ from core.contracts import OHLCVBar, OrderCancel, OrderIntent
 from strategies.base import StrategyBase
 from strategies.context import StrategyContext
 from strategies.samples.sma_cross import SmaCross
-from tests.support.backtest_runs import ATOM, INSTRUMENTS, WIDE, walk
+from tests.support.backtests.runs import ATOM, INSTRUMENTS, WIDE, walk
 
 CONFIG = BacktestConfig(ATOM, "secret", 0, 0, 100_000.0, 0.001, 0.0, fill_timing=FillTiming.NEXT_OPEN)
 BARS = walk(5, 600, gap=0.0)

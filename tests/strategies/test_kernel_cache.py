@@ -24,7 +24,7 @@ import numpy as np
 from backtest.compiled.engine import run_kernel
 from backtest.compiled.loop import loop_of
 from strategies.kernels.sma_cross import SmaCross
-from tests.support.kernel_cases import SMALL, bars_of, config_of
+from tests.support.backtests.kernel_cases import SMALL, bars_of, config_of
 run_kernel(SmaCross, {"fast": 2, "slow": 3}, bars_of(np.full(9, 7.0)), config_of({}), SMALL)
 for each in (loop_of(SmaCross.step), SmaCross.host_step):
     print(sum(each.stats.cache_hits.values()), sum(each.stats.cache_misses.values()))

@@ -7,6 +7,7 @@ fails too; elsewhere they must run.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,8 +57,13 @@ def _cannot_mount() -> bool:
     return not sys.platform.startswith("linux") or os.geteuid() != 0
 
 
+def _no_browser() -> bool:
+    return not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+
+
 ACCEPTED: Final = (
     AcceptedSkip("*", "recorded market data not found", "recordings are not part of the repository", _no_recordings),
+    AcceptedSkip("tests/backtest/report/*", "no browser", "Debian's browser takes root to install", _no_browser),
     AcceptedSkip("*", "no redis server on this machine", "Debian's server takes root to install", _no_redis_server),
     AcceptedSkip(
         "tests/core/journal/test_faults.py::*", "mounting a tmpfs needs root", "only root may mount", _cannot_mount

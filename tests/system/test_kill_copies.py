@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.fleet_config import busy_installation
 from tests.support.invariants import assert_hold, waiting
-from tests.support.kill_server import KillableServer
-from tests.support.kill_streams import stream_faults
+from tests.support.kills.server import KillableServer
+from tests.support.kills.streams import stream_faults
 from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import spare_port
 from tests.support.waiting import patience, wait_until

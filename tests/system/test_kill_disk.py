@@ -13,9 +13,9 @@ import pytest
 from core.daemons import LEDGERED
 from tests.support.fleet_config import busy_installation
 from tests.support.invariants import assert_hold, journal, waiting
-from tests.support.kill_disk import filled, folder_instead_of, refusing_writes, small_disk
-from tests.support.kill_server import KillableServer
-from tests.support.kill_streams import stream_faults
+from tests.support.kills.disk import filled, folder_instead_of, refusing_writes, small_disk
+from tests.support.kills.server import KillableServer
+from tests.support.kills.streams import stream_faults
 from tests.support.processes import DAEMONS, Processes
 from tests.support.waiting import wait_until
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kill_plan import Kind, Plan, Strike
-from tests.support.kill_session import Feed, KillSession
+from tests.support.kills.plan import Kind, Plan, Strike
+from tests.support.kills.session import Feed, KillSession
 
 pytestmark = pytest.mark.timeout(600)
 FEED = Feed("synthetic:11:600", "20x")
@@ -30,7 +30,7 @@ PAPER = Strike(Kind.KILL, "paper_trader", 1.0, hunted=True)
 def test_a_fault_built_into_a_daemon_is_found(mutation: str, strike: Strike, breach: str, tmp_path: Path) -> None:
     """Where a process stands when it is struck is up to the machine: the fault is found in one of a few sessions."""
     daemon, violations = strike.target, list[str]()
-    modules = {daemon: ("tests.support.mutated", mutation, daemon)}
+    modules = {daemon: ("tests.support.kills.mutated", mutation, daemon)}
 
     for session in range(SESSIONS):
         struck = replace(strike, passing=strike.passing + 3 * session)

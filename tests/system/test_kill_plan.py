@@ -11,9 +11,9 @@ from redis import Redis
 
 from core.daemons import LEDGERED
 from core.service.crash_points import POINTS
-from tests.support.kill_moments import deliveries_of, unsettled
-from tests.support.kill_plan import DEADLY, Kind, crashes, plan
-from tests.support.kill_streams import PREFIX, stream_faults
+from tests.support.kills.moments import deliveries_of, unsettled
+from tests.support.kills.plan import DEADLY, Kind, crashes, plan
+from tests.support.kills.streams import PREFIX, stream_faults
 
 Event = dict[str, Any]
 

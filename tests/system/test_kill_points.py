@@ -8,7 +8,7 @@ import pytest
 
 from core.daemons import LEDGERED
 from core.service.crash_points import POINTS
-from tests.support.kill_plan import crashes
+from tests.support.kills.plan import crashes
 from tests.system.test_kill_processes import suffered
 
 pytestmark = pytest.mark.timeout(600)

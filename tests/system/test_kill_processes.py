@@ -13,10 +13,10 @@ from core.daemons import FEED
 from tests.support import captures
 from tests.support.fleet_config import busy_installation
 from tests.support.invariants import assert_hold, journal
-from tests.support.kill_plan import Kind, Plan, Strike, plan
-from tests.support.kill_report import line_of, tables
-from tests.support.kill_server import KillableServer
-from tests.support.kill_session import Feed, KillSession, Outcome
+from tests.support.kills.plan import Kind, Plan, Strike, plan
+from tests.support.kills.report import line_of, tables
+from tests.support.kills.server import KillableServer
+from tests.support.kills.session import Feed, KillSession, Outcome
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 

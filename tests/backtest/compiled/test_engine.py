@@ -29,7 +29,7 @@ from strategies.kernels.rsi_tema_bb import RsiTemaBbKernel
 from strategies.kernels.sma_cross import SmaCross
 from strategies.kernels.strategy import KernelStrategy
 from strategies.kernels.trendline_break import TrendlineBreakKernel
-from tests.support.kernel_cases import MONTH, SMALL, AsTold, bars_of, config_of, month
+from tests.support.backtests.kernel_cases import MONTH, SMALL, AsTold, bars_of, config_of, month
 
 TIMINGS = (FillTiming.BAR_CLOSE, FillTiming.NEXT_OPEN)
 # The columns of a sweep that the event engine's metrics have under the same name.
@@ -219,7 +219,7 @@ import numpy as np
 from backtest.compiled.engine import sweep_kernel
 from backtest.compiled.market import KernelMarket
 from strategies.kernels.sma_cross import SmaCross
-from tests.support.kernel_cases import SMALL, bars_of, config_of
+from tests.support.backtests.kernel_cases import SMALL, bars_of, config_of
 
 series = bars_of(100.0 + np.cumsum(np.random.default_rng(3).normal(0, 0.3, 6_000)))
 grid = np.array([(fast, slow) for fast in range(1, 41) for slow in range(2, 52)], dtype=np.float64)

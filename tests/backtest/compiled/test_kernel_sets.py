@@ -13,7 +13,7 @@ from backtest.contracts import FillTiming
 from core.errors import ConfigError, ContractError
 from strategies.kernels.sma_cross import SmaCross
 from strategies.kernels.trendline_break import TrendlineBreakKernel
-from tests.support.kernel_cases import SMALL, AsTold, bars_of, config_of
+from tests.support.backtests.kernel_cases import SMALL, AsTold, bars_of, config_of
 
 WALK = 100.0 + np.cumsum(np.random.default_rng(3).normal(0, 0.3, 3_000))
 MIXED: list[dict[str, Any]] = [

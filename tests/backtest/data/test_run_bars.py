@@ -14,7 +14,7 @@ from backtest.lint import command as lint_command
 from backtest.result_file import read_result
 from backtest.sweep import command as sweep_command
 from core.errors import ConfigError
-from tests.support.backtest_runs import csv_of
+from tests.support.backtests.runs import csv_of
 
 SMA = ["--strategy", "sma_cross_v1", "--symbol", "X/USDT", "--param", "fast=3", "--no-risk"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from backtest.contracts import FillTiming, SlippageModel
 from backtest.engine import BacktestEngine
 from risk.limits import RiskLimits
-from tests.support.backtest_runs import ATOM, BTC, CONFIG, INSTRUMENTS, SlowEngine, erratic, lines_of, walk
+from tests.support.backtests.runs import ATOM, BTC, CONFIG, INSTRUMENTS, SlowEngine, erratic, lines_of, walk
 
 LIMITS = st.builds(
     RiskLimits,

@@ -33,7 +33,7 @@ from core.instruments import Instruments
 from risk.limits import RiskLimits
 from strategies.base import StrategyBase
 from strategies.samples.sma_cross import SmaCross
-from tests.support.backtest_runs import (
+from tests.support.backtests.runs import (
     ATOM,
     BTC,
     CONFIG,
@@ -141,7 +141,7 @@ def test_the_same_run_twice_is_the_same_bytes() -> None:
 
 
 PROGRAM = """
-from tests.support.backtest_runs import *
+from tests.support.backtests.runs import *
 run = BacktestEngine(replace(CONFIG, symbols=(ATOM, BTC)), erratic(("b", "a"), (ATOM, BTC), 4, 0.3),
                      [walk(4, 150, ATOM), walk(4, 150, BTC)], INSTRUMENTS, WIDE)
 result = run.run()

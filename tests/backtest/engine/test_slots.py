@@ -14,7 +14,7 @@ from core.errors import ConfigError, RejectedError
 from strategies.hosting.admission import Admission
 from strategies.orders.open_orders import OpenOrders
 from strategies.orders.positions import StrategyPositions
-from tests.support.backtest_runs import ATOM, INSTRUMENTS, T0, Scripted, at
+from tests.support.backtests.runs import ATOM, INSTRUMENTS, T0, Scripted, at
 
 BAR = OHLCVBar(ATOM, "1m", T0, at(0), 10.0, 10.0, 10.0, 10.0, 1.0)
 

@@ -21,7 +21,7 @@ from backtest.lint.search import Search, ends_told_by, market_returns
 from backtest.lint.search_file import read_search
 from backtest.sweep import command as sweep_command
 from backtest.sweep import setup as sweep_setup
-from backtest.sweep.memory import resident_bytes
+from backtest.sweep.running.memory import resident_bytes
 from core.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]

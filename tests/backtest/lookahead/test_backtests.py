@@ -27,7 +27,7 @@ from strategies.samples.buy_hold import BuyHold
 from strategies.samples.rsi_tema_bb import RsiTemaBb
 from strategies.samples.sma_cross import SmaCross
 from strategies.samples.trendline_break import TrendlineBreak
-from tests.support.backtest_runs import ATOM, INSTRUMENTS, T0, WIDE, walk
+from tests.support.backtests.runs import ATOM, INSTRUMENTS, T0, WIDE, walk
 
 CONFIG = BacktestConfig(ATOM, "planted", 0, 0, 100_000.0, 0.001, 0.0, fill_timing=FillTiming.NEXT_OPEN)
 Signals = Callable[[BarSeries], "np.ndarray[Any, np.dtype[np.float64]]"]

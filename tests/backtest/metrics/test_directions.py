@@ -8,9 +8,9 @@ import pytest
 
 from backtest.metrics import calculate_metrics
 from backtest.metrics.table import METRICS, Better, Group, Metric, Unit
-from backtest.sweep.columns import COLUMNS, direction_of
+from backtest.sweep.results.columns import COLUMNS, direction_of
 from core.errors import ConfigError
-from tests.support.backtest_results import curve_of, trip
+from tests.support.backtests.results import curve_of, trip
 
 STEADY: Final = curve_of(100.0, 103.0, 102.0, 106.0, 105.0, 110.0)
 ROUGH: Final = curve_of(100.0, 101.0, 80.0, 82.0, 70.0, 71.0)

@@ -16,7 +16,7 @@ from backtest.metrics import UNBOUNDED, calculate_metrics, measure
 from backtest.metrics.returns import Floats, daily_closes
 from backtest.metrics.table import BY_NAME, METRICS
 from core.errors import ContractError
-from tests.support.backtest_results import DAY_NS, MINUTE_NS, START_NS, curve_of, trip
+from tests.support.backtests.results import DAY_NS, MINUTE_NS, START_NS, curve_of, trip
 
 SPECIFIED = {
     "total_return_pct", "sharpe_ratio", "max_drawdown_pct", "max_drawdown_duration_days", "volatility_annual_pct",

@@ -34,7 +34,7 @@ from core.contracts import Contract, FillEvent, OrderEvent, OrderIntent, OrderUp
 from core.errors import ConfigError
 from core.ledger import ledger
 from strategies.samples.trendline_break import TrendlineBreak
-from tests.support.parity_sessions import Recorded, configured, recorded
+from tests.support.backtests.parity_sessions import Recorded, configured, recorded
 
 T0 = 1_700_000_000_000_000_000
 MS = 1_000_000

@@ -15,7 +15,7 @@ from controller.cli import main as diff
 from controller.terminal import Exit
 from tests.conftest import ROOT
 from tests.support import captures
-from tests.support.parity_sessions import (
+from tests.support.backtests.parity_sessions import (
     FEED,
     Recorded,
     configured,

@@ -11,8 +11,8 @@ import pytest
 from backtest.parity.compare import Kind, compare, session_event_log
 from backtest.parity.session_replay import replay_session
 from core.config import Config
+from tests.support.backtests.parity_sessions import ledgers_of
 from tests.support.fleet_config import busy_installation, config_in
-from tests.support.parity_sessions import ledgers_of
 from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import RedisServer
 

@@ -17,7 +17,7 @@ from core.errors import ConfigError
 from core.market.synthetic import SyntheticMarket
 from tests.conftest import ROOT
 from tests.support import captures
-from tests.support.parity_sessions import (
+from tests.support.backtests.parity_sessions import (
     Recorded,
     configured,
     contents,

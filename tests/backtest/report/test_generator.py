@@ -27,7 +27,7 @@ from backtest.report.charts import buy_and_hold, coarser, histogram, thinned
 from backtest.report.view import months
 from backtest.summary import summary_lines
 from core.errors import ConfigError
-from tests.support.backtest_results import CAPITAL, DAY_NS, MINUTE_NS, START_NS, curve_of, result_of, series_of, trip
+from tests.support.backtests.results import CAPITAL, DAY_NS, MINUTE_NS, START_NS, curve_of, result_of, series_of, trip
 
 pytest.importorskip("plotly")
 pytest.importorskip("jinja2")

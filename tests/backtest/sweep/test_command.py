@@ -14,9 +14,9 @@ import pytest
 
 from backtest.lint import command as lint
 from backtest.sweep.command import main, parser
-from backtest.sweep.progress import progress_line
-from backtest.sweep.run import Progress, SweepRun
-from tests.support.backtest_runs import ATOM, csv_of
+from backtest.sweep.running.progress import progress_line
+from backtest.sweep.running.run import Progress, SweepRun
+from tests.support.backtests.runs import ATOM, csv_of
 
 ROOT = Path(__file__).resolve().parents[3]
 

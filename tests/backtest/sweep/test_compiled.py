@@ -22,21 +22,21 @@ from backtest.engine.slots import Entrant
 from backtest.metrics.returns import changes, excess_kurtosis, ratio, sharpe_ratio, skew, spread
 from backtest.param_sweep import ParameterSweep
 from backtest.run_request import RunRequest
-from backtest.sweep.compiled import CompiledSweep, marked
-from backtest.sweep.evaluation import SetEvaluator
 from backtest.sweep.job import Numbered, Outcome, SweepJob
-from backtest.sweep.memory import Load, planned, resident_bytes
-from backtest.sweep.returns import RETURN_COLUMNS, figures_of_rows
-from backtest.sweep.run import SweepInterruptedError
+from backtest.sweep.results.returns import RETURN_COLUMNS, figures_of_rows
+from backtest.sweep.running.compiled import CompiledSweep, marked
+from backtest.sweep.running.evaluation import SetEvaluator
+from backtest.sweep.running.memory import Load, planned, resident_bytes
+from backtest.sweep.running.run import SweepInterruptedError
 from backtest.sweep.settings import EngineChoice, SweepSettings
 from backtest.sweep.setup import job_of
-from backtest.sweep.space import ParamSet
+from backtest.sweep.space.parameter_space import ParamSet
 from core.config.schema import RiskConfig
 from core.errors import ConfigError
 from core.instruments import Instrument, Instruments
 from risk.limits import RiskLimits
 from strategies.kernels.sma_cross import SmaCross
-from tests.support.kernel_cases import SMALL, SYMBOL, AsTold, bars_of, config_of
+from tests.support.backtests.kernel_cases import SMALL, SYMBOL, AsTold, bars_of, config_of
 
 WALK = 100.0 + np.cumsum(np.random.default_rng(5).normal(0, 0.3, 3_000))
 SETS: list[ParamSet] = [(fast, slow) for fast in range(2, 12) for slow in (20, 30, 45)]
@@ -122,7 +122,7 @@ def test_rows_do_not_depend_on_how_sets_are_cut_into_chunks(
     whole = outcomes(job(minutes), len(SETS))
     assert outcomes(job(minutes), at_once) == whole
 
-    monkeypatch.setattr("backtest.sweep.compiled.SAMPLES", 3 * 8 * 500)  # a few sets to a call
+    monkeypatch.setattr("backtest.sweep.running.compiled.SAMPLES", 3 * 8 * 500)  # a few sets to a call
     assert outcomes(job(minutes), len(SETS)) == whole
 
 

@@ -38,7 +38,7 @@ def test_a_dask_cluster_gives_the_same_table(tmp_path: Path, cluster: Any) -> No
 def test_no_scheduler_at_the_address_is_told_in_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.support.backtest_runs import ATOM, csv_of
+    from tests.support.backtests.runs import ATOM, csv_of
 
     arguments = ["--strategy", "sma_cross_v1", "--symbol", ATOM, "--data", str(csv_of(tmp_path)), "--param", "fast=3,5"]
     assert main([*arguments, "--out", str(tmp_path), "--cluster", "tcp://127.0.0.1:1"]) == 1

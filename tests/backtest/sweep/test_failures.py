@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from backtest.param_sweep import ParameterSweep
-from backtest.sweep.run import Progress, SweepInterruptedError
+from backtest.sweep.running.run import Progress, SweepInterruptedError
 from backtest.sweep.settings import SweepSettings
 from core.errors import ConfigError
 from tests.backtest.sweep.test_param_sweep import BARS, sweep_of
-from tests.support.sweep_strategies import AlwaysFails, FailsOnFive
+from tests.support.backtests.sweep_strategies import AlwaysFails, FailsOnFive
 
 
 def test_a_strategy_that_raises_on_some_sets_is_told_in_their_rows(tmp_path: Path) -> None:

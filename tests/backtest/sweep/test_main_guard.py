@@ -11,7 +11,7 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 IMPORTS: Final = f"import sys, threading\nsys.path.insert(0, {str(ROOT)!r})\n"
-ASK: Final = "from backtest.sweep.main_guard import unguarded_script\n"
+ASK: Final = "from backtest.sweep.running.main_guard import unguarded_script\n"
 THREAD: Final = "t = threading.Thread(target=lambda: print(unguarded_script())); t.start(); t.join()\n"
 SWEEP: Final = """
 from pathlib import Path

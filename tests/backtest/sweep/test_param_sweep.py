@@ -14,10 +14,10 @@ import pytest
 from backtest.contracts import BacktestConfig
 from backtest.engine import run_backtest
 from backtest.param_sweep import ParameterSweep
+from backtest.sweep.running.workers import Here, processes
 from backtest.sweep.settings import SweepSettings
-from backtest.sweep.workers import Here, processes
 from core.errors import ConfigError
-from tests.support.backtest_runs import ATOM, INSTRUMENTS, WIDE, walk
+from tests.support.backtests.runs import ATOM, INSTRUMENTS, WIDE, walk
 
 FAST, SLOW = [3, 5, 8], [5, 10, 20]
 BARS = walk(8, 600, gap=0.0)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backtest_runs import ATOM, csv_of
-from tests.support.sweep_strategies import FOLDER
+from tests.support.backtests.runs import ATOM, csv_of
+from tests.support.backtests.sweep_strategies import FOLDER
 from tests.support.waiting import DEFAULT_LIMIT_S, patience, wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,7 +29,7 @@ def start(data: Path, folder: Path, strategy: str, *more: str) -> subprocess.Pop
     """A sweep of seven sets in a session of its own."""
     folder.mkdir(exist_ok=True)
     arguments = [
-        *("--strategy", "swept", "--class", f"tests.support.sweep_strategies.{strategy}", "--symbol", ATOM),
+        *("--strategy", "swept", "--class", f"tests.support.backtests.sweep_strategies.{strategy}", "--symbol", ATOM),
         *("--data", str(data), "--out", str(folder), "--param", "fast=3,5,8", "--param", "slow=5,10,20"),
         *("--where", "fast < slow", "--workers", "1", *more),
     ]

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backtest.param_sweep import ParameterSweep
-from backtest.sweep.constraint import Where
-from backtest.sweep.neighbours import edges, neighbours_median
-from backtest.sweep.search import ROUND, search_of
 from backtest.sweep.settings import SweepSettings
-from backtest.sweep.space import Choice, ParameterSpace, ParamSet, Span, axis_of, choice
+from backtest.sweep.space.constraint import Where
+from backtest.sweep.space.neighbours import edges, neighbours_median
+from backtest.sweep.space.parameter_space import Choice, ParameterSpace, ParamSet, Span, axis_of, choice
+from backtest.sweep.space.search import ROUND, search_of
 from core.errors import ConfigError
 from tests.backtest.sweep.test_param_sweep import BARS
-from tests.support.backtest_runs import ATOM, INSTRUMENTS, WIDE
+from tests.support.backtests.runs import ATOM, INSTRUMENTS, WIDE
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from backtest.sweep.trials import Trial, TrialLog
+from backtest.sweep.results.trials import Trial, TrialLog
 from core.errors import ConfigError
 from tests.backtest.sweep.test_param_sweep import sweep_of
 

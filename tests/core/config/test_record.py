@@ -32,7 +32,7 @@ def installation(root: Path, base: dict[str, Any], params: dict[str, Any], **env
     )
     entry = {
         "id": "one",
-        "class": "tests.support.parity_strategies.Nervous",
+        "class": "tests.support.backtests.parity_strategies.Nervous",
         "symbols": ["BTC/USDT"],
         "events": ["md.trades.*"],
         "params": params,

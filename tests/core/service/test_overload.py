@@ -96,7 +96,7 @@ def test_a_daemon_a_hundred_times_too_slow_sheds_market_data_by_count_and_nothin
     with Processes(server.url, tmp_path, busy_installation(tmp_path / "installation")) as fleet:
         for daemon in DAEMONS:
             fleet.start(
-                daemon, module=("tests.support.slowed", str(SLOW_S), str(ROOM), daemon) if daemon == slow else ()
+                daemon, module=("tests.support.kills.slowed", str(SLOW_S), str(ROOM), daemon) if daemon == slow else ()
             )
         for daemon in DAEMONS:
             fleet.wait_ready(daemon)

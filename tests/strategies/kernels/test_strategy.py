@@ -33,7 +33,7 @@ from strategies.manager import StrategyManager
 from strategies.registry import StrategyRegistry
 from strategies.samples.rsi_tema_bb import RsiTemaBb
 from strategies.samples.trendline_break import TrendlineBreak
-from tests.support.kernel_cases import MONTH, SMALL, SYMBOL, AsTold, bars_of, config_of, month
+from tests.support.backtests.kernel_cases import MONTH, SMALL, SYMBOL, AsTold, bars_of, config_of, month
 
 OTHER = "ETH/USD"
 INSTRUMENTS = Instruments([SMALL, Instrument(OTHER, Decimal("0.01"), Decimal("0.001"))])

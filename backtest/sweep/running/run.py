@@ -15,12 +15,12 @@ from math import ceil
 from typing import Any, Final
 
 from backtest.errors import RunInterruptedError
-from backtest.sweep.checkpoint import Checkpoint
-from backtest.sweep.evaluation import run_sets
 from backtest.sweep.job import Numbered, Outcome
-from backtest.sweep.main_guard import unguarded_script
-from backtest.sweep.results import Results
-from backtest.sweep.search import Search
+from backtest.sweep.results.results import Results
+from backtest.sweep.running.checkpoint import Checkpoint
+from backtest.sweep.running.evaluation import run_sets
+from backtest.sweep.running.main_guard import unguarded_script
+from backtest.sweep.space.search import Search
 from core.errors import FatalError
 
 _CHUNK_S: Final = 1.0  # how long a chunk should take: little is lost when killed, little is spent on handing over

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from tests.support.kill_session import EVERYONE, Outcome, Struck
+from tests.support.kills.session import EVERYONE, Outcome, Struck
 
 
 def line_of(session: int, struck: Struck) -> str:

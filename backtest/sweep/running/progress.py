@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from backtest.metrics.formatting import duration, number
 
 if TYPE_CHECKING:
-    from backtest.sweep.run import Progress
+    from backtest.sweep.running.run import Progress
 
 Watch = Callable[["Progress"], None]
 _LINE_S: Final = 10.0  # between lines where there is no terminal

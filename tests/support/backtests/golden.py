@@ -1,6 +1,6 @@
 """The golden backtests: scenarios in YAML over prices out of a fixed seed, and their recorded results.
 
-``python -m tests.support.golden_backtests`` runs them anew and writes what changed, to be reviewed as a diff. With
+``python -m tests.support.backtests.golden`` runs them anew and writes what changed, to be reviewed as a diff. With
 ``--digests`` it prints the SHA-256 of every result and writes nothing: two Pythons on one machine must print the same.
 """
 
@@ -26,7 +26,7 @@ from core.instruments import Instrument, Instruments
 from risk.limits import RiskLimits
 from strategies.registry import StrategyRegistry
 
-FOLDER: Final = Path(__file__).resolve().parents[1] / "golden"
+FOLDER: Final = Path(__file__).resolve().parents[2] / "golden"
 NAMES: Final = ("buy_hold", "ma_cross", "trendline")
 START_NS: Final = 1_704_067_200_000_000_000  # 2024-01-01 00:00:00 UTC
 FIGURES: Final = ("final_capital", "total_return_pct", "sharpe_ratio", "max_drawdown_pct", "win_rate", "profit_factor")

@@ -17,7 +17,7 @@ import numpy as np
 
 from backtest.data.fingerprints import of_config
 from backtest.sweep.job import Outcome
-from backtest.sweep.space import ParamSet
+from backtest.sweep.space.parameter_space import ParamSet
 from core.errors import ConfigError
 
 _SHOWN: Final = 12  # characters of a fingerprint in a file's name

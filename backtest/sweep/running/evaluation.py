@@ -17,11 +17,11 @@ from backtest.engine import BacktestEngine
 from backtest.metrics import columns_of
 from backtest.metrics.returns import Floats, Ints, changes
 from backtest.sweep.job import JobFile, Numbered, Outcome, SweepJob
-from backtest.sweep.returns import RETURN_COLUMNS, figures_of_rows
-from backtest.sweep.space import ParamSet
+from backtest.sweep.results.returns import RETURN_COLUMNS, figures_of_rows
+from backtest.sweep.space.parameter_space import ParamSet
 
 if TYPE_CHECKING:
-    from backtest.sweep.compiled import CompiledSweep  # brings numba, which runs by events do without
+    from backtest.sweep.running.compiled import CompiledSweep  # brings numba, which runs by events do without
 
 _LONGEST_ERROR: Final = 500  # characters that a row keeps
 
@@ -35,7 +35,7 @@ class SetEvaluator:
     @cached_property
     def compiled(self) -> CompiledSweep:
         """The compiled sweep of the job, prepared once."""
-        from backtest.sweep.compiled import CompiledSweep
+        from backtest.sweep.running.compiled import CompiledSweep
 
         return CompiledSweep.of(self.job)
 

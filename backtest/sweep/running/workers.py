@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from backtest.sweep.evaluation import SetEvaluator
 from backtest.sweep.job import JobFile
+from backtest.sweep.running.evaluation import SetEvaluator
 
 T = TypeVar("T")
 

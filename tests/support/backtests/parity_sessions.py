@@ -122,7 +122,7 @@ def nervous(*entries: tuple[str, str, list[str]], every: int = 11) -> list[dict[
     return [
         {
             "id": name,
-            "class": "tests.support.parity_strategies.Nervous",
+            "class": "tests.support.backtests.parity_strategies.Nervous",
             "symbols": [symbol],
             "events": events,
             "params": {"every": every, "qty": 0.01 if symbol.startswith("BTC") else 0.2},

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from backtest.sweep.settings import Direction, SearchKind
-from backtest.sweep.space import Axis, ParameterSpace, ParamSet, Span, Value
+from backtest.sweep.space.parameter_space import Axis, ParameterSpace, ParamSet, Span, Value
 from core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from backtest.metrics.returns import Floats
-from backtest.sweep.columns import is_count
 from backtest.sweep.job import Outcome
-from backtest.sweep.space import ParamSet
+from backtest.sweep.results.columns import is_count
+from backtest.sweep.space.parameter_space import ParamSet
 from core.errors import ConfigError
 
 if TYPE_CHECKING:

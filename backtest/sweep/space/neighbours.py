@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from backtest.metrics.returns import Floats
-from backtest.sweep.space import Axis, Span, Value, places
+from backtest.sweep.space.parameter_space import Axis, Span, Value, places
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,12 +11,12 @@ import msgspec
 
 from backtest.metrics.formatting import counted, number
 from backtest.summary import FILL_TIMING
-from backtest.sweep.neighbours import edges, heat_map, neighbours_median
+from backtest.sweep.space.neighbours import edges, heat_map, neighbours_median
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from backtest.sweep.outcome import SweepOutcome
+    from backtest.sweep.results.outcome import SweepOutcome
 
 _FEW_TRADES: Final = 30
 _LONELY: Final = 0.5  # of a good best value: its neighbours should reach this much

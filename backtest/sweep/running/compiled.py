@@ -13,8 +13,8 @@ from backtest.compiled.market import KernelMarket
 from backtest.contracts import BacktestConfig
 from backtest.metrics.returns import UNBOUNDED, Floats, Ints, changes
 from backtest.sweep.job import SweepJob
-from backtest.sweep.memory import SAMPLES
-from backtest.sweep.returns import RETURN_COLUMNS, figures_of_rows
+from backtest.sweep.results.returns import RETURN_COLUMNS, figures_of_rows
+from backtest.sweep.running.memory import SAMPLES
 
 _PROFIT, _LOSS, _FACTOR = "gross_profit", "gross_loss", "profit_factor"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from backtest.contracts import BacktestConfig
     from backtest.metrics.returns import Ints
-    from backtest.sweep.space import ParameterSpace
+    from backtest.sweep.space.parameter_space import ParameterSpace
     from research.overfitting import OverfittingProbability
 
 

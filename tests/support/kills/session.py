@@ -19,10 +19,10 @@ from typing import Final
 from core.daemons import FEED, LEDGERED
 from tests.support.fleet_config import busy_installation
 from tests.support.invariants import violations, waiting
-from tests.support.kill_moments import Sizes, deliveries_of, sizes_now, unsettled
-from tests.support.kill_plan import UPSTREAM, Kind, Plan, Strike
-from tests.support.kill_server import KillableServer
-from tests.support.kill_streams import stream_faults
+from tests.support.kills.moments import Sizes, deliveries_of, sizes_now, unsettled
+from tests.support.kills.plan import UPSTREAM, Kind, Plan, Strike
+from tests.support.kills.server import KillableServer
+from tests.support.kills.streams import stream_faults
 from tests.support.processes import DAEMONS, Processes
 from tests.support.redis_server import spare_port
 from tests.support.waiting import Deadline, patience, pause

@@ -1,4 +1,4 @@
-"""A daemon made too slow on purpose: ``python -m tests.support.slowed SECONDS ROOM DAEMON …`` runs it so.
+"""A daemon made too slow on purpose: ``python -m tests.support.kills.slowed SECONDS ROOM DAEMON …`` runs it so.
 
 Every trade costs its component that many seconds more, in which the process does nothing else, as when a strategy
 computes; ``ROOM`` broadcasts may wait for it. Its health page says how many trades it took.

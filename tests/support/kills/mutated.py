@@ -1,4 +1,4 @@
-"""Faults built into a daemon on purpose: ``python -m tests.support.mutated MUTATION DAEMON …`` runs it with one.
+"""Faults built into a daemon on purpose: ``python -m tests.support.kills.mutated MUTATION DAEMON …`` runs it with one.
 
 The kill tests must find each of them. Two faults cannot be shown this way. Sending before the disk has confirmed:
 SIGKILL takes a process away, not the operating system's memory, so that what was written stays written; it takes a

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.metrics.returns import Floats
-from backtest.sweep.results import Results
+from backtest.sweep.results.results import Results
 
 if TYPE_CHECKING:
     from research.overfitting import OverfittingProbability
