@@ -30,14 +30,15 @@ def _character(character: str) -> str:
     if character in _AS_THEY_ARE:
         return re.escape(character)
     code, encoded = ord(character), character.encode("utf-8", "surrogatepass")
-    spellings = [re.escape(character), "(?i:" + "".join(f"%{byte:02x}" for byte in encoded) + ")"]
+    raw = re.escape(character)
     if character in _ESCAPED_BY_A_BACKSLASH:
-        spellings[0] = rf"\\{{0,8}}{re.escape(character)}"
+        raw = rf"\\{{0,8}}{raw}"
+    # The longer spelling comes first where another one is its beginning: %25 before %, \\x5c before \.
+    spellings = ["(?i:" + "".join(f"%{byte:02x}" for byte in encoded) + ")", raw]
     if character == " ":
         spellings.append(r"\+")
     if character in _LETTER_ESCAPES:
         spellings.append(rf"\\{{1,8}}{_LETTER_ESCAPES[character]}")
-    # The longer spelling comes first where another one is its beginning.
     spellings.append("".join(rf"\\{{1,8}}(?i:x{byte:02x})" for byte in encoded))
     spellings += _numeric(code)
     entity = html.escape(character)

@@ -63,7 +63,7 @@ def _no_browser() -> bool:
 
 ACCEPTED: Final = (
     AcceptedSkip("*", "recorded market data not found", "recordings are not part of the repository", _no_recordings),
-    AcceptedSkip("tests/backtest/report/*", "no browser", "Debian's browser takes root to install", _no_browser),
+    AcceptedSkip("tests/backtest/report/*", "no Chromium", "Debian's browser takes root to install", _no_browser),
     AcceptedSkip("*", "no redis server on this machine", "Debian's server takes root to install", _no_redis_server),
     AcceptedSkip(
         "tests/core/journal/test_faults.py::*", "mounting a tmpfs needs root", "only root may mount", _cannot_mount

@@ -47,7 +47,7 @@ def test_the_feed_daemon_refuses_what_it_would_not_obey(
 )
 def test_the_fleet_refuses_what_it_would_not_obey(options: dict[str, object], says: str, tmp_path: Path) -> None:
     defaults: dict[str, object] = {
-        "symbol": None, "venue": None, "feed": None, "speed": None, "plain": True, "json": False,
+        "symbol": None, "venue": None, "feed": None, "speed": None, "no_screen": True, "json": False,
         "out": tmp_path / "out", "again": False, "config_root": busy_installation(tmp_path), "config": None,
     }  # fmt: skip
 

@@ -23,6 +23,7 @@ secrets = st.text(st.characters(exclude_categories=["Cs"]), min_size=6, max_size
 @example("ключ-от-биржи")
 @example("\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511\U0001f511")
 @example("100%25%41%zz")
+@example("ends with %")
 def test_a_secret_is_masked_in_every_spelling(secret: str) -> None:
     spellings = {
         "raw": secret,

@@ -21,6 +21,7 @@ from core.service.spec import load_spec
 from core.service.supervisor import START_AGAIN, Supervisor
 from tests.conftest import ROOT
 from tests.support.relay_bench import Producer
+from tests.support.waiting import patience
 
 NOBODY = "redis://127.0.0.1:1/0"
 TRIES = 6
@@ -84,7 +85,7 @@ async def test_the_readers_of_a_bus_draw_their_delays_too(monkeypatch: pytest.Mo
     bus = Bus(NOBODY, draw=half)
     stream = bus.consume(Subscription((), {"strategy_runner": (0, 0)}))
     reading = asyncio.ensure_future(anext(stream))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patience(10)):
         while len(waited) < TRIES:
             await passes(0)
     bus.end_subscriptions()
