@@ -116,8 +116,8 @@ def test_a_daemon_a_hundred_times_too_slow_sheds_market_data_by_count_and_nothin
         assert health["cut_off"] == 0, "the server kept nothing for a process that did not read"
         known = sum(health["lost"].values())
         assert known <= health["shed"], "the first and the last ones of a topic leave no gap between two others"
-        assert metric(fleet.url(slow), "njord_broadcasts_shed") == health["shed"]
-        assert metric(fleet.url(slow), "njord_broadcasts_lost") == known
+        assert metric(fleet.url(slow), "njord_broadcasts_shed_total") == health["shed"]
+        assert metric(fleet.url(slow), "njord_broadcasts_lost_total") == known
         assert not any(fleet.health(other)["shed"] for other in DAEMONS if other != slow)
         assert len(decisions.waits) > 5
         assert max(decisions.waits.values()) < patience(LONGEST_S)

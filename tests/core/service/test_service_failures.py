@@ -117,7 +117,7 @@ def test_a_torn_market_data_journal_is_mended_and_the_feed_goes_on_behind_its_la
         assert process.wait(patience(30)) == 0, processes.stderr("md_ingest")
         said = processes.stderr("md_ingest")
     assert f"torn last line of {path}: 14 bytes moved aside to {path}.torn" in said
-    assert "10 events were journaled already" in said
+    assert "journaled_already 10, trades 10" in said
     assert path.read_bytes() == recording.read_bytes()
     assert path.with_name(path.name + ".torn").read_bytes() == b'{"symbol":"BTC\n'
 
