@@ -162,7 +162,7 @@ async def _connected(url: str, client: Redis | None) -> AsyncIterator[Redis]:
     except (RedisError, OSError, ValueError) as error:
         reason = str(error) if isinstance(error, RedisAddressError) else f"{type(error).__name__}: {error}"
         raise BusUnavailableError(
-            f"kill switch: expected an answer of Redis at {shown_address(url)}, got {reason}. "
+            f"kill switch: expected an answer of Redis at {shown_address(url)}, got {reason.rstrip('.')}. "
             "Start Redis or correct redis.url; the file switch works without it."
         ) from None
     finally:

@@ -55,6 +55,7 @@ def run(encoding: str, *command: str, cwd: Path) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.full
 def test_a_backtest_prints_its_summary(tmp_path: Path, encoding: str) -> None:
     rows = [f"{1_704_067_200 + 60 * n},{p},{p},{p},{p},1" for n, p in enumerate([100 + n % 7 for n in range(60)])]
     (tmp_path / "bars.csv").write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n")

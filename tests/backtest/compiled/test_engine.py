@@ -232,6 +232,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak)
 """In a process of its own: a peak that an earlier test reached would hide any growth."""
 
 
+@pytest.mark.full
 def test_a_sweep_needs_memory_for_its_sets_and_its_bars_but_not_for_their_product() -> None:
     """One float for each bar of each set would be 96 MB here."""
     process = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)

@@ -35,6 +35,7 @@ def test_a_dask_cluster_gives_the_same_table(tmp_path: Path, cluster: Any) -> No
     assert not list((tmp_path / "dask" / "sweeps").glob("*.job"))
 
 
+@pytest.mark.full
 def test_no_scheduler_at_the_address_is_told_in_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

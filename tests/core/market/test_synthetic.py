@@ -112,6 +112,7 @@ def test_every_trade_is_made_at_a_level_of_the_book_and_takes_no_more_than_it_ho
         assert taken[event.price] <= levels[event.price] * (1 + 1e-9)
 
 
+@pytest.mark.full
 def test_two_hours_are_worth_trading_whatever_the_seed() -> None:
     pooled: list[float] = []
     for seed in (1, 2, 3):

@@ -78,6 +78,7 @@ async def test_the_key_that_takes_over_from_the_file_is_named(
     await bus.close()
 
 
+@pytest.mark.full
 def test_every_daemon_of_a_fleet_logs_the_trip_and_shows_it(redis_url: str, tmp_path: Path) -> None:
     with Processes(redis_url, tmp_path / "run") as fleet:
         fleet.start_ready(*BEHIND_THE_FEED)
