@@ -35,6 +35,11 @@ def result_of(content: Any, path: Path, expected: str = EXPECTED) -> BacktestRes
 
     if not isinstance(content, Mapping) or "equity_curve" not in content:
         raise ConfigError(f"{path}: expected {expected}, got {shape_of(content)}; name a result's file")
+    metrics = content.get("metrics", {})
+    if not isinstance(metrics, Mapping):
+        raise ConfigError(
+            f"{path}: expected {expected}, got metrics that are {shape_of(metrics)}; run the backtest again"
+        )
     try:
         return BacktestResult.from_dict(
             {name: value for name, value in content.items() if name != "files"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-import unicodedata
 from collections.abc import Mapping
 from typing import Final, TextIO
 
@@ -44,9 +43,6 @@ _SUBSTITUTES: Final[Mapping[str, str]] = {
     "»": '"',
     "✓": "ok",
     "✗": "x",
-    "ß": "ss",
-    "ø": "o",
-    "ł": "l",
     **dict.fromkeys("─━╌┄╶╴", "-"),
     **dict.fromkeys("│┃╎┆", "|"),
     **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╯╰┏┓┗┛┡┩╇", "+"),
@@ -107,7 +103,5 @@ def _substitute(error: UnicodeError) -> tuple[str, int]:
 
 
 def _readable(character: str) -> str:
-    substitute = _SUBSTITUTES.get(character)
-    if substitute is None:  # a letter with an accent has one without; the rest is escaped
-        substitute = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    return substitute or character.encode("ascii", "backslashreplace").decode()
+    """The substitute of a sign; a letter is escaped, never another letter: it may stand in the name of a file."""
+    return _SUBSTITUTES.get(character) or character.encode("ascii", "backslashreplace").decode()

@@ -26,6 +26,8 @@ _CUSTOM: Final = {"timestamp": "close", "date": "open", "datetime": "close", "ti
 _TIMES: Final = (*_OPENINGS, *_CLOSINGS, *_CUSTOM)
 _UNITS: Final = ((1e8, 1e11, 10**9), (1e11, 1e14, 10**6), (1e14, 1e17, 1_000), (1e17, 9.2e18, 1))  # s, ms, µs, ns
 _PER_US: Final = 1_000
+_SYMBOLS: Final = ("symbol", "ticker", "pair", "instrument", "market")
+_SHOWN_SYMBOLS: Final = 3
 
 
 class StampGuess(NamedTuple):
@@ -68,6 +70,7 @@ def columns_of(frame: pd.DataFrame, symbol: str, stamp: str = "auto") -> Columns
             f"{symbol}: expected the columns {', '.join(VALUES)} and one of {', '.join(_TIMES)}, separated by commas "
             f"in a CSV, got {_shown_names(frame)}"
         )
+    _refuse_several_symbols(frame, names, symbol)
     times = nanoseconds(frame[names[column]], f"{symbol}, column {column}")
     values = [_numbers(frame[names[name]], f"{symbol}, column {name}") for name in VALUES]
     if len(times) > 1 and (np.diff(times) < 0).all():
@@ -77,6 +80,20 @@ def columns_of(frame: pd.DataFrame, symbol: str, stamp: str = "auto") -> Columns
         stamp = _CUSTOM.get(column) or ("open" if column in _OPENINGS else "close")
         guess = StampGuess(column, stamp) if column in _CUSTOM else None
     return Columns(np.ascontiguousarray(times), stamp, guess, [np.ascontiguousarray(numbers) for numbers in values])
+
+
+def _refuse_several_symbols(frame: pd.DataFrame, names: dict[str, Any], symbol: str) -> None:
+    """Raise ConfigError for a table with the bars of several symbols: they are no single series."""
+    for label in _SYMBOLS:
+        if label not in names:
+            continue
+        values = frame[names[label]].astype(str).unique().tolist()
+        if len(values) > 1:
+            shown = ", ".join(values[:_SHOWN_SYMBOLS]) + (", …" if len(values) > _SHOWN_SYMBOLS else "")
+            raise ConfigError(
+                f"{symbol}, column {names[label]}: expected the bars of one symbol, got those of {len(values)}: "
+                f"{shown}; give each a file of its own"
+            )
 
 
 def _with_time_column(frame: pd.DataFrame, symbol: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backtest.data.gc_pause import seldom_collecting
-from core.clock import NS_PER_S
+from core.clock import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from core.contracts import OHLCVBar
 from core.contracts.fast_init import trusted
 from core.errors import ConfigError
@@ -33,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _PRICES: Final = ("open", "high", "low", "close")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_INSTANTS_NS: Final = (NS_PER_S, NS_PER_MS, 1_000, 1)  # before the end of a bar, as venues round them
 _MANY_STEPS: Final = 5  # so many steps that are all longer are not all gaps
 
 
@@ -187,7 +188,7 @@ def from_frame(frame: pd.DataFrame, symbol: str, timeframe: str, *, stamp: str =
     times, end, guess, values = columns_of(frame, symbol, stamp)
     length = timeframe_ns(timeframe)
     _check_spacing(times, length, symbol, timeframe)
-    ts_open = times if end == "open" else times - length
+    ts_open = times if end == "open" else _closes_on_the_boundary(times) - length
     return BarSeries(symbol, timeframe, ts_open, ts_open + length, *values, stamp_guess=guess)
 
 
@@ -196,6 +197,14 @@ def from_file(path: Path, symbol: str, timeframe: str, *, stamp: str = "auto") -
     from backtest.data.table_file import read_table
 
     return from_frame(read_table(path), symbol, timeframe, stamp=stamp)
+
+
+def _closes_on_the_boundary(closes: Ints) -> Ints:
+    """Closing times with the last instant of each bar (``00:00:59.999``, as Binance writes it) moved to its end."""
+    for step in _LAST_INSTANTS_NS:
+        if len(closes) and not ((closes + step) % NS_PER_MINUTE).any():
+            return closes + step
+    return closes
 
 
 def _check_spacing(times: Ints, length: int, symbol: str, timeframe: str) -> None:

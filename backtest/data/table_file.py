@@ -36,8 +36,8 @@ def read_table(path: Path, content: str = "a table of bars") -> pd.DataFrame:
     import pandas as pd
 
     readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": pd.read_csv,
-        ".tsv": lambda file: pd.read_csv(file, sep="\t"),
+        ".csv": lambda file: _without_index(pd.read_csv(file), file),
+        ".tsv": lambda file: _without_index(pd.read_csv(file, sep="\t"), file),
         ".feather": pd.read_feather,
         ".parquet": pd.read_parquet,
         ".pq": pd.read_parquet,
@@ -59,6 +59,18 @@ def read_table(path: Path, content: str = "a table of bars") -> pd.DataFrame:
             f"{path}: expected {content} as {kind}, got a file that is none or is damaged: {reason}; fetch or save it "
             "again"
         ) from None
+
+
+def _without_index(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The table as it was read. Raises ConfigError where pandas took the first column for an index."""
+    from pandas import RangeIndex
+
+    if not frame.index.equals(RangeIndex(len(frame))):
+        raise ConfigError(
+            f"{path}: expected as many fields in a row as in the header, got more; remove the separator at the end of "
+            "the rows, or complete the header"
+        )
+    return frame
 
 
 def kind_of(path: Path) -> str:

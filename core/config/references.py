@@ -35,7 +35,11 @@ class References:
             return {key: self.expanded(member, (*path, key)) for key, member in value.items()}
         if isinstance(value, list):
             return [self.expanded(member, (*path, index)) for index, member in enumerate(value)]
-        return self._at_home(self._replaced(value, path), path) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        if is_path(path) and not value.strip():
+            self._fail("expected a path, got an empty text: name a folder or file, or leave the key out", path)
+        return self._at_home(self._replaced(value, path), path)
 
     def expanded_paths(self, value: Any, path: KeyPath = ()) -> Any:
         """A value of the environment or of an override: the same in paths alone, any other text stays as typed."""
@@ -63,6 +67,8 @@ class References:
                     f"{f'${{{name}}}' if shown == name else 'the reference'}, or `$${{` for a plain `${{`",
                     path,
                 )
+            elif is_path(path) and not self._environ[name].strip():
+                self._fail(f"environment variable {name} is empty: set it to a folder, or unset the reference", path)
             else:
                 if secret or is_secret_name(name):
                     self.secret_keys.add(path)

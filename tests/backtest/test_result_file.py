@@ -37,6 +37,7 @@ def test_what_a_command_printed_as_json_is_a_result_too(tmp_path: Path) -> None:
         (b"[1]", "got a list; name a result's file"),
         (b"{}", "got an empty object; name"),
         (b'{"summary": {}, "results": []}', "got an object with summary, results; name"),
+        (b'{"equity_curve": [], "metrics": null}', "got metrics that are a NoneType; run the backtest again"),
         (b'{"equity_curve": []}', "got TypeError: .*; run the backtest again"),
     ],
 )

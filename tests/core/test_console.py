@@ -18,7 +18,7 @@ from core.console import adapt_console, readable, write_json
     [
         ("1.5 → 2 × 3…", "1.5 -> 2 x 3..."),
         ("≤ 5 µs ± 1 — ∞", "<= 5 us +/- 1 - inf"),
-        ("├─ café │ ▁▄█", "+- cafe | _-#"),
+        ("├─ café │ ▁▄█", r"+- caf\xe9 | _-#"),
         ("币安", r"\u5e01\u5b89"),
         ("plain", "plain"),
     ],
@@ -27,7 +27,9 @@ def test_a_text_keeps_its_meaning_in_ascii(text: str, substitute: str) -> None:
     assert readable(text) == substitute
 
 
-@pytest.mark.parametrize(("encoding", "written"), [("ascii", "e +/- ->"), ("latin-1", "é ± ->"), ("utf-8", "é ± →")])
+@pytest.mark.parametrize(
+    ("encoding", "written"), [("ascii", r"\xe9 +/- ->"), ("latin-1", "é ± ->"), ("utf-8", "é ± →")]
+)
 def test_only_the_characters_that_the_encoding_lacks_are_replaced(
     monkeypatch: pytest.MonkeyPatch, encoding: str, written: str
 ) -> None:

@@ -292,3 +292,32 @@ def test_a_column_that_says_what_it_means_comes_before_one_that_does_not() -> No
     table = frame(open_time=SECONDS, date=SECONDS + 7)
 
     assert first_open(from_frame(table, SYMBOL, "1m")) == T0_S * 10**9 + NS_PER_MINUTE
+
+
+@pytest.mark.parametrize(("unit", "last"), [(1, 1), (1_000, 1), (1_000_000, 1)], ids=["s", "ms", "us"])
+def test_a_close_written_as_the_last_instant_of_its_bar_is_the_end_of_the_bar(unit: int, last: int) -> None:
+    series = from_frame(frame(timestamp=SECONDS * unit - last), SYMBOL, "1m")
+    assert first_open(series) == T0_S * 10**9
+    assert (np.diff(series.ts_close) == NS_PER_MINUTE).all()
+
+
+def test_closes_beside_the_boundary_by_anything_else_stay_as_they_are() -> None:
+    series = from_frame(frame(timestamp=SECONDS * 1_000 - 250), SYMBOL, "1m")
+    assert first_open(series) == T0_S * 10**9 - 250 * 10**6
+
+
+def test_a_table_of_several_symbols_is_no_series() -> None:
+    names = ["ATOM/USDT"] * (COUNT - 1) + ["BTC/USDT"]
+    message = refused(frame(Symbol=names))
+    assert message.startswith(
+        "ATOM/USDT, column Symbol: expected the bars of one symbol, got those of 2: ATOM/USDT, BTC"
+    )
+    assert len(from_frame(frame(symbol="ATOMUSDT"), SYMBOL, "1m")) == COUNT
+
+
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path: Path) -> None:
+    table = tmp_path / "bars.csv"
+    header, *rows = frame().to_csv(index=False).splitlines()
+    table.write_text("\n".join([header, *(f"{row}," for row in rows)]))
+    with pytest.raises(ConfigError, match=r"bars\.csv: expected as many fields in a row as in the header, got more"):
+        from_file(table, SYMBOL, "1m")

@@ -64,6 +64,12 @@ def test_a_reference_in_the_environment_stays_as_typed_where_no_path_stands(tmp_
             {"NJORD_APP__DATA_DIR": "${NOPE}"},
             "environment variable NJORD_APP__DATA_DIR: app.data_dir: environment variable NOPE is not set",
         ),
+        (
+            "app:\n  data_dir: ${DISK}/x\n",
+            {"DISK": ""},
+            "base.yaml:2: app.data_dir: environment variable DISK is empty",
+        ),
+        ("", {"NJORD_APP__DATA_DIR": ""}, "NJORD_APP__DATA_DIR: app.data_dir: expected a path, got an empty text"),
         ("redis:\n  url: redis://:a${b c}d@h\n", {}, "got something else (not shown; `$${` stands for `${`)"),
         ("redis:\n  url: redis://:a${hush}d@h\n", {}, "environment variable of a name that is not shown is not set"),
     ],
