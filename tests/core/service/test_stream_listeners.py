@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from core import topics
@@ -55,14 +54,6 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(stream_keeper, "TRIM_EVERY_S", 0.0)
     with topic_table(TWO_PRODUCERS):
         yield
-
-
-@pytest.fixture(params=["fakeredis", "real"])
-async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    fake = request.param == "fakeredis"
-    made = FakeAsyncRedis() if fake else Redis.from_url(request.getfixturevalue("redis_url"))
-    yield made
-    await made.aclose()
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakeredis import FakeAsyncRedis
 from redis.asyncio import Redis
 
 from core.bus import Bus, Subscription
@@ -26,14 +25,6 @@ def two_producers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(stream_keeper, "TRIM_EVERY_S", 0.0)
     with topic_table(TWO_PRODUCERS):
         yield
-
-
-@pytest.fixture(params=["fakeredis", "real"])
-async def client(request: pytest.FixtureRequest) -> AsyncIterator[Redis]:
-    fake = request.param == "fakeredis"
-    made = FakeAsyncRedis() if fake else Redis.from_url(request.getfixturevalue("redis_url"))
-    yield made
-    await made.aclose()
 
 
 class RiskEngine:
